@@ -1,0 +1,558 @@
+//! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::problem::{Problem, ProblemBody};
+use super::request::StateQuery;
+use crate::call::{Attribution, Resource};
+use crate::catalog::Catalog;
+use crate::estimate::{Affordable, Amounts};
+use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId, UserId};
+use crate::ledger::{
+    Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, QuotaSource, QuotaView, Rejection, Reservation,
+};
+use crate::money::Usd;
+use crate::period::Period;
+use crate::price::{Basis, Charge};
+use crate::quota::{ResourceFilter, Scope, Thresholds, Unit};
+use crate::time::Timestamp;
+use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
+
+/// The largest integer of a structured header field (RFC 9651, section 3.3.1).
+const MAX_HEADER_INTEGER: i64 = 999_999_999_999_999;
+
+/// What goes back to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// JSON. Empty where the status has no content.
+    pub body: String,
+    /// Header fields besides the content type.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// An answer as one JSON value, as a batch's results are.
+#[derive(Debug)]
+pub struct WholeDocument<'a>(pub &'a [Answer]);
+
+impl Answer {
+    /// A document.
+    #[must_use]
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
+        match serde_json::to_string(body) {
+            Ok(body) => Self { status, body, headers: Vec::new() },
+            Err(error) => Self::problem(&Problem::new(super::Code::Internal, error.to_string())),
+        }
+    }
+
+    /// An error.
+    #[must_use]
+    pub fn problem(problem: &Problem) -> Self {
+        let body = serde_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
+        let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        Self { status: problem.code.status(), body, headers }
+    }
+
+    /// Whether it is an error, and so a problem document.
+    #[must_use]
+    pub const fn is_problem(&self) -> bool {
+        self.status >= 400
+    }
+
+    /// The answer to a command that was carried out.
+    #[must_use]
+    pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome) -> Self {
+        let now = ledger.now(clock);
+        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
+            ledger.reservation(id).map_or_else(Self::gone, |reservation| {
+                Self::json(status, &ReplyBody::new(ledger, reservation, kind, replayed))
+            })
+        };
+        match outcome {
+            Outcome::Onboarded => Self::tenant(ledger, now),
+            Outcome::QuotaSet(id) | Outcome::QuotaReset(id) => {
+                ledger.quota(id, now).map_or_else(Self::gone, |view| Self::json(200, &QuotaBody::from(&view)))
+            }
+            Outcome::QuotaRemoved => Self { status: 204, body: String::new(), headers: Vec::new() },
+            Outcome::Reserved { id, replayed } => of(id, 201, *replayed, ReplyKind::Reserved),
+            Outcome::Extended { id, replayed } => of(id, 200, *replayed, ReplyKind::Reserved),
+            Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
+            Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
+            Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
+        }
+    }
+
+    /// The tenant and its quotas.
+    #[must_use]
+    pub fn tenant(ledger: &Ledger, now: Timestamp) -> Self {
+        let Some(tenant) = ledger.tenant() else {
+            return Self::problem(&Rejection::TenantNotFound.into());
+        };
+        let body = TenantBody {
+            tenant: &tenant.id,
+            plan: &tenant.plan,
+            policy_version: tenant.policy_version,
+            created_at: tenant.created_at,
+            open_holds: ledger.open_holds(),
+            quotas: ledger.quotas(now).map(|view| QuotaBody::from(&view)).collect(),
+        };
+        Self::json(200, &body)
+    }
+
+    /// Answers a query about the ledger's state. Those about its history are answered by whoever keeps that.
+    #[must_use]
+    pub fn query(ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery) -> Self {
+        let now = ledger.now(clock);
+        if ledger.tenant().is_none() {
+            return Self::problem(&Rejection::TenantNotFound.into());
+        }
+        match query {
+            StateQuery::Tenant => Self::tenant(ledger, now),
+            StateQuery::Quotas => {
+                #[derive(Serialize)]
+                struct Body<'a> {
+                    quotas: Vec<QuotaBody<'a>>,
+                }
+                let quotas = ledger.quotas(now).map(|view| QuotaBody::from(&view)).collect();
+                Self::json(200, &Body { quotas })
+            }
+            StateQuery::Reservation(id) => ledger.reservation(id).map_or_else(
+                || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
+                |reservation| Self::json(200, &ReservationBody::from(reservation)),
+            ),
+            StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
+                Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
+                Err(rejection) => Self::problem(&rejection.into()),
+            },
+        }
+    }
+
+    /// A usage report.
+    #[must_use]
+    pub fn usage(query: &UsageQuery, report: &UsageReport) -> Self {
+        let body = UsageBody {
+            group_by: query.group_by.iter().map(|dimension| dimension.name()).collect(),
+            from: query.from,
+            to: query.to,
+            groups: report
+                .groups
+                .iter()
+                .map(|(values, totals)| GroupBody { query, values, totals: TotalsBody::from(totals) })
+                .collect(),
+            total: TotalsBody::from(&report.total),
+        };
+        Self::json(200, &body)
+    }
+
+    /// A page of entries. `limit` is how many were asked for: fewer means that there are no more.
+    #[must_use]
+    pub fn entries(entries: &[Entry], limit: u32) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            entries: &'a [Entry],
+            next: Option<u64>,
+        }
+        let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit);
+        let next = if full { entries.last().map(|entry| entry.seq) } else { None };
+        Self::json(200, &Body { entries, next })
+    }
+
+    fn gone() -> Self {
+        Self::problem(&Problem::new(super::Code::Internal, "the state does not hold what was just decided"))
+    }
+}
+
+impl WholeDocument<'_> {
+    /// `{"results":[{"status":…,"body":…},…]}`. The bodies are JSON already and are not read again.
+    #[must_use]
+    pub fn batch(&self) -> String {
+        let mut text = String::with_capacity(self.0.iter().map(|answer| answer.body.len() + 40).sum());
+        text.push_str("{\"results\":[");
+        for (at, answer) in self.0.iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            push_result(&mut text, answer);
+        }
+        text.push_str("]}");
+        text
+    }
+
+    /// `{"status":…,"body":…}` of the first answer.
+    #[must_use]
+    pub fn single(&self) -> String {
+        let mut text = String::new();
+        if let Some(answer) = self.0.first() {
+            push_result(&mut text, answer);
+        }
+        text
+    }
+}
+
+fn push_result(text: &mut String, answer: &Answer) {
+    text.push_str("{\"status\":");
+    text.push_str(&answer.status.to_string());
+    text.push_str(",\"body\":");
+    text.push_str(if answer.body.is_empty() { "null" } else { &answer.body });
+    text.push('}');
+}
+
+/// `Retry-After` (RFC 9110), `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) for the quotas that did
+/// not fit. Money is counted in millionths of a dollar, because these fields hold integers.
+fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    if let Some(seconds) = denial.retry_after_seconds() {
+        headers.push(("Retry-After", seconds.to_string()));
+    }
+    let micros = |usd: Usd| usd.micros().min(MAX_HEADER_INTEGER);
+    let mut policies = Vec::new();
+    let mut limits = Vec::new();
+    for denying in &denial.quotas {
+        let view = denying.view();
+        let mut policy = format!("\"{}\";q={};qu=\"micro-usd\"", view.id, micros(view.quota.limit));
+        let mut limit = format!("\"{}\";r={}", view.id, micros(view.remaining()));
+        if let Some(end) = view.window.end {
+            policy.push_str(&format!(";w={}", end.seconds_since(view.window.start)));
+            limit.push_str(&format!(";t={}", end.seconds_since(denial.at)));
+        }
+        policies.push(policy);
+        limits.push(limit);
+    }
+    if !policies.is_empty() {
+        headers.push(("RateLimit-Policy", policies.join(", ")));
+        headers.push(("RateLimit", limits.join(", ")));
+    }
+    headers
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TenantBody<'a> {
+    tenant: &'a TenantId,
+    plan: &'a PlanName,
+    policy_version: u64,
+    created_at: Timestamp,
+    open_holds: usize,
+    quotas: Vec<QuotaBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QuotaBody<'a> {
+    id: &'a QuotaId,
+    scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_id: Option<&'a UserId>,
+    resource: ResourceFilter,
+    unit: Unit,
+    limit: Usd,
+    period: Period,
+    warn_at: &'a Thresholds,
+    source: QuotaSource,
+    spent: Usd,
+    held: Usd,
+    remaining: Usd,
+    utilization: Option<String>,
+    warned: Vec<String>,
+    period_start: Option<Timestamp>,
+    period_end: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fits: Option<bool>,
+}
+
+impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
+    fn from(view: &QuotaView<'a>) -> Self {
+        Self {
+            id: view.id,
+            scope: view.quota.scope,
+            scope_id: view.quota.scope_id.as_ref(),
+            resource: view.quota.resource,
+            unit: view.quota.unit,
+            limit: view.quota.limit,
+            period: view.quota.period,
+            warn_at: &view.quota.warn_at,
+            source: view.source,
+            spent: view.spent,
+            held: view.held,
+            remaining: view.remaining(),
+            utilization: view.utilization().map(|fraction| fraction.to_string()),
+            warned: view.warned.iter().map(|fraction| fraction.normalize().to_string()).collect(),
+            period_start: view.window.end.map(|_| view.window.start),
+            period_end: view.window.end,
+            fits: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum ReplyKind {
+    Reserved,
+    Settled,
+    Released,
+    Recorded,
+}
+
+/// The answer to a command about a reservation.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReplyBody<'a> {
+    id: &'a ReservationId,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_expiry: Option<OnExpiry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<&'a Basis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charge: Option<&'a Charge>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<Usd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overrun: Option<Usd>,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    late: bool,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    replayed: bool,
+    quotas: Vec<QuotaBody<'a>>,
+}
+
+impl<'a> ReplyBody<'a> {
+    fn new(ledger: &'a Ledger, reservation: &'a Reservation, kind: ReplyKind, replayed: bool) -> Self {
+        let mut body = Self {
+            id: &reservation.id,
+            state: reservation.state_name(),
+            held: None,
+            created_at: None,
+            expires_at: None,
+            on_expiry: None,
+            basis: None,
+            charge: None,
+            released: None,
+            overrun: None,
+            late: reservation.end.as_ref().is_some_and(|end| end.late),
+            replayed,
+            quotas: ledger.quotas_of(reservation).map(|view| QuotaBody::from(&view)).collect(),
+        };
+        let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
+        let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
+        let held = reservation.held.usd;
+        match kind {
+            ReplyKind::Reserved => {
+                body.held = Some(&reservation.held);
+                body.created_at = Some(reservation.created_at);
+                body.expires_at = Some(reservation.expires_at);
+                body.on_expiry = on_expiry(reservation);
+                body.basis = reservation.basis.as_ref();
+            }
+            ReplyKind::Settled => {
+                body.charge = charge;
+                body.released = Some(held.minus(spent).or_zero());
+                body.overrun = Some(spent.minus(held).or_zero());
+            }
+            ReplyKind::Released => body.released = Some(held),
+            ReplyKind::Recorded => body.charge = charge,
+        }
+        body
+    }
+}
+
+/// A reservation or record by itself.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReservationBody<'a> {
+    id: &'a ReservationId,
+    state: &'static str,
+    resource: Resource,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Attribution::is_empty")]
+    attribution: &'a Attribution,
+    held: &'a Amounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_expiry: Option<OnExpiry>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charge: Option<&'a Charge>,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    late: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<&'a Basis>,
+}
+
+impl<'a> From<&'a Reservation> for ReservationBody<'a> {
+    fn from(reservation: &'a Reservation) -> Self {
+        let end = reservation.end.as_ref();
+        Self {
+            id: &reservation.id,
+            state: reservation.state_name(),
+            resource: reservation.call.resource,
+            user_id: reservation.call.user_id.as_ref(),
+            provider: reservation.call.provider.as_ref(),
+            model: reservation.call.model.as_ref(),
+            attribution: &reservation.call.attribution,
+            held: &reservation.held,
+            on_expiry: on_expiry(reservation),
+            created_at: reservation.created_at,
+            expires_at: reservation.expires_at,
+            closed_at: end.map(|end| end.at),
+            charge: end.and_then(|end| end.charge.as_ref()),
+            late: end.is_some_and(|end| end.late),
+            basis: reservation.basis.as_ref(),
+        }
+    }
+}
+
+fn on_expiry(reservation: &Reservation) -> Option<OnExpiry> {
+    match &reservation.opening {
+        Opening::Reserve(terms) => Some(terms.on_expiry),
+        Opening::Record(_) => None,
+    }
+}
+
+/// Why a call did not fit.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DenialBody<'a> {
+    quota: Option<&'a QuotaId>,
+    #[serde(flatten)]
+    binding: Option<BindingBody<'a>>,
+    requested: Usd,
+    retry_after_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affordable: Option<&'a Affordable>,
+    quotas: Vec<QuotaBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BindingBody<'a> {
+    scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_id: Option<&'a UserId>,
+    resource: ResourceFilter,
+    unit: Unit,
+    period: Period,
+    limit: Usd,
+    spent: Usd,
+    held: Usd,
+    remaining: Usd,
+    period_end: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Denial> for DenialBody<'a> {
+    fn from(denial: &'a Denial) -> Self {
+        let binding = denial.binding();
+        Self {
+            quota: binding.as_ref().map(|view| view.id),
+            requested: denial.requested,
+            retry_after_seconds: denial.retry_after_seconds(),
+            affordable: denial.affordable.as_ref(),
+            quotas: denial.quotas.iter().map(|denying| QuotaBody::from(&denying.view())).collect(),
+            binding: binding.map(|view| BindingBody {
+                scope: view.quota.scope,
+                scope_id: view.quota.scope_id.as_ref(),
+                resource: view.quota.resource,
+                unit: view.quota.unit,
+                period: view.quota.period,
+                limit: view.quota.limit,
+                spent: view.spent,
+                held: view.held,
+                remaining: view.remaining(),
+                period_end: view.window.end,
+            }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplanationBody<'a> {
+    allowed: bool,
+    estimate: &'a Amounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<&'a Basis>,
+    quotas: Vec<QuotaBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<DenialBody<'a>>,
+}
+
+impl<'a> From<&'a Explanation<'a>> for ExplanationBody<'a> {
+    fn from(explanation: &'a Explanation<'a>) -> Self {
+        Self {
+            allowed: explanation.denial.is_none(),
+            estimate: &explanation.estimate,
+            basis: explanation.basis.as_ref(),
+            quotas: explanation
+                .quotas
+                .iter()
+                .map(|(view, fits)| QuotaBody { fits: Some(*fits), ..QuotaBody::from(view) })
+                .collect(),
+            denial: explanation.denial.as_deref().map(Into::into),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UsageBody<'a> {
+    group_by: Vec<&'static str>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    groups: Vec<GroupBody<'a>>,
+    total: TotalsBody,
+}
+
+struct GroupBody<'a> {
+    query: &'a UsageQuery,
+    values: &'a [Option<String>],
+    totals: TotalsBody,
+}
+
+impl Serialize for GroupBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (dimension, value) in self.query.group_by.iter().zip(self.values) {
+            map.serialize_entry(dimension.name(), value)?;
+        }
+        let TotalsBody { usd, calls, input_tokens, output_tokens } = &self.totals;
+        map.serialize_entry("usd", usd)?;
+        map.serialize_entry("calls", calls)?;
+        map.serialize_entry("inputTokens", input_tokens)?;
+        map.serialize_entry("outputTokens", output_tokens)?;
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TotalsBody {
+    usd: Usd,
+    calls: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+}
+
+impl From<&UsageTotals> for TotalsBody {
+    fn from(totals: &UsageTotals) -> Self {
+        Self {
+            usd: totals.usd,
+            calls: totals.calls,
+            input_tokens: totals.input_tokens,
+            output_tokens: totals.output_tokens,
+        }
+    }
+}

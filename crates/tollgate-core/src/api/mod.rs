@@ -1,0 +1,15 @@
+//! The wire: JSON requests in, JSON answers out. The Worker and the npm package speak through this module alone, so the same
+//! request gets the same answer from both.
+
+mod answer;
+mod problem;
+mod request;
+
+pub use answer::{Answer, WholeDocument};
+pub use problem::{Code, Problem};
+pub use request::{
+    HistoryQuery, MAX_BATCH, MAX_ENTRIES, OnboardRequest, PriceRequest, Request, StateQuery, TokenRequest, parse_batch,
+    parse_command, parse_entries_query, parse_explain, parse_extend, parse_id, parse_onboard, parse_policy,
+    parse_price, parse_quota, parse_record, parse_release, parse_reserve, parse_settle, parse_token_request,
+    parse_usage_query,
+};

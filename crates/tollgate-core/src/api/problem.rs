@@ -1,0 +1,200 @@
+//! Problem documents (RFC 9457) with stable codes.
+
+use serde::Serialize;
+
+use crate::extract::ExtractError;
+use crate::ledger::{Denial, EndState, Rejection};
+use crate::price::Unpriced;
+
+/// What a caller can do about an error. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Mend the field named.
+    InvalidRequest,
+    /// Send a token.
+    Unauthorized,
+    /// Use a token that may do this.
+    Forbidden,
+    /// There is no such route.
+    NotFound,
+    /// Onboard the tenant first.
+    TenantNotFound,
+    /// Reserve first.
+    ReservationNotFound,
+    /// Set the quota first.
+    QuotaNotFound,
+    /// Use one of the methods in `Allow`.
+    MethodNotAllowed,
+    /// Use a new id.
+    IdempotencyConflict,
+    /// Nothing: it was settled.
+    AlreadySettled,
+    /// Record what happened, if anything did.
+    AlreadyReleased,
+    /// Settle it late, if the call was made.
+    AlreadyExpired,
+    /// Send less.
+    BodyTooLarge,
+    /// Give an amount, or set the policy's rule for unknown models.
+    Unpriced,
+    /// Settle by usage or amount.
+    InvalidPayload,
+    /// Wait, ask for less, or raise the limit.
+    QuotaExceeded,
+    /// Settle or release some holds.
+    TooManyHolds,
+    /// Retry with the same id.
+    Internal,
+    /// Retry with the same id, later.
+    Unavailable,
+}
+
+impl Code {
+    /// The code on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        self.parts().1
+    }
+
+    const fn parts(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::InvalidRequest => ("invalid_request", 400, "Invalid request"),
+            Self::Unauthorized => ("unauthorized", 401, "Unauthorized"),
+            Self::Forbidden => ("forbidden", 403, "Forbidden"),
+            Self::NotFound => ("not_found", 404, "Not found"),
+            Self::TenantNotFound => ("tenant_not_found", 404, "Tenant not found"),
+            Self::ReservationNotFound => ("reservation_not_found", 404, "Reservation not found"),
+            Self::QuotaNotFound => ("quota_not_found", 404, "Quota not found"),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed"),
+            Self::IdempotencyConflict => ("idempotency_conflict", 409, "Idempotency conflict"),
+            Self::AlreadySettled => ("already_settled", 409, "Already settled"),
+            Self::AlreadyReleased => ("already_released", 409, "Already released"),
+            Self::AlreadyExpired => ("already_expired", 409, "Already expired"),
+            Self::BodyTooLarge => ("body_too_large", 413, "Body too large"),
+            Self::Unpriced => ("unpriced", 422, "Unpriced"),
+            Self::InvalidPayload => ("invalid_payload", 422, "Invalid payload"),
+            Self::QuotaExceeded => ("quota_exceeded", 429, "Quota exceeded"),
+            Self::TooManyHolds => ("too_many_holds", 429, "Too many holds"),
+            Self::Internal => ("internal", 500, "Internal error"),
+            Self::Unavailable => ("unavailable", 503, "Unavailable"),
+        }
+    }
+}
+
+/// An error as its caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What can be done about it.
+    pub code: Code,
+    /// What happened, in a sentence.
+    pub detail: String,
+    /// The field that is wrong, as a path on the wire.
+    pub field: Option<String>,
+    /// Which quotas did not fit.
+    pub denial: Option<Box<Denial>>,
+}
+
+impl Problem {
+    /// A problem without a field.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), field: None, denial: None }
+    }
+
+    /// A field that is wrong.
+    #[must_use]
+    pub fn invalid(field: impl Into<String>, message: impl core::fmt::Display) -> Self {
+        let field = field.into();
+        Self { code: Code::InvalidRequest, detail: format!("{field}: {message}"), field: Some(field), denial: None }
+    }
+
+    /// A provider's answer that gives no usage; `prefix` is where on the wire it was.
+    #[must_use]
+    pub fn payload(prefix: &str, error: &ExtractError) -> Self {
+        let field = format!("{prefix}{}", error.field().trim_start_matches('$'));
+        Self { code: Code::InvalidPayload, detail: format!("{prefix}: {error}"), field: Some(field), denial: None }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let detail = rejection.to_string();
+        let code = match &rejection {
+            Rejection::QuotaExceeded(_) => Code::QuotaExceeded,
+            Rejection::TooManyHolds => Code::TooManyHolds,
+            Rejection::TenantNotFound => Code::TenantNotFound,
+            Rejection::ReservationNotFound(_) => Code::ReservationNotFound,
+            Rejection::QuotaNotFound(_) => Code::QuotaNotFound,
+            Rejection::IdempotencyConflict(_) => Code::IdempotencyConflict,
+            Rejection::AlreadyEnded { state, .. } => match state {
+                EndState::Settled | EndState::Recorded => Code::AlreadySettled,
+                EndState::Released => Code::AlreadyReleased,
+                EndState::Expired => Code::AlreadyExpired,
+            },
+            Rejection::Unpriced(Unpriced::MissingResource { .. }) => Code::InvalidRequest,
+            Rejection::Unpriced(_) => Code::Unpriced,
+            Rejection::Invalid { .. } => Code::InvalidRequest,
+        };
+        let (field, denial) = match rejection {
+            Rejection::QuotaExceeded(denial) => (None, Some(denial)),
+            Rejection::Invalid { field, .. } => (Some(field), None),
+            Rejection::Unpriced(unpriced) => (Some(unpriced_field(&unpriced).to_owned()), None),
+            _ => (None, None),
+        };
+        Self { code, detail, field, denial }
+    }
+}
+
+impl From<Unpriced> for Problem {
+    fn from(unpriced: Unpriced) -> Self {
+        Rejection::from(unpriced).into()
+    }
+}
+
+const fn unpriced_field(unpriced: &Unpriced) -> &'static str {
+    use crate::catalog::NoRates;
+    match unpriced {
+        Unpriced::NoRates(NoRates::UnknownMode { .. }) => "mode",
+        Unpriced::NoRates(NoRates::UnknownRegion { .. }) => "region",
+        Unpriced::NoRates(_) => "model",
+        Unpriced::MissingResource { resource, .. } => resource,
+        Unpriced::NotASandbox { .. } => "sandbox",
+        Unpriced::Meter { .. } | Unpriced::TooLarge => "usage",
+    }
+}
+
+/// The document as it is sent.
+#[derive(Serialize)]
+pub(super) struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<super::answer::DenialBody<'a>>,
+}
+
+impl<'a> From<&'a Problem> for ProblemBody<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        let (code, status, title) = problem.code.parts();
+        Self {
+            kind: format!("urn:tollgate:problem:{code}"),
+            title,
+            status,
+            code,
+            detail: &problem.detail,
+            field: problem.field.as_deref(),
+            denial: problem.denial.as_deref().map(Into::into),
+        }
+    }
+}

@@ -1,0 +1,856 @@
+//! Reads requests: JSON text into commands and queries, or a problem that names the field.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::problem::{Code, Problem};
+use crate::call::{Attribution, Call, Resource};
+use crate::catalog::{Catalog, Mode};
+use crate::estimate::{Estimate, SandboxBounds, TokenBounds};
+use crate::extract::{self, Format};
+use crate::ids::{ExtensionId, Name, PlanName, ReservationId, UserId};
+use crate::ledger::{Actual, Command, ExtendRequest, HoldTerms, OnExpiry, RecordMode, RecordRequest, ReserveRequest};
+use crate::meter::{Meter, Quantity, Usage};
+use crate::money::Usd;
+use crate::policy::Policy;
+use crate::price::{self, Charge, Unpriced};
+use crate::quota::Quota;
+use crate::time::Timestamp;
+use crate::usage_report::{Dimension, UsageQuery};
+
+/// The most commands in a batch.
+pub const MAX_BATCH: usize = 500;
+/// The most entries in one answer, and how many there are where the caller does not say.
+pub const MAX_ENTRIES: u32 = 1_000;
+const DEFAULT_ENTRIES: u32 = 100;
+/// The longest that a token may live: a year. How long it lives where the caller does not say: a day.
+const MAX_TOKEN_SECONDS: u32 = 31_536_000;
+const DEFAULT_TOKEN_SECONDS: u32 = 86_400;
+/// The sandbox provider, where the caller does not name one.
+const SANDBOX_PROVIDER: &str = "e2b";
+
+/// What can be asked about or of one tenant's ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A change.
+    Command(Command),
+    /// A question about the state.
+    State(StateQuery),
+    /// A question about what has happened.
+    History(HistoryQuery),
+}
+
+/// A question about what has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryQuery {
+    /// What was spent.
+    Usage(UsageQuery),
+    /// The ledger's lines after a number.
+    Entries {
+        /// The last line that the caller has.
+        after: u64,
+        /// The most lines to return.
+        limit: u32,
+    },
+}
+
+/// A question about the state of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateQuery {
+    /// The tenant and its quotas.
+    Tenant,
+    /// Every quota.
+    Quotas,
+    /// One reservation or record.
+    Reservation(ReservationId),
+    /// What a reservation would be answered.
+    Explain(Box<ReserveRequest>),
+}
+
+/// The body of an onboarding.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OnboardRequest {
+    /// The plan; the policy's default where it is not named.
+    #[serde(default)]
+    pub plan: Option<PlanName>,
+}
+
+/// The body of a request for a token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenRequest<Role> {
+    /// What its bearer may do.
+    pub role: Role,
+    /// How long it is good for: 1 to 31,536,000.
+    #[serde(default = "default_token_seconds")]
+    pub expires_in_seconds: u32,
+}
+
+/// A request for a price.
+#[derive(Clone, Debug)]
+pub struct PriceRequest {
+    call: Call,
+    usage: Usage,
+    at: Timestamp,
+}
+
+impl PriceRequest {
+    /// The price.
+    ///
+    /// # Errors
+    /// The catalog has no price for it.
+    pub fn price(&self, catalog: &Catalog) -> Result<Charge, Problem> {
+        let (Some(provider), Some(model)) = (&self.call.provider, &self.call.model) else {
+            return Err(Problem::invalid("model", "missing"));
+        };
+        let card = catalog.rate_card(provider.as_str(), model.as_str(), self.at).map_err(Unpriced::from)?;
+        Ok(price::price(catalog, card, &self.usage, self.call.terms(self.at))?)
+    }
+}
+
+/// Reads a reserve.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_reserve(json: &str) -> Result<ReserveRequest, Problem> {
+    read_reserve(json, Place::Route)
+}
+
+/// Reads an explain: a reserve whose id may be left out.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_explain(json: &str) -> Result<ReserveRequest, Problem> {
+    read_explain(json, Place::Route)
+}
+
+/// Reads a settle.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_settle(json: &str) -> Result<Actual, Problem> {
+    read_settle(json, Place::Route)
+}
+
+/// Reads a release, which says nothing.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_release(json: &str) -> Result<(), Problem> {
+    if json.trim().is_empty() {
+        return Ok(());
+    }
+    let _: Nothing = parse(json)?;
+    Ok(())
+}
+
+/// Reads an extension.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_extend(json: &str) -> Result<ExtendRequest, Problem> {
+    parse::<ExtendBody>(json)?.into_request("")
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_record(json: &str) -> Result<RecordRequest, Problem> {
+    read_record(json, Place::Route)
+}
+
+/// Reads the commands of a batch: those that spend, and explain. Each is read by itself: one that is wrong does not spoil the others.
+///
+/// # Errors
+/// The body is not a batch.
+pub fn parse_batch(json: &str) -> Result<Vec<Result<Request, Problem>>, Problem> {
+    let body: BatchBody<'_> = parse(json)?;
+    if body.commands.len() > MAX_BATCH {
+        return Err(Problem::invalid("commands", format_args!("{} commands, at most 500", body.commands.len())));
+    }
+    let spends = |request: Request| match request {
+        // A batch is open to tokens that spend; what only the administrator may do has routes of its own.
+        Request::State(StateQuery::Explain(_))
+        | Request::Command(
+            Command::Reserve(_) | Command::Settle(..) | Command::Release(_) | Command::Extend(..) | Command::Record(_),
+        ) => Ok(request),
+        _ => Err(Problem::invalid("op", "a batch takes reserve, settle, release, extend, record and explain")),
+    };
+    Ok(body.commands.into_iter().map(|command| parse_command(command.get()).and_then(spends)).collect())
+}
+
+/// Reads one command in the form of a batch. Besides what a batch takes these are what the npm package asks its in-process ledger,
+/// which has no routes.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_command(json: &str) -> Result<Request, Problem> {
+    let head: CommandHead = parse(json)?;
+    let id = || head.id.as_deref().ok_or_else(|| Problem::invalid("id", "missing"));
+    Ok(match head.op {
+        Op::Reserve => Request::Command(Command::Reserve(read_reserve(json, Place::Batch)?)),
+        Op::Explain => Request::State(StateQuery::Explain(Box::new(read_explain(json, Place::Batch)?))),
+        Op::Record => Request::Command(Command::Record(read_record(json, Place::Batch)?)),
+        Op::Settle => Request::Command(Command::Settle(parse_id("id", id()?)?, read_settle(json, Place::Batch)?)),
+        Op::Release => Request::Command(Command::Release(only_id(json)?)),
+        Op::Extend => {
+            let body: BatchExtendBody = parse(json)?;
+            Request::Command(Command::Extend(parse_id("id", id()?)?, body.extend.into_request("extend.")?))
+        }
+        Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
+        Op::ListQuotas => {
+            let _: OnlyOp = parse(json)?;
+            Request::State(StateQuery::Quotas)
+        }
+        Op::PutQuota => {
+            let body: PutQuotaBody = parse(json)?;
+            Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
+        }
+        Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
+        Op::ResetQuota => Request::Command(Command::ResetQuota(only_id(json)?)),
+        Op::Usage => {
+            let body: UsageBody = parse(json)?;
+            let names = body.group_by.iter().map(String::as_str);
+            let query = usage_query(names, body.from.as_deref(), body.to.as_deref())?;
+            Request::History(HistoryQuery::Usage(query))
+        }
+        Op::Entries => {
+            let body: EntriesBody = parse(json)?;
+            entries(body.after, body.limit)?
+        }
+    })
+}
+
+/// Reads a quota.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
+    parse(json)
+}
+
+/// Reads an onboarding.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_onboard(json: &str) -> Result<OnboardRequest, Problem> {
+    if json.trim().is_empty() { Ok(OnboardRequest::default()) } else { parse(json) }
+}
+
+/// Reads and checks a policy.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_policy(json: &str) -> Result<Policy, Problem> {
+    let policy: Policy = parse(json)?;
+    policy.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
+    Ok(policy)
+}
+
+/// Reads a request for a token.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_token_request<Role: for<'de> Deserialize<'de>>(json: &str) -> Result<TokenRequest<Role>, Problem> {
+    let request: TokenRequest<Role> = parse(json)?;
+    if (1..=MAX_TOKEN_SECONDS).contains(&request.expires_in_seconds) {
+        Ok(request)
+    } else {
+        Err(Problem::invalid("expiresInSeconds", "must lie in 1 to 31536000"))
+    }
+}
+
+/// Reads a request for a price; `now` is when the call is made where the request does not say. Without it the request must say.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_price(json: &str, now: Option<Timestamp>) -> Result<PriceRequest, Problem> {
+    let body: PriceBody = parse(json)?;
+    let usage = match actual(body.usage, None, body.payload, None)? {
+        Actual::Usage(usage) => usage,
+        _ => {
+            return Err(Problem::invalid("payload", "the answer broke off before its usage was complete"));
+        }
+    };
+    let call = Call {
+        resource: Resource::Llm,
+        user_id: None,
+        provider: Some(body.provider),
+        model: Some(body.model),
+        mode: body.mode,
+        region: body.region,
+        attribution: Attribution::default(),
+    };
+    let at = body.at.or(now).ok_or_else(|| Problem::invalid("at", "missing"))?;
+    Ok(PriceRequest { call, usage, at })
+}
+
+/// Reads the query of a usage report from its pairs.
+///
+/// # Errors
+/// The parameter that is wrong.
+pub fn parse_usage_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Request, Problem> {
+    let mut group_by = "";
+    let mut from = None;
+    let mut to = None;
+    for (name, value) in pairs {
+        match name {
+            "groupBy" => group_by = value,
+            "from" => from = Some(value),
+            "to" => to = Some(value),
+            _ => {
+                return Err(Problem::invalid(name, "unknown parameter; there are groupBy, from and to"));
+            }
+        }
+    }
+    let names = group_by.split(',').filter(|name| !name.is_empty());
+    Ok(Request::History(HistoryQuery::Usage(usage_query(names, from, to)?)))
+}
+
+/// Reads the query of a page of entries from its pairs.
+///
+/// # Errors
+/// The parameter that is wrong.
+pub fn parse_entries_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Request, Problem> {
+    let mut after = None;
+    let mut limit = None;
+    for (name, value) in pairs {
+        let number = || value.parse().map_err(|_| Problem::invalid(name, "must be a whole number"));
+        match name {
+            "after" => after = Some(number()?),
+            "limit" => limit = Some(number()?),
+            _ => return Err(Problem::invalid(name, "unknown parameter; there are after and limit")),
+        }
+    }
+    entries(after, limit)
+}
+
+/// Reads an id or name that is part of a path.
+///
+/// # Errors
+/// It is none; `field` names it.
+pub fn parse_id<T: core::str::FromStr<Err: core::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::invalid(field, error))
+}
+
+/// Where a command stands: on a route of its own, whose path says what it is and about which id; or in a batch, where it says so itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Route,
+    Batch,
+}
+
+impl Place {
+    /// On a route, a field that only a batch has is as unknown as any other.
+    fn allows(self, field: &str, given: Option<IgnoredAny>) -> Result<(), Problem> {
+        match (self, given) {
+            (Self::Route, Some(_)) => Err(Problem::invalid(field, "unknown field: the path says it")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read_reserve(json: &str, place: Place) -> Result<ReserveRequest, Problem> {
+    let body: ReserveBody = parse(json)?;
+    place.allows("op", body.op)?;
+    let id = body.id.clone().ok_or_else(|| Problem::invalid("id", "missing"))?;
+    body.into_request(id)
+}
+
+fn read_explain(json: &str, place: Place) -> Result<ReserveRequest, Problem> {
+    let body: ReserveBody = parse(json)?;
+    place.allows("op", body.op)?;
+    let id = match &body.id {
+        Some(id) => id.clone(),
+        None => parse_id("id", "explain")?,
+    };
+    body.into_request(id)
+}
+
+fn read_settle(json: &str, place: Place) -> Result<Actual, Problem> {
+    let body: SettleBody = parse(json)?;
+    place.allows("op", body.op)?;
+    place.allows("id", body.id)?;
+    let sandbox = body.sandbox.map(|sandbox| Actual::SandboxSeconds(sandbox.seconds));
+    actual(body.usage, body.usd, body.payload, sandbox)
+}
+
+fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
+    let body: RecordBody = parse(json)?;
+    place.allows("op", body.op)?;
+    let tier = body.sandbox.as_ref().map(|sandbox| &sandbox.tier);
+    let parts = CallParts {
+        resource: body.resource,
+        user_id: body.user_id,
+        provider: body.provider,
+        model: body.model,
+        mode: body.processing,
+        region: body.region,
+        attribution: body.attribution,
+    };
+    let call = call(parts, tier)?;
+    let actual = actual(body.usage, body.usd, body.payload, body.sandbox.map(Actual::Sandbox))?;
+    Ok(RecordRequest { id: body.id, call, actual, mode: body.mode })
+}
+
+fn only_id<T: core::str::FromStr<Err: core::fmt::Display>>(json: &str) -> Result<T, Problem> {
+    let body: OnlyId = parse(json)?;
+    parse_id("id", &body.id)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CommandHead {
+    op: Op,
+    #[serde(default)]
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Op {
+    Reserve,
+    Settle,
+    Release,
+    Extend,
+    Record,
+    Explain,
+    GetReservation,
+    ListQuotas,
+    PutQuota,
+    DeleteQuota,
+    ResetQuota,
+    Usage,
+    Entries,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchBody<'a> {
+    #[serde(borrow)]
+    commands: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReserveBody {
+    #[serde(default)]
+    op: Option<IgnoredAny>,
+    #[serde(default)]
+    id: Option<ReservationId>,
+    #[serde(default)]
+    user_id: Option<UserId>,
+    resource: Resource,
+    #[serde(default)]
+    provider: Option<Name>,
+    #[serde(default)]
+    model: Option<Name>,
+    estimate: EstimateBody,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    region: Option<Name>,
+    #[serde(default)]
+    attribution: Attribution,
+    #[serde(default)]
+    ttl_seconds: Option<u32>,
+    #[serde(default)]
+    on_expiry: Option<OnExpiry>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EstimateBody {
+    #[serde(default)]
+    input_tokens: Option<u64>,
+    #[serde(default)]
+    input_bytes: Option<u64>,
+    #[serde(default)]
+    max_output_tokens: Option<u64>,
+    #[serde(default)]
+    max_web_searches: Option<u64>,
+    #[serde(default)]
+    meters: Vec<Meter>,
+    #[serde(default)]
+    usd: Option<Usd>,
+    #[serde(default)]
+    sandbox: Option<SandboxBounds>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SettleBody {
+    #[serde(default)]
+    op: Option<IgnoredAny>,
+    #[serde(default)]
+    id: Option<IgnoredAny>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    usd: Option<Usd>,
+    #[serde(default)]
+    payload: Option<PayloadBody>,
+    #[serde(default)]
+    sandbox: Option<SettledSandbox>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SettledSandbox {
+    seconds: Quantity,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PayloadBody {
+    format: Format,
+    body: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnlyOp {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnlyId {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ExtendBody {
+    id: ExtensionId,
+    #[serde(default)]
+    ttl_seconds: Option<u32>,
+    #[serde(default)]
+    estimate: Option<EstimateBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BatchExtendBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    extend: ExtendBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RecordBody {
+    #[serde(default)]
+    op: Option<IgnoredAny>,
+    id: ReservationId,
+    #[serde(default)]
+    mode: RecordMode,
+    #[serde(default)]
+    user_id: Option<UserId>,
+    resource: Resource,
+    #[serde(default)]
+    provider: Option<Name>,
+    #[serde(default)]
+    model: Option<Name>,
+    #[serde(default)]
+    processing: Option<Mode>,
+    #[serde(default)]
+    region: Option<Name>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    usd: Option<Usd>,
+    #[serde(default)]
+    payload: Option<PayloadBody>,
+    #[serde(default)]
+    sandbox: Option<SandboxBounds>,
+    #[serde(default)]
+    attribution: Attribution,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PutQuotaBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    quota: Quota,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UsageBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(default)]
+    group_by: Vec<String>,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EntriesBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
+    limit: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PriceBody {
+    provider: Name,
+    model: Name,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    payload: Option<PayloadBody>,
+    #[serde(default)]
+    at: Option<Timestamp>,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    region: Option<Name>,
+}
+
+const fn default_token_seconds() -> u32 {
+    DEFAULT_TOKEN_SECONDS
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        if path == "." {
+            // The error concerns the object itself; the message names the field, if one is missing or unknown.
+            return Problem { field: field_in(&message), ..Problem::new(Code::InvalidRequest, message) };
+        }
+        Problem::invalid(path, message)
+    })?;
+    reader.end().map_err(|error| Problem::new(Code::InvalidRequest, error.to_string()))?;
+    Ok(value)
+}
+
+/// The field that a message of serde about an object names: missing field `x`, unknown field `x`, duplicate field `x`.
+fn field_in(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("field `")?;
+    rest.split_once('`').map(|(field, _)| field.to_owned())
+}
+
+impl ReserveBody {
+    fn into_request(self, id: ReservationId) -> Result<ReserveRequest, Problem> {
+        let tier = self.estimate.sandbox.as_ref().map(|sandbox| sandbox.tier.clone());
+        let estimate = self.estimate.into_estimate("estimate")?;
+        let call = call(
+            CallParts {
+                resource: self.resource,
+                user_id: self.user_id,
+                provider: self.provider,
+                model: self.model,
+                mode: self.mode,
+                region: self.region,
+                attribution: self.attribution,
+            },
+            tier.as_ref(),
+        )?;
+        let ttl_seconds = self.ttl_seconds.unwrap_or(HoldTerms::DEFAULT_TTL_SECONDS);
+        check_ttl("ttlSeconds", ttl_seconds)?;
+        let on_expiry = self.on_expiry.unwrap_or(match estimate {
+            Estimate::Tokens(_) => OnExpiry::ChargeInput,
+            Estimate::Usd(_) | Estimate::Sandbox(_) => OnExpiry::ChargeHold,
+        });
+        Ok(ReserveRequest { id, call, terms: HoldTerms { estimate, ttl_seconds, on_expiry } })
+    }
+}
+
+impl EstimateBody {
+    fn into_estimate(self, path: &str) -> Result<Estimate, Problem> {
+        let in_tokens = self.input_tokens.is_some()
+            || self.input_bytes.is_some()
+            || self.max_output_tokens.is_some()
+            || self.max_web_searches.is_some()
+            || !self.meters.is_empty();
+        match (in_tokens, self.usd, self.sandbox) {
+            (true, None, None) => {
+                let input_tokens = match (self.input_tokens, self.input_bytes) {
+                    (Some(count), None) | (None, Some(count)) => count,
+                    _ => return Err(Problem::invalid(path, "exactly one of `inputTokens` and `inputBytes`")),
+                };
+                let max_output_tokens = self
+                    .max_output_tokens
+                    .ok_or_else(|| Problem::invalid(format!("{path}.maxOutputTokens"), "missing"))?;
+                for (field, count) in [
+                    ("inputTokens", input_tokens),
+                    ("maxOutputTokens", max_output_tokens),
+                    ("maxWebSearches", self.max_web_searches.unwrap_or(0)),
+                ] {
+                    Quantity::from_count(count).map_err(|error| Problem::invalid(format!("{path}.{field}"), error))?;
+                }
+                let mut meters = self.meters;
+                meters.sort_unstable();
+                meters.dedup();
+                Ok(Estimate::Tokens(TokenBounds {
+                    input_tokens,
+                    max_output_tokens,
+                    max_web_searches: self.max_web_searches.unwrap_or(0),
+                    meters,
+                }))
+            }
+            (false, Some(usd), None) => {
+                not_negative(&format!("{path}.usd"), usd)?;
+                Ok(Estimate::Usd(usd))
+            }
+            (false, None, Some(sandbox)) => Ok(Estimate::Sandbox(sandbox)),
+            _ => Err(Problem::invalid(
+                path,
+                "exactly one of `inputTokens` or `inputBytes` with `maxOutputTokens`, `usd`, `sandbox`",
+            )),
+        }
+    }
+}
+
+impl ExtendBody {
+    fn into_request(self, prefix: &str) -> Result<ExtendRequest, Problem> {
+        if let Some(ttl) = self.ttl_seconds {
+            check_ttl(&format!("{prefix}ttlSeconds"), ttl)?;
+        }
+        let estimate =
+            self.estimate.map(|estimate| estimate.into_estimate(&format!("{prefix}estimate"))).transpose()?;
+        Ok(ExtendRequest { id: self.id, ttl_seconds: self.ttl_seconds, estimate })
+    }
+}
+
+struct CallParts {
+    resource: Resource,
+    user_id: Option<UserId>,
+    provider: Option<Name>,
+    model: Option<Name>,
+    mode: Option<Mode>,
+    region: Option<Name>,
+    attribution: Attribution,
+}
+
+/// A sandbox's tier is its model, so that reports and rates treat both alike.
+fn call(parts: CallParts, tier: Option<&Name>) -> Result<Call, Problem> {
+    let (provider, model) = match tier {
+        None => (parts.provider, parts.model),
+        Some(tier) => {
+            if parts.resource != Resource::E2b {
+                return Err(Problem::invalid("resource", "a sandbox draws on resource `e2b`"));
+            }
+            if parts.model.is_some_and(|model| model != *tier) {
+                return Err(Problem::invalid("model", "a sandbox's model is its tier; leave it out"));
+            }
+            let provider = match parts.provider {
+                Some(provider) => provider,
+                None => parse_id("provider", SANDBOX_PROVIDER)?,
+            };
+            (Some(provider), Some(tier.clone()))
+        }
+    };
+    Ok(Call {
+        resource: parts.resource,
+        user_id: parts.user_id,
+        provider,
+        model,
+        mode: parts.mode,
+        region: parts.region,
+        attribution: parts.attribution,
+    })
+}
+
+fn actual(
+    usage: Option<Usage>,
+    usd: Option<Usd>,
+    payload: Option<PayloadBody>,
+    sandbox: Option<Actual>,
+) -> Result<Actual, Problem> {
+    match (usage, usd, payload, sandbox) {
+        (Some(usage), None, None, None) => Ok(Actual::Usage(usage)),
+        (None, Some(usd), None, None) => {
+            not_negative("usd", usd)?;
+            Ok(Actual::Usd(usd))
+        }
+        (None, None, Some(payload), None) => {
+            let extracted = extract::extract(payload.format, &payload.body)
+                .map_err(|error| Problem::payload("payload.body", &error))?;
+            if extracted.complete {
+                Ok(Actual::Usage(extracted.usage))
+            } else {
+                Ok(Actual::IncompleteUsage(extracted.usage))
+            }
+        }
+        (None, None, None, Some(sandbox)) => Ok(sandbox),
+        _ => Err(Problem::invalid("usage", "exactly one of `usage`, `usd`, `payload` and `sandbox`")),
+    }
+}
+
+fn usage_query<'a>(
+    names: impl Iterator<Item = &'a str>,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<UsageQuery, Problem> {
+    let mut group_by = Vec::new();
+    for name in names {
+        let dimension = Dimension::ALL
+            .into_iter()
+            .find(|dimension| dimension.name() == name)
+            .ok_or_else(|| Problem::invalid("groupBy", "any of user, model, touchpoint, day, resource"))?;
+        if group_by.contains(&dimension) {
+            return Err(Problem::invalid("groupBy", format_args!("`{name}` is named twice")));
+        }
+        group_by.push(dimension);
+    }
+    let hour = |field: &str, text: Option<&str>| -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = text else { return Ok(None) };
+        let at: Timestamp = parse_id(field, text)?;
+        if UsageQuery::on_full_hours(at) {
+            Ok(Some(at))
+        } else {
+            Err(Problem::invalid(field, "must be a full hour: usage is rolled up by hour"))
+        }
+    };
+    Ok(UsageQuery { group_by, from: hour("from", from)?, to: hour("to", to)? })
+}
+
+fn entries(after: Option<u64>, limit: Option<u64>) -> Result<Request, Problem> {
+    let limit = match limit {
+        None => DEFAULT_ENTRIES,
+        Some(limit) => u32::try_from(limit)
+            .ok()
+            .filter(|limit| (1..=MAX_ENTRIES).contains(limit))
+            .ok_or_else(|| Problem::invalid("limit", "must lie in 1 to 1000"))?,
+    };
+    Ok(Request::History(HistoryQuery::Entries { after: after.unwrap_or(0), limit }))
+}
+
+fn check_ttl(field: &str, seconds: u32) -> Result<(), Problem> {
+    if (1..=HoldTerms::MAX_TTL_SECONDS).contains(&seconds) {
+        Ok(())
+    } else {
+        Err(Problem::invalid(field, "must lie in 1 to 86400"))
+    }
+}
+
+fn not_negative(field: &str, usd: Usd) -> Result<(), Problem> {
+    if usd.is_negative() { Err(Problem::invalid(field, crate::money::InvalidUsd::Negative)) } else { Ok(()) }
+}

@@ -1,0 +1,385 @@
+//! Reads the catalog's files into a [`Catalog`], checking all that pricing relies on.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{Adjustment, Catalog, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier};
+use crate::meter::Meter;
+use crate::money::Usd;
+use crate::time::Timestamp;
+
+/// What is wrong with a catalog file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("catalog: {place}: {message}")]
+pub struct CatalogError {
+    /// The file, or `provider/model@date`.
+    pub place: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IndexDocument {
+    version: String,
+    sources: BTreeMap<String, SourceDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "read so that a source without its licence is refused")]
+struct SourceDocument {
+    name: String,
+    #[serde(default)]
+    version: Option<String>,
+    licence: String,
+    #[serde(default)]
+    note: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ProviderDocument {
+    provider: String,
+    models: Vec<ModelDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ModelDocument {
+    model: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    context_window: Option<u64>,
+    #[serde(default)]
+    max_output_tokens: Option<u64>,
+    rate_cards: Vec<RateCardDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RateCardDocument {
+    from: String,
+    #[serde(default)]
+    per_million: BTreeMap<Meter, Usd>,
+    #[serde(default)]
+    per_unit: BTreeMap<Meter, Usd>,
+    #[serde(default)]
+    tiers: Vec<TierDocument>,
+    #[serde(default)]
+    modes: BTreeMap<Mode, AdjustmentDocument>,
+    #[serde(default)]
+    regions: BTreeMap<String, AdjustmentDocument>,
+    #[serde(default)]
+    schedules: Vec<ScheduleDocument>,
+    source: String,
+    confidence: Confidence,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TierDocument {
+    #[serde(default)]
+    above: Option<u64>,
+    #[serde(default)]
+    from: Option<u64>,
+    #[serde(default)]
+    per_million: BTreeMap<Meter, Usd>,
+    #[serde(default)]
+    per_unit: BTreeMap<Meter, Usd>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AdjustmentDocument {
+    #[serde(default)]
+    multiplier: Option<String>,
+    #[serde(default)]
+    per_million: BTreeMap<Meter, Usd>,
+    #[serde(default)]
+    per_unit: BTreeMap<Meter, Usd>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ScheduleDocument {
+    from: String,
+    to: String,
+    #[serde(default)]
+    per_million: BTreeMap<Meter, Usd>,
+    #[serde(default)]
+    per_unit: BTreeMap<Meter, Usd>,
+}
+
+/// Rates as a policy writes them: USD per million tokens and USD per one of anything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RatesDocument {
+    /// USD per 1,000,000 tokens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub per_million: BTreeMap<Meter, Usd>,
+    /// USD per one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub per_unit: BTreeMap<Meter, Usd>,
+}
+
+impl RatesDocument {
+    /// Checks the rates and makes a card of them that is always in force.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn to_rate_card(&self, id: &str) -> Result<RateCard, CatalogError> {
+        let rates = rates(id, &self.per_million, &self.per_unit)?;
+        Ok(RateCard {
+            id: id.to_owned(),
+            from: Timestamp::default(),
+            base: rates,
+            tiers: Vec::new(),
+            modes: Vec::new(),
+            regions: Vec::new(),
+            schedules: Vec::new(),
+            source: id.to_owned(),
+            confidence: Confidence::Reported,
+        })
+    }
+}
+
+impl Catalog {
+    /// Reads a catalog from the text of its index and of its provider files, each with its name for error messages.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn read(index: &str, providers: &[(&str, &str)]) -> Result<Self, CatalogError> {
+        let index: IndexDocument = parse("catalog.json", index)?;
+        format!("{}T00:00:00Z", index.version)
+            .parse::<Timestamp>()
+            .map_err(|_| error("catalog.json", "version is not a date"))?;
+        let mut models = Vec::new();
+        let mut by_name: HashMap<String, HashMap<String, usize>> = HashMap::new();
+        for (file, text) in providers {
+            let document: ProviderDocument = parse(file, text)?;
+            let names = by_name.entry(document.provider.clone()).or_default();
+            for model in document.models {
+                let model = read_model(&document.provider, model, &index.sources)?;
+                for name in core::iter::once(&model.model).chain(&model.aliases) {
+                    if names.insert(name.clone(), models.len()).is_some() {
+                        return Err(error(file, &format!("`{name}` is named twice")));
+                    }
+                }
+                models.push(model);
+            }
+        }
+        Ok(Self { version: index.version, models, by_name })
+    }
+}
+
+fn read_model(
+    provider: &str,
+    document: ModelDocument,
+    sources: &BTreeMap<String, SourceDocument>,
+) -> Result<Model, CatalogError> {
+    let name = format!("{provider}/{}", document.model);
+    let mut rate_cards: Vec<RateCard> = Vec::new();
+    for card in document.rate_cards {
+        let card = read_rate_card(&name, card, sources)?;
+        if rate_cards.last().is_some_and(|earlier| earlier.from >= card.from) {
+            return Err(error(&card.id, "rate cards are not ascending by date"));
+        }
+        rate_cards.push(card);
+    }
+    if rate_cards.is_empty() {
+        return Err(error(&name, "has no rate card"));
+    }
+    Ok(Model {
+        provider: provider.to_owned(),
+        model: document.model,
+        aliases: document.aliases,
+        context_window: document.context_window,
+        max_output_tokens: document.max_output_tokens,
+        rate_cards,
+    })
+}
+
+fn read_rate_card(
+    model: &str,
+    document: RateCardDocument,
+    sources: &BTreeMap<String, SourceDocument>,
+) -> Result<RateCard, CatalogError> {
+    let id = format!("{model}@{}", document.from);
+    let from = format!("{}T00:00:00Z", document.from).parse().map_err(|_| error(&id, "`from` is not a date"))?;
+    if !sources.contains_key(&document.source) {
+        return Err(error(&id, &format!("source `{}` is not in catalog.json", document.source)));
+    }
+    let base = rates(&id, &document.per_million, &document.per_unit)?;
+    if base.0.is_empty() {
+        return Err(error(&id, "has no rates"));
+    }
+    let adjusted = |document: &AdjustmentDocument| adjustment(&id, document);
+    let modes = document
+        .modes
+        .iter()
+        .map(|(mode, document)| Ok((*mode, adjusted(document)?)))
+        .collect::<Result<_, CatalogError>>()?;
+    let regions = document
+        .regions
+        .iter()
+        .map(|(region, document)| Ok((region.clone(), adjusted(document)?)))
+        .collect::<Result<_, CatalogError>>()?;
+    let schedules = document.schedules.iter().map(|document| schedule(&id, document)).collect::<Result<_, _>>()?;
+    let tiers = tiers(&id, &document.tiers)?;
+    Ok(RateCard {
+        id,
+        from,
+        base,
+        tiers,
+        modes,
+        regions,
+        schedules,
+        source: document.source,
+        confidence: document.confidence,
+    })
+}
+
+fn tiers(id: &str, documents: &[TierDocument]) -> Result<Vec<Tier>, CatalogError> {
+    let mut tiers: Vec<Tier> = Vec::new();
+    for document in documents {
+        let at_least = match (document.above, document.from) {
+            // Token counts are whole, so "above n" is "from n + 1".
+            (Some(above), None) => above.saturating_add(1),
+            (None, Some(from)) => from,
+            _ => return Err(error(id, "a tier has exactly one of `above` and `from`")),
+        };
+        if tiers.last().is_some_and(|earlier| earlier.at_least >= at_least) {
+            return Err(error(id, "tiers are not ascending"));
+        }
+        // A meter that a tier does not name keeps the rate of the tier below, not the base's.
+        let mut all = tiers.last().map_or_else(Rates::default, |earlier| earlier.rates.clone());
+        all.overlay(&rates(id, &document.per_million, &document.per_unit)?);
+        tiers.push(Tier { at_least, rates: all });
+    }
+    Ok(tiers)
+}
+
+fn adjustment(id: &str, document: &AdjustmentDocument) -> Result<Adjustment, CatalogError> {
+    let rates = rates(id, &document.per_million, &document.per_unit)?;
+    match (&document.multiplier, rates.0.is_empty()) {
+        (Some(multiplier), true) => {
+            let by: Usd = multiplier.parse().map_err(|_| error(id, "a multiplier is not a decimal"))?;
+            if by.is_negative() || by.value() > Decimal::from(100) {
+                return Err(error(id, "a multiplier lies beyond 0 to 100"));
+            }
+            Ok(Adjustment::Multiplier(by.value()))
+        }
+        (None, false) => Ok(Adjustment::Rates(rates)),
+        _ => Err(error(id, "a mode or region has either a multiplier or rates")),
+    }
+}
+
+fn schedule(id: &str, document: &ScheduleDocument) -> Result<Schedule, CatalogError> {
+    let of_day = |text: &str| -> Option<i64> {
+        let (hour, minute) = text.split_once(':')?;
+        let hour: i64 = hour.parse().ok().filter(|hour| (0..24).contains(hour))?;
+        let minute: i64 = minute.parse().ok().filter(|minute| (0..60).contains(minute))?;
+        Some((hour * 60 + minute) * 60_000)
+    };
+    match (of_day(&document.from), of_day(&document.to)) {
+        (Some(from), Some(to)) if from != to => {
+            Ok(Schedule { from, to, rates: rates(id, &document.per_million, &document.per_unit)? })
+        }
+        _ => Err(error(id, "a schedule's times are not two different times HH:MM")),
+    }
+}
+
+fn rates(id: &str, per_million: &BTreeMap<Meter, Usd>, per_unit: &BTreeMap<Meter, Usd>) -> Result<Rates, CatalogError> {
+    let mut rates = Rates::default();
+    for (meter, usd) in per_million {
+        if !meter.is_token() {
+            return Err(error(id, &format!("`{meter}` is not counted in tokens; its rate belongs in perUnit")));
+        }
+        if usd.value().normalize().scale() > 6 {
+            return Err(error(id, &format!("the rate of `{meter}` has more than 6 decimals per million")));
+        }
+        check_rate(id, *meter, *usd)?;
+        rates.set(*meter, Rate::per_million(*usd));
+    }
+    for (meter, usd) in per_unit {
+        if meter.is_token() {
+            return Err(error(id, &format!("`{meter}` is counted in tokens; its rate belongs in perMillion")));
+        }
+        check_rate(id, *meter, *usd)?;
+        rates.set(*meter, Rate::per_one(*usd));
+    }
+    Ok(rates)
+}
+
+fn check_rate(id: &str, meter: Meter, usd: Usd) -> Result<(), CatalogError> {
+    // No provider comes near; above it a misplaced decimal point is likelier than a price.
+    if usd.is_negative() || usd.value() > Decimal::from(100_000) {
+        return Err(error(id, &format!("the rate of `{meter}` lies beyond 0 to 100000 USD")));
+    }
+    Ok(())
+}
+
+fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a str) -> Result<T, CatalogError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|problem| error(file, &problem.to_string()))
+}
+
+fn error(place: &str, message: &str) -> CatalogError {
+    CatalogError { place: place.to_owned(), message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    const INDEX: &str = r#"{"version":"2026-11-24","sources":{"s":{"name":"s","licence":"MIT"}}}"#;
+
+    fn read(card: &str) -> Result<Catalog, CatalogError> {
+        let provider = format!(r#"{{"provider":"p","models":[{{"model":"m","rateCards":[{card}]}}]}}"#);
+        Catalog::read(INDEX, &[("p.json", &provider)])
+    }
+
+    #[test]
+    fn refuses_what_pricing_could_not_rely_on() {
+        for (card, expected) in [
+            ("", "has no rate card"),
+            (r#"{"from":"2026-01-01","source":"s","confidence":"single"}"#, "has no rates"),
+            (r#"{"from":"2026-01-01","perMillion":{"input":"1"},"source":"x","confidence":"single"}"#, "source `x`"),
+            (r#"{"from":"2026-01","perMillion":{"input":"1"},"source":"s","confidence":"single"}"#, "not a date"),
+            (r#"{"from":"2026-01-01","perMillion":{"input":"-1"},"source":"s","confidence":"single"}"#, "beyond 0"),
+            (
+                r#"{"from":"2026-01-01","perMillion":{"input":"0.0000001"},"source":"s","confidence":"single"}"#,
+                "6 decimals",
+            ),
+            (r#"{"from":"2026-01-01","perMillion":{"request":"1"},"source":"s","confidence":"single"}"#, "perUnit"),
+            (r#"{"from":"2026-01-01","perUnit":{"input":"1"},"source":"s","confidence":"single"}"#, "perMillion"),
+            (r#"{"from":"2026-01-01","perMillion":{"input":1},"source":"s","confidence":"single"}"#, "decimal string"),
+            (
+                r#"{"from":"2026-01-01","perMillion":{"input":"1"},"tiers":[{"perMillion":{}}],"source":"s","confidence":"single"}"#,
+                "exactly one",
+            ),
+            (
+                r#"{"from":"2026-01-01","perMillion":{"input":"1"},"modes":{"batch":{}},"source":"s","confidence":"single"}"#,
+                "either",
+            ),
+        ] {
+            let message = read(card).unwrap_err().to_string();
+            assert!(message.contains(expected), "{card}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_model() {
+        let card = r#"{"from":"2026-01-01","perMillion":{"input":"1"},"source":"s","confidence":"single"}"#;
+        let provider = format!(
+            r#"{{"provider":"p","models":[{{"model":"m","rateCards":[{card}]}},{{"model":"n","aliases":["m"],"rateCards":[{card}]}}]}}"#
+        );
+        let message = Catalog::read(INDEX, &[("p.json", &provider)]).unwrap_err().to_string();
+        assert!(message.contains("named twice"), "{message}");
+    }
+}

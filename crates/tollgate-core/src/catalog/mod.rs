@@ -1,0 +1,416 @@
+//! The dated price list: which rates a model or sandbox tier has, from when, in which tier, mode and region.
+
+mod builtin;
+mod format;
+
+use core::fmt;
+use std::collections::HashMap;
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Name;
+use crate::meter::{Meter, MeterKind};
+use crate::money::Usd;
+use crate::time::Timestamp;
+
+pub use format::{CatalogError, RatesDocument};
+
+/// The price list.
+#[derive(Debug)]
+pub struct Catalog {
+    version: String,
+    models: Vec<Model>,
+    /// provider → exact model id or alias → index in `models`.
+    by_name: HashMap<String, HashMap<String, usize>>,
+}
+
+/// One model's or sandbox tier's rate cards.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The provider, such as `openai`; for sandboxes `e2b`.
+    pub provider: String,
+    /// The provider's own exact id.
+    pub model: String,
+    /// Other exact ids that have the same price.
+    pub aliases: Vec<String>,
+    /// Tokens that prompt and answer may have together, where a source says so.
+    pub context_window: Option<u64>,
+    /// Tokens that an answer may have, where a source says so.
+    pub max_output_tokens: Option<u64>,
+    /// Ascending by date, at least one.
+    rate_cards: Vec<RateCard>,
+}
+
+/// The rates in force from a date until the next card's.
+#[derive(Clone, Debug)]
+pub struct RateCard {
+    /// `provider/model@date`.
+    pub id: String,
+    /// In force from this instant.
+    pub from: Timestamp,
+    /// Rates where nothing below says otherwise.
+    pub(crate) base: Rates,
+    /// Dearer (or cheaper) rates for long prompts, ascending by threshold.
+    pub(crate) tiers: Vec<Tier>,
+    pub(crate) modes: Vec<(Mode, Adjustment)>,
+    pub(crate) regions: Vec<(String, Adjustment)>,
+    pub(crate) schedules: Vec<Schedule>,
+    /// Key of the list of sources.
+    pub source: String,
+    /// How sure the rates are.
+    pub confidence: Confidence,
+}
+
+/// How well a rate card is attested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Two sources agree.
+    Confirmed,
+    /// One source says so.
+    Single,
+    /// Taken from a third party or derived.
+    Reported,
+}
+
+/// How a call is processed, where the provider charges differently for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Answered within a day.
+    Batch,
+    /// Slower and cheaper.
+    Flex,
+    /// Faster and dearer.
+    Priority,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+        })
+    }
+}
+
+/// The price of one of a meter: USD, not negative, exact to 10⁻¹².
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(Usd);
+
+impl Rate {
+    /// From USD per 1,000,000.
+    #[must_use]
+    pub fn per_million(usd: Usd) -> Self {
+        Self::rounded(usd.value().saturating_mul(Decimal::new(1, 6)))
+    }
+
+    /// From USD per one.
+    #[must_use]
+    pub const fn per_one(usd: Usd) -> Self {
+        Self(usd)
+    }
+
+    /// The price of one.
+    #[must_use]
+    pub const fn usd(self) -> Usd {
+        self.0
+    }
+
+    fn times(self, multiplier: Decimal) -> Self {
+        Self::rounded(self.0.value().saturating_mul(multiplier))
+    }
+
+    /// The one place where a rate is rounded, so that line prices (quantity × rate) need no rounding and sums are exact.
+    fn rounded(value: Decimal) -> Self {
+        Self(Usd::computed(value.round_dp_with_strategy(Usd::SCALE, RoundingStrategy::MidpointAwayFromZero)))
+    }
+}
+
+/// Rates by meter; few enough that a scan beats a map.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rates(Vec<(Meter, Rate)>);
+
+impl Rates {
+    pub(crate) fn get(&self, meter: Meter) -> Option<Rate> {
+        self.0.iter().find(|(named, _)| *named == meter).map(|(_, rate)| *rate)
+    }
+
+    fn set(&mut self, meter: Meter, rate: Rate) {
+        match self.0.iter_mut().find(|(named, _)| *named == meter) {
+            Some((_, known)) => *known = rate,
+            None => self.0.push((meter, rate)),
+        }
+    }
+
+    fn overlay(&mut self, over: &Self) {
+        for (meter, rate) in &over.0 {
+            self.set(*meter, *rate);
+        }
+    }
+}
+
+/// Rates for prompts beyond a length.
+#[derive(Clone, Debug)]
+pub(crate) struct Tier {
+    /// The smallest whole prompt, in tokens, that has these rates.
+    pub(crate) at_least: u64,
+    pub(crate) rates: Rates,
+}
+
+/// What a mode or region changes.
+#[derive(Clone, Debug)]
+pub(crate) enum Adjustment {
+    /// Multiplies every token rate.
+    Multiplier(Decimal),
+    /// Replaces the rates that it names.
+    Rates(Rates),
+}
+
+/// Rates during a daily window in UTC.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// Milliseconds since midnight; the window wraps past midnight where `to` is not later.
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) rates: Rates,
+}
+
+impl Schedule {
+    const fn holds(&self, at: Timestamp) -> bool {
+        let of_day = at.millis().rem_euclid(86_400_000);
+        if self.from < self.to {
+            self.from <= of_day && of_day < self.to
+        } else {
+            self.from <= of_day || of_day < self.to
+        }
+    }
+}
+
+/// Everything that chooses among a card's rates, besides the length of the prompt.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// When the call is made.
+    pub at: Timestamp,
+    /// How it is processed.
+    pub mode: Option<Mode>,
+    /// Where it is processed.
+    pub region: Option<&'a Name>,
+}
+
+/// Why the catalog has no rates for a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRates {
+    /// The catalog does not have this exact model of this provider.
+    #[error("the catalog has no model `{model}` of provider `{provider}`")]
+    UnknownModel {
+        /// As given.
+        provider: String,
+        /// As given.
+        model: String,
+    },
+    /// The model's first rate card is later.
+    #[error("`{model}` has no rates at {at}: its first rate card starts at {first}")]
+    NotYetInForce {
+        /// `provider/model`.
+        model: String,
+        /// The time asked for.
+        at: Timestamp,
+        /// The first card's start.
+        first: Timestamp,
+    },
+    /// The rate card has no such mode.
+    #[error("`{rate_card}` has no `{mode}` rates")]
+    UnknownMode {
+        /// The card's id.
+        rate_card: String,
+        /// As given.
+        mode: Mode,
+    },
+    /// The rate card has no such region.
+    #[error("`{rate_card}` has no rates of region `{region}`")]
+    UnknownRegion {
+        /// The card's id.
+        rate_card: String,
+        /// As given.
+        region: String,
+    },
+}
+
+impl Catalog {
+    /// The date of the list's last change.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Every model, by provider and name.
+    #[must_use]
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The model that a provider calls by exactly this id or alias.
+    #[must_use]
+    pub fn model(&self, provider: &str, model: &str) -> Option<&Model> {
+        let at = self.by_name.get(provider)?.get(model)?;
+        self.models.get(*at)
+    }
+
+    /// The rate card in force.
+    ///
+    /// # Errors
+    /// The model is unknown, or `at` is before its first card.
+    pub fn rate_card(&self, provider: &str, model: &str, at: Timestamp) -> Result<&RateCard, NoRates> {
+        let found = self
+            .model(provider, model)
+            .ok_or_else(|| NoRates::UnknownModel { provider: provider.to_owned(), model: model.to_owned() })?;
+        found.rate_card(at)
+    }
+}
+
+impl Model {
+    /// Every rate card, ascending by date.
+    #[must_use]
+    pub fn rate_cards(&self) -> &[RateCard] {
+        &self.rate_cards
+    }
+
+    /// The rate card in force at an instant.
+    ///
+    /// # Errors
+    /// The instant is before the first card.
+    pub fn rate_card(&self, at: Timestamp) -> Result<&RateCard, NoRates> {
+        self.rate_cards.iter().rev().find(|card| card.from <= at).ok_or_else(|| NoRates::NotYetInForce {
+            model: format!("{}/{}", self.provider, self.model),
+            at,
+            first: self.rate_cards.first().map_or(at, |card| card.from),
+        })
+    }
+}
+
+impl RateCard {
+    /// The rates that apply to a prompt of so many tokens (all input meters together).
+    ///
+    /// # Errors
+    /// The card does not have the mode or region.
+    pub fn rates(&self, prompt_tokens: Decimal, terms: Terms<'_>) -> Result<EffectiveRates, NoRates> {
+        let mut rates = self.base.clone();
+        let tier = self.tiers.iter().rev().find(|tier| Decimal::from(tier.at_least) <= prompt_tokens);
+        if let Some(tier) = tier {
+            rates.overlay(&tier.rates);
+        }
+        for schedule in self.schedules.iter().filter(|schedule| schedule.holds(terms.at)) {
+            rates.overlay(&schedule.rates);
+        }
+        let mut multiplier = None;
+        for adjustment in self.adjustments(terms)? {
+            match adjustment {
+                Adjustment::Rates(over) => rates.overlay(over),
+                Adjustment::Multiplier(by) => {
+                    multiplier = Some(multiplier.map_or(*by, |product: Decimal| product.saturating_mul(*by)));
+                }
+            }
+        }
+        if let Some(by) = multiplier {
+            for (meter, rate) in &mut rates.0 {
+                if meter.is_token() {
+                    *rate = rate.times(by);
+                }
+            }
+        }
+        Ok(EffectiveRates(rates))
+    }
+
+    /// The prompt lengths, in tokens, at which other rates begin, up to a length.
+    pub(crate) fn thresholds(&self, up_to: u64) -> impl Iterator<Item = u64> + '_ {
+        self.tiers.iter().map(|tier| tier.at_least).filter(move |at_least| *at_least <= up_to)
+    }
+
+    fn adjustments(&self, terms: Terms<'_>) -> Result<Vec<&Adjustment>, NoRates> {
+        let mut found = Vec::new();
+        if let Some(mode) = terms.mode {
+            let named = self.modes.iter().find(|(named, _)| *named == mode);
+            let (_, adjustment) = named.ok_or_else(|| NoRates::UnknownMode { rate_card: self.id.clone(), mode })?;
+            found.push(adjustment);
+        }
+        if let Some(region) = terms.region {
+            let named = self.regions.iter().find(|(named, _)| named == region.as_str());
+            let (_, adjustment) = named
+                .ok_or_else(|| NoRates::UnknownRegion { rate_card: self.id.clone(), region: region.to_string() })?;
+            found.push(adjustment);
+        }
+        Ok(found)
+    }
+}
+
+/// The rates of one call, with the rules for meters that have none of their own.
+#[derive(Clone, Debug)]
+pub struct EffectiveRates(Rates);
+
+/// A rate, and whether it stands in for a missing one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The price of one.
+    pub rate: Rate,
+    /// The rate that was taken was another meter's, and may not be what the provider charges.
+    pub flag: Option<Flag>,
+}
+
+/// Something about a price that its reader should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// The catalog has no cache-write rate for the model: those tokens were priced as input, never as free.
+    CacheWritePricedAsInput,
+    /// The catalog has no image or video input rate for the model: those tokens were priced as text input.
+    MediaPricedAsInput,
+    /// The model is unknown to the catalog; the policy's fallback rates were taken.
+    FallbackRates,
+    /// The answer broke off before its usage was complete; at least what was held was charged.
+    IncompleteUsage,
+    /// Nobody reported what was used; the charge is what the expiry rule says.
+    Expired,
+}
+
+impl EffectiveRates {
+    /// The rate of a meter: its own, or the one that stands in for it. None where nothing can.
+    #[must_use]
+    pub fn of(&self, meter: Meter) -> Option<Found> {
+        let own = |meter| self.0.get(meter).map(|rate| Found { rate, flag: None });
+        let flagged = |found: Option<Found>, flag| found.map(|found| Found { flag: Some(flag), ..found });
+        own(meter).or_else(|| match meter {
+            Meter::CacheRead => own(Meter::Input),
+            Meter::CacheWrite5m => flagged(own(Meter::Input), Flag::CacheWritePricedAsInput),
+            Meter::CacheWrite1h => {
+                let dearer =
+                    own(Meter::CacheWrite5m).into_iter().chain(own(Meter::Input)).max_by_key(|found| found.rate);
+                flagged(dearer, Flag::CacheWritePricedAsInput)
+            }
+            Meter::InputImage | Meter::InputVideo => flagged(own(Meter::Input), Flag::MediaPricedAsInput),
+            Meter::CacheReadAudio => own(Meter::InputAudio),
+            Meter::Reasoning => own(Meter::Output),
+            // Most providers have no fee per call, and the catalog leaves out what does not exist.
+            Meter::Request => Some(Found { rate: Rate(Usd::ZERO), flag: None }),
+            _ => None,
+        })
+    }
+
+    /// Whether the card has a rate of the meter's own.
+    #[must_use]
+    pub fn has(&self, meter: Meter) -> bool {
+        self.0.get(meter).is_some()
+    }
+
+    /// The dearest rate among the meters of a kind that a predicate lets through.
+    pub(crate) fn dearest(&self, kind: MeterKind, may: impl Fn(Meter) -> bool) -> Option<Rate> {
+        Meter::ALL
+            .into_iter()
+            .filter(|meter| meter.kind() == kind && may(*meter))
+            .filter_map(|meter| self.of(meter))
+            .map(|found| found.rate)
+            .max()
+    }
+}

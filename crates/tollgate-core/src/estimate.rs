@@ -1,0 +1,270 @@
+//! Upper bounds: the most that a call within declared bounds can cost, and what an amount can buy.
+//!
+//! For every usage within the bounds, charge ≤ estimate. That holds because the estimate takes the dearest rate of any input meter in
+//! any tier that the prompt can reach, the dearest rate of any output meter, and the fee per call. `tests/estimate_bound.rs`
+//! checks it over the whole catalog.
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Catalog, NoRates, RateCard, Terms};
+use crate::ids::Name;
+use crate::meter::{Meter, MeterKind, Quantity};
+use crate::money::Usd;
+use crate::price::{self, Basis, Unpriced};
+
+/// What a caller knows of a call before making it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Estimate {
+    /// Bounds of prompt and answer; priced by the catalog.
+    Tokens(TokenBounds),
+    /// An amount that the caller worked out: USD, not negative.
+    Usd(Usd),
+    /// The resources and the longest life of a sandbox; priced by the catalog.
+    Sandbox(SandboxBounds),
+}
+
+/// Bounds of one call of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenBounds {
+    /// Tokens of the whole prompt, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens of the whole answer, reasoning included.
+    pub max_output_tokens: u64,
+    /// Web searches that the provider may run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_web_searches: u64,
+    /// The meters that the call can use; empty for every one that the model has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meters: Vec<Meter>,
+}
+
+/// Bounds of one sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SandboxBounds {
+    /// The tier, as the catalog names it.
+    pub tier: Name,
+    /// The longest it may run.
+    pub seconds: Quantity,
+    /// Virtual CPUs allocated to it. Must be said where the tier has a price for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcpus: Option<Quantity>,
+    /// GiB of memory allocated to it. Must be said where the tier has a price for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_gib: Option<Quantity>,
+}
+
+/// How much of each unit a call holds or has spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Amounts {
+    /// Money.
+    pub usd: Usd,
+    /// Tokens of prompt and answer.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub tokens: Quantity,
+    /// Calls.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub requests: Quantity,
+    /// Seconds a sandbox ran.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub seconds: Quantity,
+}
+
+/// The most that a call can cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpperBound {
+    /// In every unit.
+    pub amounts: Amounts,
+    /// The part that the input alone can cost: what an abandoned call is charged at least.
+    pub input: Amounts,
+    /// Where the rates come from.
+    pub basis: Option<Basis>,
+    /// What one more token of the answer, or one more second of the sandbox, can cost at most.
+    marginal: Option<Marginal>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Marginal {
+    unit: MarginalUnit,
+    /// USD that are due however short the answer or life is.
+    fixed: Usd,
+    /// USD for one more.
+    each: Usd,
+    /// The most that was asked for.
+    asked: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MarginalUnit {
+    OutputTokens,
+    Seconds,
+}
+
+/// What an amount of money would have bought of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Affordable {
+    /// The money that was left.
+    pub usd: Usd,
+    /// The longest answer that fits, where the call is estimated in tokens; absent where not even the prompt fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u64>,
+    /// The longest life that fits, in whole seconds, where the call is a sandbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+}
+
+impl UpperBound {
+    /// The bound of an amount that the caller worked out.
+    ///
+    /// The whole of it counts as input, because it is not known what part of it is.
+    #[must_use]
+    pub fn of_amount(usd: Usd) -> Self {
+        let amounts = Amounts { usd, requests: one(), ..Amounts::default() };
+        Self { amounts, input: amounts, basis: None, marginal: None }
+    }
+
+    /// What so much money would buy of this call: never more than was asked for.
+    #[must_use]
+    pub fn affordable(&self, usd: Usd) -> Affordable {
+        let mut affordable = Affordable { usd, max_output_tokens: None, seconds: None };
+        if let Some(marginal) = &self.marginal {
+            let most = marginal.most(usd);
+            match marginal.unit {
+                MarginalUnit::OutputTokens => affordable.max_output_tokens = most,
+                MarginalUnit::Seconds => affordable.seconds = most,
+            }
+        }
+        affordable
+    }
+}
+
+impl Marginal {
+    fn most(&self, usd: Usd) -> Option<u64> {
+        let left = usd.minus(self.fixed);
+        if left.is_negative() {
+            return None;
+        }
+        let count = left
+            .value()
+            .checked_div(self.each.value())
+            .map_or(self.asked, |count| count.trunc().to_u64().unwrap_or(self.asked));
+        Some(count.min(self.asked))
+    }
+}
+
+/// The most that a call of a model can cost, under a rate card.
+///
+/// # Errors
+/// The card lacks the mode, the region or a rate that the bounds call for, or the bound is beyond what money can hold.
+pub fn token_bound(
+    catalog: &Catalog,
+    card: &RateCard,
+    bounds: &TokenBounds,
+    terms: Terms<'_>,
+) -> Result<UpperBound, Unpriced> {
+    let missing = |meter| Unpriced::Meter { rate_card: card.id.clone(), meter };
+    let may = |meter: Meter| bounds.meters.is_empty() || bounds.meters.contains(&meter);
+    let mut input_rate = None;
+    let mut output_rate = None;
+    let mut search_rate = None;
+    let mut call_fee = Usd::ZERO;
+    for prompt in core::iter::once(0).chain(card.thresholds(bounds.input_tokens)) {
+        let rates = card.rates(Decimal::from(prompt), terms)?;
+        input_rate = input_rate.max(rates.dearest(MeterKind::InputTokens, may));
+        output_rate = output_rate.max(rates.dearest(MeterKind::OutputTokens, may));
+        search_rate = search_rate.max(rates.of(Meter::WebSearch).map(|found| found.rate));
+        let fee = rates.of(Meter::Request).map_or(Usd::ZERO, |found| found.rate.usd());
+        call_fee = call_fee.max(fee);
+    }
+    let at_most = |count: u64, rate: Option<crate::catalog::Rate>, meter| {
+        if count == 0 {
+            return Ok(Usd::ZERO);
+        }
+        let quantity = Quantity::from_count(count).map_err(|_| Unpriced::TooLarge)?;
+        price::line_price(quantity, rate.ok_or_else(|| missing(meter))?.usd())
+    };
+    let input = at_most(bounds.input_tokens, input_rate, Meter::Input)?.plus(call_fee);
+    let searches = at_most(bounds.max_web_searches, search_rate, Meter::WebSearch)?;
+    let output = at_most(bounds.max_output_tokens, output_rate, Meter::Output)?;
+    let usd = input.plus(searches).plus(output);
+    Usd::new(usd.value()).map_err(|_| Unpriced::TooLarge)?;
+    let tokens = bounds
+        .input_tokens
+        .checked_add(bounds.max_output_tokens)
+        .and_then(|tokens| Quantity::from_count(tokens).ok())
+        .ok_or(Unpriced::TooLarge)?;
+    let input_tokens = Quantity::from_count(bounds.input_tokens).map_err(|_| Unpriced::TooLarge)?;
+    Ok(UpperBound {
+        amounts: Amounts { usd, tokens, requests: one(), seconds: Quantity::ZERO },
+        input: Amounts { usd: input, tokens: input_tokens, requests: one(), seconds: Quantity::ZERO },
+        basis: Some(Basis { catalog: catalog.version().to_owned(), rate_card: card.id.clone() }),
+        marginal: output_rate.map(|rate| Marginal {
+            unit: MarginalUnit::OutputTokens,
+            fixed: input.plus(searches),
+            each: rate.usd(),
+            asked: bounds.max_output_tokens,
+        }),
+    })
+}
+
+/// The most that a sandbox can cost, under its tier's rate card.
+///
+/// # Errors
+/// The tier has no sandbox rates, or the bound is beyond what money can hold.
+pub fn sandbox_bound(
+    catalog: &Catalog,
+    card: &RateCard,
+    bounds: &SandboxBounds,
+    terms: Terms<'_>,
+) -> Result<UpperBound, Unpriced> {
+    let rates = card.rates(Decimal::ZERO, terms)?;
+    let cost_of = |seconds| -> Result<_, Unpriced> {
+        let usage = price::sandbox_usage(card, &rates, &SandboxBounds { seconds, ..bounds.clone() })?;
+        price::price(catalog, card, &usage, terms)
+    };
+    let charge = cost_of(bounds.seconds)?;
+    let second = cost_of(one())?;
+    let amounts = Amounts { usd: charge.usd, tokens: Quantity::ZERO, requests: one(), seconds: bounds.seconds };
+    Ok(UpperBound {
+        amounts,
+        input: amounts,
+        basis: charge.basis,
+        marginal: Some(Marginal {
+            unit: MarginalUnit::Seconds,
+            fixed: Usd::ZERO,
+            each: second.usd,
+            asked: bounds.seconds.value().trunc().to_u64().unwrap_or(0),
+        }),
+    })
+}
+
+/// The rate card of a call's model.
+///
+/// # Errors
+/// The catalog does not know the model, or no card is in force yet.
+pub fn card_of<'a>(
+    catalog: &'a Catalog,
+    provider: &Name,
+    model: &Name,
+    terms: Terms<'_>,
+) -> Result<&'a RateCard, NoRates> {
+    catalog.rate_card(provider.as_str(), model.as_str(), terms.at)
+}
+
+fn one() -> Quantity {
+    Quantity::from_count(1).unwrap_or(Quantity::ZERO)
+}
+
+const fn is_none(quantity: &Quantity) -> bool {
+    quantity.is_zero()
+}
+
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}

@@ -1,0 +1,169 @@
+//! Ids and names from outside, each a type of its own, checked when it is made.
+
+use core::fmt;
+use core::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The longest id or name, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// Why a text is not an id or a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Empty, or longer than [`MAX_NAME_BYTES`].
+    #[error("must have 1 to 128 characters")]
+    Length,
+    /// An id has a character that it cannot have in a path.
+    #[error("can have visible ASCII characters only, without / ? # % \" \\ < >")]
+    IdCharacter,
+    /// A name has a control character.
+    #[error("cannot have control characters")]
+    ControlCharacter,
+}
+
+fn check_id(text: &str) -> Result<(), InvalidName> {
+    check_length(text)?;
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"/?#%\"\\<>".contains(&byte);
+    // "." and ".." would be resolved away in a URL.
+    if text.bytes().all(fits) && text != "." && text != ".." { Ok(()) } else { Err(InvalidName::IdCharacter) }
+}
+
+fn check_name(text: &str) -> Result<(), InvalidName> {
+    check_length(text)?;
+    if text.chars().any(char::is_control) {
+        return Err(InvalidName::ControlCharacter);
+    }
+    Ok(())
+}
+
+const fn check_length(text: &str) -> Result<(), InvalidName> {
+    if text.is_empty() || text.len() > MAX_NAME_BYTES {
+        return Err(InvalidName::Length);
+    }
+    Ok(())
+}
+
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $check(text)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string of 1 to 128 characters")
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    };
+}
+
+text_type!(
+    /// Names a tenant: the customer whose budget is kept in one ledger.
+    TenantId, check_id
+);
+text_type!(
+    /// Names a user of a tenant.
+    UserId, check_id
+);
+text_type!(
+    /// Names a reservation or a record; chosen by the caller, it is the idempotency key.
+    ReservationId, check_id
+);
+text_type!(
+    /// Names one extension of a reservation; chosen by the caller, so that an extension repeats safely.
+    ExtensionId, check_id
+);
+text_type!(
+    /// Names a quota within its tenant.
+    QuotaId, check_id
+);
+text_type!(
+    /// Names a plan of the policy.
+    PlanName, check_id
+);
+text_type!(
+    /// A provider, model, region, touchpoint or conversation as the caller or the provider writes it.
+    Name, check_name
+);
+
+impl PlanName {
+    /// The plan that exists without any policy.
+    #[must_use]
+    pub fn default_plan() -> Self {
+        Self("default".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn ids_are_safe_in_a_path() {
+        for good in ["acme", "01J-x_y.z:1", "auth0|7", "a@b.example", &"x".repeat(128)] {
+            assert_eq!(good.parse::<TenantId>().unwrap().as_str(), good);
+        }
+        for (bad, why) in [
+            ("", InvalidName::Length),
+            (&*"x".repeat(129), InvalidName::Length),
+            ("a/b", InvalidName::IdCharacter),
+            ("a b", InvalidName::IdCharacter),
+            ("a%2f", InvalidName::IdCharacter),
+            ("é", InvalidName::IdCharacter),
+            ("..", InvalidName::IdCharacter),
+            ("a\n", InvalidName::IdCharacter),
+        ] {
+            assert_eq!(bad.parse::<TenantId>(), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_may_be_what_people_write() {
+        for good in ["agent:global-regulatory", "openai/gpt-oss-120b", "größe 1"] {
+            assert!(good.parse::<Name>().is_ok());
+        }
+        assert_eq!("a\u{0}b".parse::<Name>(), Err(InvalidName::ControlCharacter));
+    }
+}

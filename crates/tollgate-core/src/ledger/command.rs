@@ -1,0 +1,143 @@
+//! What can be asked of a ledger.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::Call;
+use crate::estimate::{Estimate, SandboxBounds};
+use crate::ids::{ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
+use crate::meter::{Quantity, Usage};
+use crate::money::Usd;
+use crate::policy::Plan;
+use crate::quota::Quota;
+
+/// One request to change a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Makes the tenant known and applies a plan.
+    Onboard(Onboard),
+    /// Creates or changes a quota.
+    SetQuota(QuotaId, Quota),
+    /// Removes a quota.
+    RemoveQuota(QuotaId),
+    /// Starts a quota's current period again at zero spent.
+    ResetQuota(QuotaId),
+    /// Holds the most that a call can cost.
+    Reserve(ReserveRequest),
+    /// Enlarges or prolongs a hold.
+    Extend(ReservationId, ExtendRequest),
+    /// Replaces a hold by what the call really cost.
+    Settle(ReservationId, Actual),
+    /// Ends a hold without a charge: the call was not made.
+    Release(ReservationId),
+    /// Charges a call that was made without a hold.
+    Record(RecordRequest),
+}
+
+/// See [`Command::Onboard`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onboard {
+    /// Whose ledger it is.
+    pub tenant: TenantId,
+    /// The plan's name.
+    pub plan_name: PlanName,
+    /// What the plan says.
+    pub plan: Plan,
+    /// The version of the policy that it was taken from.
+    pub policy_version: u64,
+}
+
+/// See [`Command::Reserve`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReserveRequest {
+    /// Chosen by the caller; the idempotency key.
+    pub id: ReservationId,
+    /// What is to be paid for.
+    pub call: Call,
+    /// The most that it can use.
+    pub terms: HoldTerms,
+}
+
+/// How much is held, how long, and what happens then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldTerms {
+    /// The most that the call can use.
+    pub estimate: Estimate,
+    /// How long the hold lasts unless extended: 1 to [`HoldTerms::MAX_TTL_SECONDS`].
+    pub ttl_seconds: u32,
+    /// What is charged when it ends unreported.
+    pub on_expiry: OnExpiry,
+}
+
+impl HoldTerms {
+    /// The longest that a hold may last without an extension: a day.
+    pub const MAX_TTL_SECONDS: u32 = 86_400;
+    /// How long a hold lasts where the caller does not say.
+    pub const DEFAULT_TTL_SECONDS: u32 = 600;
+}
+
+/// What an expired hold is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// Nothing: only for work that surely did not happen.
+    Release,
+    /// The input part of the estimate.
+    ChargeInput,
+    /// All that was held.
+    ChargeHold,
+}
+
+/// See [`Command::Extend`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtendRequest {
+    /// Chosen by the caller; makes the extension safe to repeat.
+    pub id: ExtensionId,
+    /// The hold lasts at least this long from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u32>,
+    /// The new estimate of the whole call, not an addition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+}
+
+/// See [`Command::Record`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordRequest {
+    /// Chosen by the caller; the idempotency key, in one space with reservations.
+    pub id: ReservationId,
+    /// What was paid for.
+    pub call: Call,
+    /// What it used.
+    pub actual: Actual,
+    /// Whether limits matter.
+    pub mode: RecordMode,
+}
+
+/// Whether a record minds the limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordMode {
+    /// It is charged whatever the limits say: the money is spent.
+    #[default]
+    Always,
+    /// It is denied, and not charged, where it does not fit.
+    WithinLimit,
+}
+
+/// What a call really used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actual {
+    /// Quantities, priced by the catalog.
+    Usage(Usage),
+    /// The part of the usage that was seen before an answer broke off: charged at no less than what was held.
+    IncompleteUsage(Usage),
+    /// An amount that the caller knows: USD, not negative.
+    Usd(Usd),
+    /// How long a sandbox ran; its resources are as reserved.
+    SandboxSeconds(Quantity),
+    /// What a sandbox used.
+    Sandbox(SandboxBounds),
+}

@@ -1,0 +1,479 @@
+//! Decides a command: which events happen, or why none do.
+
+use std::sync::Arc;
+
+use super::command::{
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, Onboard, RecordMode, RecordRequest, ReserveRequest,
+};
+use super::counter::{Counter, QuotaState, QuotaView};
+use super::denial::{Denial, Rejection};
+use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
+use super::reservation::{EndState, MAX_EXTENSIONS, Opening, Reservation};
+use super::{Ledger, MAX_OPEN_HOLDS, MAX_QUOTAS};
+use crate::call::Call;
+use crate::catalog::{Catalog, Flag};
+use crate::estimate::{Amounts, Estimate, UpperBound};
+use crate::ids::{QuotaId, ReservationId};
+use crate::money::Usd;
+use crate::policy::WithoutQuota;
+use crate::price::Charge;
+use crate::quota::Quota;
+use crate::time::Timestamp;
+
+/// What a command leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What happens, in order. Empty where the command was carried out before.
+    pub events: Vec<Event>,
+    /// What the caller is told.
+    pub outcome: Outcome,
+}
+
+/// What the caller is told, apart from the state after the events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tenant is onboarded.
+    Onboarded,
+    /// The quota says so now.
+    QuotaSet(QuotaId),
+    /// The quota is gone.
+    QuotaRemoved,
+    /// The quota's period started again.
+    QuotaReset(QuotaId),
+    /// The money is held. Replayed: the same was asked before, and the reservation's state tells what became of it.
+    Reserved {
+        /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
+    /// The hold is extended.
+    Extended {
+        /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
+    /// The charge stands.
+    Settled {
+        /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
+    /// The hold is gone.
+    Released {
+        /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
+    /// The charge stands.
+    Recorded {
+        /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
+}
+
+impl Ledger {
+    /// Decides a command at an instant. Nothing changes until the events are folded in with [`Ledger::evolve`].
+    ///
+    /// Reservations that have ended must have been [recalled](Ledger::recall) for repeats to be recognized.
+    ///
+    /// # Errors
+    /// Why nothing happens.
+    pub fn decide(&self, catalog: &Catalog, clock: Timestamp, command: &Command) -> Result<Decision, Rejection> {
+        let now = self.now(clock);
+        if let Command::Onboard(onboard) = command {
+            return self.onboard(onboard);
+        }
+        if self.tenant().is_none() {
+            return Err(Rejection::TenantNotFound);
+        }
+        match command {
+            Command::Onboard(onboard) => self.onboard(onboard),
+            Command::SetQuota(id, quota) => self.set_quota(id, quota),
+            Command::RemoveQuota(id) => self.remove_quota(id),
+            Command::ResetQuota(id) => self.reset_quota(id, now),
+            Command::Reserve(request) => self.reserve(catalog, request, now),
+            Command::Extend(id, request) => self.extend(catalog, id, request, now),
+            Command::Settle(id, actual) => self.settle(catalog, id, actual),
+            Command::Release(id) => self.release(id),
+            Command::Record(request) => self.record(catalog, request, now),
+        }
+    }
+
+    /// The end of the hold whose deadline has passed first, if any has.
+    #[must_use]
+    pub fn decide_expiry(&self, clock: Timestamp) -> Option<Vec<Event>> {
+        let now = self.now(clock);
+        let (deadline, id) = self.deadlines.first()?;
+        if *deadline > now {
+            return None;
+        }
+        let reservation = self.reservations.get(id)?;
+        let Opening::Reserve(HoldTerms { on_expiry, .. }) = &reservation.opening else {
+            return None;
+        };
+        let spent = match on_expiry {
+            OnExpiry::Release => Amounts::default(),
+            OnExpiry::ChargeInput => reservation.input,
+            OnExpiry::ChargeHold => reservation.held,
+        };
+        let charge = Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }.flagged(Flag::Expired);
+        let charged = charged(reservation, None, charge, spent);
+        let mut events = self.thresholds(&reservation.counted_on, spent.usd);
+        events.insert(0, Event::Expired(charged));
+        Some(events)
+    }
+
+    fn onboard(&self, onboard: &Onboard) -> Result<Decision, Rejection> {
+        if let Some(tenant) = self.tenant().filter(|tenant| tenant.id != onboard.tenant) {
+            return Err(Rejection::IdempotencyConflict(tenant.id.to_string()));
+        }
+        onboard
+            .plan
+            .check()
+            .map_err(|problem| Rejection::Invalid { field: problem.field, message: problem.message })?;
+        let mut events = Vec::new();
+        let unchanged = self.tenant().is_some_and(|tenant| {
+            tenant.plan == onboard.plan_name
+                && tenant.policy_version == onboard.policy_version
+                && tenant.unknown_model == onboard.plan.unknown_model
+                && tenant.without_quota == onboard.plan.without_quota
+        });
+        if !unchanged {
+            events.push(Event::PlanApplied {
+                tenant: onboard.tenant.clone(),
+                plan: onboard.plan_name.clone(),
+                policy_version: onboard.policy_version,
+                unknown_model: onboard.plan.unknown_model.clone(),
+                without_quota: onboard.plan.without_quota,
+            });
+        }
+        let gone = self
+            .quotas
+            .iter()
+            .filter(|(id, state)| state.source == QuotaSource::Plan && !onboard.plan.quotas.contains_key(*id));
+        let removed: Vec<Event> = gone.map(|(id, _)| Event::QuotaRemoved { quota_id: id.clone() }).collect();
+        let kept = self.quotas.len().saturating_sub(removed.len());
+        let added = onboard.plan.quotas.keys().filter(|id| !self.quotas.contains_key(*id)).count();
+        if kept.saturating_add(added) > MAX_QUOTAS {
+            return Err(too_many_quotas());
+        }
+        events.extend(removed);
+        let mut generation = self.generation;
+        for (id, quota) in &onboard.plan.quotas {
+            match self.quotas.get(id) {
+                // What was set for this tenant alone outlives plans.
+                Some(state) if state.source == QuotaSource::Custom => {}
+                Some(state) if state.quota == *quota => {}
+                state => {
+                    events.push(quota_set(id, quota, QuotaSource::Plan, state, &mut generation));
+                }
+            }
+        }
+        Ok(Decision { events, outcome: Outcome::Onboarded })
+    }
+
+    fn set_quota(&self, id: &QuotaId, quota: &Quota) -> Result<Decision, Rejection> {
+        quota.check().map_err(|problem| Rejection::Invalid {
+            field: problem.field.to_owned(),
+            message: problem.message.to_owned(),
+        })?;
+        let known = self.quotas.get(id);
+        if known.is_none() && self.quotas.len() >= MAX_QUOTAS {
+            return Err(too_many_quotas());
+        }
+        let outcome = Outcome::QuotaSet(id.clone());
+        if known.is_some_and(|state| state.quota == *quota && state.source == QuotaSource::Custom) {
+            return Ok(Decision { events: Vec::new(), outcome });
+        }
+        let mut generation = self.generation;
+        let event = quota_set(id, quota, QuotaSource::Custom, known, &mut generation);
+        Ok(Decision { events: vec![event], outcome })
+    }
+
+    fn remove_quota(&self, id: &QuotaId) -> Result<Decision, Rejection> {
+        if !self.quotas.contains_key(id) {
+            return Err(Rejection::QuotaNotFound(id.clone()));
+        }
+        Ok(Decision { events: vec![Event::QuotaRemoved { quota_id: id.clone() }], outcome: Outcome::QuotaRemoved })
+    }
+
+    fn reset_quota(&self, id: &QuotaId, now: Timestamp) -> Result<Decision, Rejection> {
+        let view = self.quota(id, now).ok_or_else(|| Rejection::QuotaNotFound(id.clone()))?;
+        let event = Event::QuotaReset { quota_id: id.clone(), period_start: view.window.start, dropped: view.spent };
+        Ok(Decision { events: vec![event], outcome: Outcome::QuotaReset(id.clone()) })
+    }
+
+    fn reserve(&self, catalog: &Catalog, request: &ReserveRequest, now: Timestamp) -> Result<Decision, Rejection> {
+        let id = request.id.clone();
+        if let Some(known) = self.reservations.get(&id) {
+            let same = *known.call == request.call
+                && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
+            return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
+        }
+        if self.open_holds() >= MAX_OPEN_HOLDS {
+            return Err(Rejection::TooManyHolds);
+        }
+        let bound = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
+        let counted_on = self.admit(&request.call, &bound, now)?;
+        let event = Event::Reserved {
+            id: id.clone(),
+            call: Arc::new(request.call.clone()),
+            terms: request.terms.clone(),
+            held: bound.amounts,
+            input: bound.input,
+            expires_at: now.plus_seconds(request.terms.ttl_seconds),
+            basis: bound.basis,
+            counted_on,
+        };
+        Ok(Decision { events: vec![event], outcome: Outcome::Reserved { id, replayed: false } })
+    }
+
+    fn extend(
+        &self,
+        catalog: &Catalog,
+        id: &ReservationId,
+        request: &ExtendRequest,
+        now: Timestamp,
+    ) -> Result<Decision, Rejection> {
+        let reservation = self.find(id)?;
+        if let Some(known) = reservation.extensions.iter().find(|extension| extension.id == request.id) {
+            let outcome = Outcome::Extended { id: id.clone(), replayed: true };
+            return replay(known == request, outcome, request.id.as_str());
+        }
+        if let Some(end) = &reservation.end {
+            return Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state });
+        }
+        if request.ttl_seconds.is_none() && request.estimate.is_none() {
+            return Err(invalid("ttlSeconds", "an extension names `ttlSeconds`, `estimate` or both"));
+        }
+        if reservation.extensions.len() >= MAX_EXTENSIONS {
+            return Err(invalid("id", "a hold can be extended 1000 times at most"));
+        }
+        let mut held = reservation.held;
+        let mut input = reservation.input;
+        let mut basis = reservation.basis.clone();
+        if let Some(estimate) = &request.estimate {
+            if let (Estimate::Sandbox(bounds), Some(model)) = (estimate, &reservation.call.model)
+                && bounds.tier != *model
+            {
+                return Err(invalid("estimate.sandbox.tier", "an extension cannot change the tier"));
+            }
+            let bound = self.upper_bound(catalog, &reservation.call, estimate, reservation.created_at)?;
+            let more = bound.amounts.usd.minus(held.usd);
+            if more.is_negative() {
+                return Err(invalid(
+                    "estimate",
+                    "an extension's estimate is the new total, and cannot be less than what is held",
+                ));
+            }
+            if !more.is_zero() {
+                self.admit_more(reservation, &bound, more, now)?;
+            }
+            held = bound.amounts;
+            input = bound.input;
+            basis = bound.basis;
+        }
+        let prolonged = request.ttl_seconds.map_or(reservation.expires_at, |ttl| now.plus_seconds(ttl));
+        let event = Event::Extended {
+            id: id.clone(),
+            extension: request.clone(),
+            held,
+            input,
+            expires_at: prolonged.max(reservation.expires_at),
+            basis,
+        };
+        Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
+    }
+
+    fn settle(&self, catalog: &Catalog, id: &ReservationId, actual: &Actual) -> Result<Decision, Rejection> {
+        let reservation = self.find(id)?;
+        let outcome = |replayed| Outcome::Settled { id: id.clone(), replayed };
+        let replaced = match &reservation.end {
+            None => None,
+            Some(end) => match (end.state, &end.actual) {
+                (EndState::Settled, Some(known)) | (EndState::Expired, Some(known)) => {
+                    return replay(known == actual, outcome(true), id.as_str());
+                }
+                (EndState::Expired, None) => Some(Replaced { seq: end.seq, amounts: end.spent }),
+                (state, _) => return Err(Rejection::AlreadyEnded { id: id.clone(), state }),
+            },
+        };
+        let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
+        let charged = Charged { replaces: replaced, ..charged(reservation, Some(actual.clone()), charge, spent) };
+        let more = spent.usd.minus(replaced.map_or(Usd::ZERO, |replaced| replaced.amounts.usd));
+        let mut events = self.thresholds(&reservation.counted_on, more);
+        let event = if replaced.is_some() {
+            Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
+        } else {
+            Event::Settled(charged)
+        };
+        events.insert(0, event);
+        Ok(Decision { events, outcome: outcome(false) })
+    }
+
+    fn release(&self, id: &ReservationId) -> Result<Decision, Rejection> {
+        let reservation = self.find(id)?;
+        let outcome = |replayed| Outcome::Released { id: id.clone(), replayed };
+        match &reservation.end {
+            None => Ok(Decision { events: vec![Event::Released { id: id.clone() }], outcome: outcome(false) }),
+            Some(end) if end.state == EndState::Released => Ok(Decision { events: Vec::new(), outcome: outcome(true) }),
+            Some(end) => Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state }),
+        }
+    }
+
+    fn record(&self, catalog: &Catalog, request: &RecordRequest, now: Timestamp) -> Result<Decision, Rejection> {
+        let id = request.id.clone();
+        if let Some(known) = self.reservations.get(&id) {
+            let same = *known.call == request.call
+                && known.opening == Opening::Record(request.mode)
+                && known.end.as_ref().and_then(|end| end.actual.as_ref()) == Some(&request.actual);
+            return replay(same, Outcome::Recorded { id, replayed: true }, request.id.as_str());
+        }
+        let (charge, spent) = self.charge(catalog, &request.call, &request.actual, now)?;
+        let counted_on = match request.mode {
+            RecordMode::Always => self.placements(&request.call, now),
+            RecordMode::WithinLimit => {
+                let bound = UpperBound::of_amount(spent.usd);
+                self.admit(&request.call, &bound, now)?
+            }
+        };
+        let mut events = self.thresholds(&counted_on, spent.usd);
+        let charged = Charged {
+            id: id.clone(),
+            call: Arc::new(request.call.clone()),
+            reserved_at: now,
+            actual: Some(request.actual.clone()),
+            charge,
+            spent,
+            replaces: None,
+        };
+        events.insert(0, Event::Recorded { mode: request.mode, counted_on, charged });
+        Ok(Decision { events, outcome: Outcome::Recorded { id, replayed: false } })
+    }
+
+    /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
+    pub(super) fn admit(&self, call: &Call, bound: &UpperBound, now: Timestamp) -> Result<Arc<[Placement]>, Rejection> {
+        let requested = bound.amounts.usd;
+        let mut tight = Vec::new();
+        let mut placements = Vec::new();
+        for (id, state) in self.applicable(call) {
+            let view = state.view(id, now);
+            if view.fits(requested) {
+                placements.push(placement(&view, state));
+            } else {
+                tight.push(view);
+            }
+        }
+        let denies_without_quota = || self.tenant().is_some_and(|tenant| tenant.without_quota == WithoutQuota::Deny);
+        if !tight.is_empty() || (placements.is_empty() && denies_without_quota()) {
+            let denial = Denial::new(now, requested, Some(bound), &tight);
+            return Err(Rejection::QuotaExceeded(Box::new(denial)));
+        }
+        Ok(placements.into())
+    }
+
+    /// Whether a hold may grow, in the periods in which it was reserved.
+    fn admit_more(
+        &self,
+        reservation: &Reservation,
+        bound: &UpperBound,
+        more: Usd,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let tight: Vec<QuotaView<'_>> = self.quotas_of(reservation).filter(|view| !view.fits(more)).collect();
+        if tight.is_empty() {
+            return Ok(());
+        }
+        let mut denial = Denial::new(now, more, None, &tight);
+        // What is held already is the caller's own, and part of what the whole call can afford.
+        denial.affordable = denial.affordable.map(|left| bound.affordable(left.usd.plus(reservation.held.usd)));
+        Err(Rejection::QuotaExceeded(Box::new(denial)))
+    }
+
+    /// The quotas that count a call, whether or not it fits.
+    fn placements(&self, call: &Call, now: Timestamp) -> Arc<[Placement]> {
+        self.applicable(call).map(|(id, state)| placement(&state.view(id, now), state)).collect()
+    }
+
+    /// The thresholds that spending more would cross.
+    fn thresholds(&self, counted_on: &[Placement], more: Usd) -> Vec<Event> {
+        let mut events = Vec::new();
+        for placement in counted_on {
+            let Some(state) = self.quotas.get(&placement.quota_id) else {
+                continue;
+            };
+            if state.generation != placement.generation {
+                continue;
+            }
+            let fresh = Counter::new(placement.period_start);
+            let counter = match state.counter(placement.period_start) {
+                Some(counter) => counter,
+                None if state.is_later(placement.period_start) => &fresh,
+                // The period is over and its counter gone; who should be warned was.
+                None => continue,
+            };
+            let spent = counter.spent.plus(more);
+            events.extend(state.newly_crossed(counter, spent).into_iter().map(|threshold| Event::ThresholdCrossed {
+                quota_id: placement.quota_id.clone(),
+                period_start: placement.period_start,
+                threshold,
+                spent,
+                limit: state.quota.limit,
+            }));
+        }
+        events
+    }
+
+    fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
+        self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
+    }
+}
+
+fn placement(view: &QuotaView<'_>, state: &QuotaState) -> Placement {
+    Placement { quota_id: view.id.clone(), generation: state.generation, period_start: view.window.start }
+}
+
+fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, spent: Amounts) -> Charged {
+    Charged {
+        id: reservation.id.clone(),
+        call: reservation.call.clone(),
+        reserved_at: reservation.created_at,
+        actual,
+        charge,
+        spent,
+        replaces: None,
+    }
+}
+
+fn quota_set(
+    id: &QuotaId,
+    quota: &Quota,
+    source: QuotaSource,
+    known: Option<&QuotaState>,
+    generation: &mut u64,
+) -> Event {
+    let kept = known.filter(|state| state.quota.counts_the_same_as(quota)).map(|state| state.generation);
+    let generation = kept.unwrap_or_else(|| {
+        *generation = generation.saturating_add(1);
+        *generation
+    });
+    Event::QuotaSet { quota_id: id.clone(), quota: quota.clone(), source, generation }
+}
+
+fn replay(same: bool, outcome: Outcome, id: &str) -> Result<Decision, Rejection> {
+    if same { Ok(Decision { events: Vec::new(), outcome }) } else { Err(Rejection::IdempotencyConflict(id.to_owned())) }
+}
+
+fn invalid(field: &str, message: &str) -> Rejection {
+    Rejection::Invalid { field: field.to_owned(), message: message.to_owned() }
+}
+
+fn too_many_quotas() -> Rejection {
+    invalid("quotas", "a tenant can have 1000 quotas at most")
+}

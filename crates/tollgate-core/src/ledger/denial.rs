@@ -1,0 +1,173 @@
+//! Why a command was refused, with what its caller can do about it.
+
+use super::counter::QuotaView;
+use super::reservation::EndState;
+use crate::estimate::{Affordable, UpperBound};
+use crate::ids::{QuotaId, ReservationId};
+use crate::money::Usd;
+use crate::price::Unpriced;
+use crate::quota::Quota;
+use crate::time::Timestamp;
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// It does not fit: wait, ask for less, or raise the limit.
+    #[error("{}", .0.sentence())]
+    QuotaExceeded(Box<Denial>),
+    /// Too many reservations are open: settle or release some.
+    #[error("the tenant has 10000 open holds, the most there may be: settle or release some")]
+    TooManyHolds,
+    /// The tenant is not onboarded.
+    #[error("the tenant is not onboarded")]
+    TenantNotFound,
+    /// There is no such reservation.
+    #[error("there is no reservation `{0}`")]
+    ReservationNotFound(ReservationId),
+    /// There is no such quota.
+    #[error("there is no quota `{0}`")]
+    QuotaNotFound(QuotaId),
+    /// The id was used with other content: take a new one.
+    #[error("`{0}` was used before with other content")]
+    IdempotencyConflict(String),
+    /// The reservation has ended in another way.
+    #[error("reservation `{id}` has already been {}", .state.past_participle())]
+    AlreadyEnded {
+        /// Which.
+        id: ReservationId,
+        /// How.
+        state: EndState,
+    },
+    /// The call has no price: give an amount, or set the policy's rule for unknown models.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
+    /// A field is wrong.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Its path on the wire.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl EndState {
+    const fn past_participle(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Recorded => "recorded",
+        }
+    }
+}
+
+/// A denial that explains itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Decided at.
+    pub at: Timestamp,
+    /// What was asked for.
+    pub requested: Usd,
+    /// The quotas that did not fit, the binding one first: it is the one that resets last. Empty where no quota applies and the
+    /// policy denies that.
+    pub quotas: Vec<DenyingQuota>,
+    /// What would have fitted in all of them.
+    pub affordable: Option<Affordable>,
+}
+
+/// A quota that did not fit, as it stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenyingQuota {
+    /// Its id.
+    pub id: QuotaId,
+    /// What it says.
+    pub quota: Quota,
+    /// Where it comes from.
+    pub source: super::QuotaSource,
+    /// The period.
+    pub window: crate::period::Window,
+    /// Settled in the period.
+    pub spent: Usd,
+    /// Reserved in the period and not ended.
+    pub held: Usd,
+    /// The thresholds that were crossed.
+    pub warned: Vec<rust_decimal::Decimal>,
+}
+
+impl DenyingQuota {
+    /// The quota as it stood.
+    #[must_use]
+    pub fn view(&self) -> QuotaView<'_> {
+        QuotaView {
+            id: &self.id,
+            quota: &self.quota,
+            source: self.source,
+            window: self.window,
+            spent: self.spent,
+            held: self.held,
+            warned: &self.warned,
+        }
+    }
+}
+
+impl Denial {
+    /// From the quotas that do not fit.
+    pub(super) fn new(at: Timestamp, requested: Usd, bound: Option<&UpperBound>, tight: &[QuotaView<'_>]) -> Self {
+        let mut quotas: Vec<DenyingQuota> = tight
+            .iter()
+            .map(|view| DenyingQuota {
+                id: view.id.clone(),
+                quota: view.quota.clone(),
+                source: view.source,
+                window: view.window,
+                spent: view.spent,
+                held: view.held,
+                warned: view.warned.to_vec(),
+            })
+            .collect();
+        // No end is the latest end; among equals the tightest binds.
+        quotas.sort_by(|a, b| {
+            let end = |quota: &DenyingQuota| quota.window.end.map_or(i64::MAX, Timestamp::millis);
+            end(b).cmp(&end(a)).then(a.view().remaining().cmp(&b.view().remaining())).then(a.id.cmp(&b.id))
+        });
+        let left = tight.iter().map(QuotaView::remaining).min();
+        let affordable = left.map(|left| {
+            bound.map_or(Affordable { usd: left, max_output_tokens: None, seconds: None }, |bound| {
+                bound.affordable(left)
+            })
+        });
+        Self { at, requested, quotas, affordable }
+    }
+
+    /// The quota that must change before the call can pass. None where there is no quota at all.
+    #[must_use]
+    pub fn binding(&self) -> Option<QuotaView<'_>> {
+        self.quotas.first().map(DenyingQuota::view)
+    }
+
+    /// Seconds, rounded up, until the binding quota resets. None where it never does, or where its period is over: then waiting
+    /// does not help.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let end = self.binding()?.window.end?;
+        (end > self.at).then(|| end.seconds_since(self.at))
+    }
+
+    /// The denial in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Some(binding) = self.binding() else {
+            return "no quota applies to the call, and the policy denies calls without one".to_owned();
+        };
+        let until = binding.window.end.map_or_else(|| "for ever".to_owned(), |end| format!("until {end}"));
+        format!(
+            "{} quota `{}`: {} USD needed, {} USD of {} USD remaining {until}",
+            binding.quota.scope,
+            binding.id,
+            self.requested,
+            binding.remaining(),
+            binding.quota.limit,
+        )
+    }
+}

@@ -1,0 +1,216 @@
+//! What has happened in a ledger: the immutable lines that its state is folded from.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
+use crate::call::Call;
+use crate::estimate::Amounts;
+use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
+use crate::money::Usd;
+use crate::policy::{UnknownModel, WithoutQuota};
+use crate::price::{Basis, Charge};
+use crate::quota::Quota;
+use crate::time::Timestamp;
+
+/// One line of a tenant's ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// 1, 2, 3, … without gaps.
+    pub seq: u64,
+    /// When it was decided; never earlier than the line before.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Entry {
+    /// The reservation or record that the entry ends, where it ends one.
+    #[must_use]
+    pub const fn ends(&self) -> Option<&ReservationId> {
+        match &self.event {
+            Event::Settled(charged) | Event::Expired(charged) | Event::Recorded { charged, .. } => Some(&charged.id),
+            Event::Released { id } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The tenant became known, or got another plan or other rules.
+    PlanApplied {
+        /// Whose ledger it is.
+        tenant: TenantId,
+        /// The plan's name.
+        plan: PlanName,
+        /// The version of the policy that it was taken from.
+        policy_version: u64,
+        /// Its rule for unknown models.
+        unknown_model: UnknownModel,
+        /// Its rule for calls without a quota.
+        without_quota: WithoutQuota,
+    },
+    /// A quota was created or changed.
+    QuotaSet {
+        /// Which.
+        quota_id: QuotaId,
+        /// What it says now.
+        quota: Quota,
+        /// Where it comes from.
+        source: QuotaSource,
+        /// Counts up whenever the quota starts to count something else; what was counted before does not count for it.
+        generation: u64,
+    },
+    /// A quota was removed.
+    QuotaRemoved {
+        /// Which.
+        quota_id: QuotaId,
+    },
+    /// A quota's period started again.
+    QuotaReset {
+        /// Which.
+        quota_id: QuotaId,
+        /// Start of the period that was reset.
+        period_start: Timestamp,
+        /// What had been spent in it.
+        #[serde(with = "crate::money::sum")]
+        dropped: Usd,
+    },
+    /// Money was held.
+    Reserved {
+        /// Which reservation.
+        id: ReservationId,
+        /// What is to be paid for.
+        call: Arc<Call>,
+        /// How much, how long, and what then.
+        terms: HoldTerms,
+        /// The upper bound in every unit.
+        held: Amounts,
+        /// The part of it that the input alone can cost.
+        input: Amounts,
+        /// When the hold ends unless extended.
+        expires_at: Timestamp,
+        /// Where the rates come from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        basis: Option<Basis>,
+        /// The quotas, with their periods, that hold it.
+        counted_on: Arc<[Placement]>,
+    },
+    /// A hold was enlarged or prolonged.
+    Extended {
+        /// Which reservation.
+        id: ReservationId,
+        /// What was asked.
+        extension: ExtendRequest,
+        /// The new upper bound.
+        held: Amounts,
+        /// The part of it that the input alone can cost.
+        input: Amounts,
+        /// When the hold ends now.
+        expires_at: Timestamp,
+        /// Where the rates of the new bound come from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        basis: Option<Basis>,
+    },
+    /// A hold was replaced by the actual charge.
+    Settled(Charged),
+    /// An expired hold's actual charge came after all; the difference was corrected.
+    SettledLate {
+        /// The quotas, with their periods, that it was charged to.
+        counted_on: Arc<[Placement]>,
+        /// What, how much, and what had been charged before.
+        #[serde(flatten)]
+        charged: Charged,
+    },
+    /// A hold ended without a charge.
+    Released {
+        /// Which reservation.
+        id: ReservationId,
+    },
+    /// A hold ended unreported.
+    Expired(Charged),
+    /// A call without a hold was charged.
+    Recorded {
+        /// Whether limits mattered.
+        mode: RecordMode,
+        /// The quotas, with their periods, that it was spent from.
+        counted_on: Arc<[Placement]>,
+        /// What, and how much.
+        #[serde(flatten)]
+        charged: Charged,
+    },
+    /// Spend reached a fraction of a quota's limit, for the first time in the period.
+    ThresholdCrossed {
+        /// Which.
+        quota_id: QuotaId,
+        /// Start of the period.
+        period_start: Timestamp,
+        /// The fraction.
+        threshold: Decimal,
+        /// Spent when it was crossed.
+        #[serde(with = "crate::money::sum")]
+        spent: Usd,
+        /// The limit then.
+        limit: Usd,
+    },
+}
+
+/// A charge, with all that a report needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Charged {
+    /// Which reservation or record.
+    pub id: ReservationId,
+    /// What was paid for.
+    pub call: Arc<Call>,
+    /// When it was reserved or recorded: the instant that decides its periods.
+    pub reserved_at: Timestamp,
+    /// What was reported, where anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<Actual>,
+    /// The price and its arithmetic.
+    pub charge: Charge,
+    /// What it comes to in every unit.
+    pub spent: Amounts,
+    /// What a correction replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
+}
+
+/// A charge that a later one replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replaced {
+    /// The entry that made it.
+    pub seq: u64,
+    /// What it came to.
+    pub amounts: Amounts,
+}
+
+/// A quota and period that a reservation counts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// Which quota.
+    pub quota_id: QuotaId,
+    /// Its generation then.
+    pub generation: u64,
+    /// The start of its period then.
+    pub period_start: Timestamp,
+}
+
+/// Where a quota comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaSource {
+    /// The tenant's plan; another plan may take it away.
+    Plan,
+    /// Set for this tenant; plans leave it alone.
+    Custom,
+}

@@ -1,0 +1,251 @@
+//! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
+
+use super::event::{Charged, Entry, Event, Placement, QuotaSource};
+use super::reservation::{End, EndState, Opening, Reservation};
+use super::{Ledger, QuotaState, Tenant};
+use crate::ids::{QuotaId, ReservationId};
+use crate::money::Usd;
+use crate::policy::UnknownModel;
+use crate::quota::{Quota, Scope};
+
+impl Ledger {
+    /// Folds one entry into the state.
+    pub fn evolve(&mut self, entry: &Entry) {
+        let at = entry.at;
+        self.clock = self.clock.max(at);
+        self.seq = entry.seq;
+        match &entry.event {
+            Event::PlanApplied { tenant, plan, policy_version, unknown_model, without_quota } => {
+                let created_at = self.tenant.as_ref().map_or(at, |tenant| tenant.created_at);
+                self.tenant = Some(Tenant {
+                    id: tenant.clone(),
+                    plan: plan.clone(),
+                    policy_version: *policy_version,
+                    fallback: fallback(unknown_model),
+                    unknown_model: unknown_model.clone(),
+                    without_quota: *without_quota,
+                    created_at,
+                });
+            }
+            Event::QuotaSet { quota_id, quota, source, generation } => {
+                self.quota_set(quota_id, quota, *source, *generation);
+            }
+            Event::QuotaRemoved { quota_id } => {
+                self.quotas.remove(quota_id);
+                self.index_quotas();
+            }
+            Event::QuotaReset { quota_id, period_start, .. } => {
+                let state = self.quotas.get_mut(quota_id);
+                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
+                    counter.spent = Usd::ZERO;
+                    counter.warned.clear();
+                    counter.reset_seq = entry.seq;
+                }
+            }
+            Event::Reserved { id, call, terms, held, input, expires_at, basis, counted_on } => {
+                self.count(counted_on, Change::hold(held.usd));
+                self.open(Reservation {
+                    id: id.clone(),
+                    call: call.clone(),
+                    opening: Opening::Reserve(terms.clone()),
+                    held: *held,
+                    input: *input,
+                    basis: basis.clone(),
+                    counted_on: counted_on.clone(),
+                    created_at: at,
+                    expires_at: *expires_at,
+                    extensions: Vec::new(),
+                    end: None,
+                });
+            }
+            Event::Extended { id, extension, held, input, expires_at, basis } => {
+                if let Some(mut reservation) = self.close(id) {
+                    let more = held.usd.minus(reservation.held.usd);
+                    self.count(&reservation.counted_on, Change { held: more, ..Change::NONE });
+                    reservation.held = *held;
+                    reservation.input = *input;
+                    reservation.expires_at = *expires_at;
+                    reservation.basis = basis.clone();
+                    reservation.extensions.push(extension.clone());
+                    self.open(reservation);
+                }
+            }
+            Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
+            Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
+            Event::Released { id } => {
+                if let Some(mut reservation) = self.close(id) {
+                    self.count(&reservation.counted_on, Change::end(reservation.held.usd, Usd::ZERO));
+                    reservation.end = Some(End {
+                        state: EndState::Released,
+                        at,
+                        seq: entry.seq,
+                        actual: None,
+                        charge: None,
+                        spent: crate::estimate::Amounts::default(),
+                        late: false,
+                    });
+                    self.reservations.insert(id.clone(), reservation);
+                }
+            }
+            Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged),
+            Event::Recorded { mode, counted_on, charged } => {
+                self.count(counted_on, Change { spent: charged.spent.usd, ..Change::NONE });
+                self.reservations.insert(
+                    charged.id.clone(),
+                    Reservation {
+                        id: charged.id.clone(),
+                        call: charged.call.clone(),
+                        opening: Opening::Record(*mode),
+                        held: crate::estimate::Amounts::default(),
+                        input: crate::estimate::Amounts::default(),
+                        basis: charged.charge.basis.clone(),
+                        counted_on: counted_on.clone(),
+                        created_at: at,
+                        expires_at: at,
+                        extensions: Vec::new(),
+                        end: Some(ended(EndState::Recorded, charged, entry)),
+                    },
+                );
+            }
+            Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
+                let state = self.quotas.get_mut(quota_id);
+                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
+                    counter.warned.push(*threshold);
+                }
+            }
+        }
+    }
+
+    fn quota_set(&mut self, id: &QuotaId, quota: &Quota, source: QuotaSource, generation: u64) {
+        self.generation = self.generation.max(generation);
+        match self.quotas.get_mut(id) {
+            Some(state) if state.generation == generation => {
+                state.quota = quota.clone();
+                state.source = source;
+                // A threshold that the new limit puts out of reach can be crossed once more.
+                for counter in &mut state.counters {
+                    let limit = state.quota.limit.value();
+                    let spent = counter.spent.value();
+                    counter.warned.retain(|fraction| spent >= limit.saturating_mul(*fraction));
+                }
+            }
+            _ => {
+                self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation));
+            }
+        }
+        self.index_quotas();
+    }
+
+    /// Quotas change rarely and are looked up by scope at every reservation.
+    pub(super) fn index_quotas(&mut self) {
+        self.tenant_wide.clear();
+        self.by_user.clear();
+        for (id, state) in &self.quotas {
+            match (state.quota.scope, &state.quota.scope_id) {
+                (Scope::User, Some(user)) => self.by_user.entry(user.clone()).or_default().push(id.clone()),
+                _ => self.tenant_wide.push(id.clone()),
+            }
+        }
+    }
+
+    /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more.
+    fn count(&mut self, placements: &[Placement], change: Change) {
+        for placement in placements {
+            let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
+                continue;
+            };
+            if state.generation != placement.generation {
+                continue;
+            }
+            if let Some(counter) = state.open_counter(placement.period_start) {
+                counter.spent = counter.spent.plus(change.spent);
+                counter.held = counter.held.plus(change.held);
+                counter.holds = counter.holds.saturating_add_signed(change.holds);
+            }
+        }
+    }
+
+    fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
+        if let Some(mut reservation) = self.close(&charged.id) {
+            let change = Change::end(reservation.held.usd, charged.spent.usd);
+            self.count(&reservation.counted_on, change);
+            reservation.end = Some(ended(state, charged, entry));
+            self.reservations.insert(charged.id.clone(), reservation);
+        }
+    }
+
+    /// A late settle: the reservation, where it is still in memory, stays expired, and its charge becomes the actual one. The
+    /// correction reaches the counters that still exist; it does not open a period that is over.
+    fn correct(&mut self, placements: &[Placement], charged: &Charged) {
+        let Some(replaced) = &charged.replaces else { return };
+        let more = charged.spent.usd.minus(replaced.amounts.usd);
+        for placement in placements {
+            let state = self.quotas.get_mut(&placement.quota_id);
+            let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
+            if let Some(counter) = state.counter_mut(placement.period_start) {
+                // What a reset has dropped cannot be given back once more.
+                let more = if counter.reset_seq > replaced.seq { more.or_zero() } else { more };
+                counter.spent = counter.spent.plus(more);
+            }
+        }
+        let end = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
+        if let Some(end) = end {
+            end.actual.clone_from(&charged.actual);
+            end.charge = Some(charged.charge.clone());
+            end.spent = charged.spent;
+            end.late = true;
+        }
+    }
+
+    pub(super) fn open(&mut self, reservation: Reservation) {
+        self.deadlines.insert((reservation.expires_at, reservation.id.clone()));
+        self.reservations.insert(reservation.id.clone(), reservation);
+    }
+
+    /// Takes an open reservation out.
+    fn close(&mut self, id: &ReservationId) -> Option<Reservation> {
+        let reservation = self.reservations.remove(id)?;
+        self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
+        Some(reservation)
+    }
+}
+
+/// What is added to a counter.
+#[derive(Clone, Copy)]
+struct Change {
+    spent: Usd,
+    held: Usd,
+    holds: i32,
+}
+
+impl Change {
+    const NONE: Self = Self { spent: Usd::ZERO, held: Usd::ZERO, holds: 0 };
+
+    const fn hold(held: Usd) -> Self {
+        Self { spent: Usd::ZERO, held, holds: 1 }
+    }
+
+    fn end(held: Usd, spent: Usd) -> Self {
+        Self { spent, held: Usd::ZERO.minus(held), holds: -1 }
+    }
+}
+
+fn ended(state: EndState, charged: &Charged, entry: &Entry) -> End {
+    End {
+        state,
+        at: entry.at,
+        seq: entry.seq,
+        actual: charged.actual.clone(),
+        charge: Some(charged.charge.clone()),
+        spent: charged.spent,
+        late: false,
+    }
+}
+
+pub(super) fn fallback(rule: &UnknownModel) -> Option<crate::catalog::RateCard> {
+    match rule {
+        UnknownModel::Deny => None,
+        // The rates were checked when the plan was; a plan that could not be checked was not applied.
+        UnknownModel::Fallback(rates) => rates.to_rate_card("policy/fallback").ok(),
+    }
+}

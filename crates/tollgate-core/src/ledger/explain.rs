@@ -1,0 +1,59 @@
+//! What a reservation would be answered, without making it.
+
+use super::command::ReserveRequest;
+use super::counter::QuotaView;
+use super::denial::{Denial, Rejection};
+use super::{Ledger, MAX_OPEN_HOLDS};
+use crate::catalog::Catalog;
+use crate::estimate::Amounts;
+use crate::price::Basis;
+use crate::time::Timestamp;
+
+/// The decision on a call, and every quota that was looked at.
+#[derive(Clone, Debug)]
+pub struct Explanation<'a> {
+    /// The most that the call can cost.
+    pub estimate: Amounts,
+    /// Where the rates come from.
+    pub basis: Option<Basis>,
+    /// Every quota that applies, with whether the call fits.
+    pub quotas: Vec<(QuotaView<'a>, bool)>,
+    /// Why it would be denied. None where it would pass.
+    pub denial: Option<Box<Denial>>,
+}
+
+impl Ledger {
+    /// Decides a reservation without making it. The request's id does not matter.
+    ///
+    /// # Errors
+    /// Why it would be refused other than by a quota.
+    pub fn explain(
+        &self,
+        catalog: &Catalog,
+        clock: Timestamp,
+        request: &ReserveRequest,
+    ) -> Result<Explanation<'_>, Rejection> {
+        let now = self.now(clock);
+        if self.tenant().is_none() {
+            return Err(Rejection::TenantNotFound);
+        }
+        if self.open_holds() >= MAX_OPEN_HOLDS {
+            return Err(Rejection::TooManyHolds);
+        }
+        let bound = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
+        let views = self.quotas.iter().filter(|(_, state)| state.quota.applies_to(&request.call));
+        let quotas = views
+            .map(|(id, state)| {
+                let view = state.view(id, now);
+                let fits = view.fits(bound.amounts.usd);
+                (view, fits)
+            })
+            .collect();
+        let denial = match self.admit(&request.call, &bound, now) {
+            Ok(_) => None,
+            Err(Rejection::QuotaExceeded(denial)) => Some(denial),
+            Err(other) => return Err(other),
+        };
+        Ok(Explanation { estimate: bound.amounts, basis: bound.basis, quotas, denial })
+    }
+}

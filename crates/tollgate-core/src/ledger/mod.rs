@@ -1,0 +1,210 @@
+//! One tenant's ledger: what may be spent, what is held, what was spent.
+//!
+//! The ledger is a *decider*. [`Ledger::decide`] looks at the state and a command and answers with events and an outcome, or with
+//! a rejection, and changes nothing; [`Ledger::evolve`] folds one event into the state and cannot fail. So the events are the
+//! truth, the state can be rebuilt from them, and what is stored is what was decided.
+
+mod command;
+mod counter;
+mod decide;
+mod denial;
+mod event;
+mod evolve;
+mod explain;
+mod rates;
+mod reservation;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub use command::{
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, Onboard, RecordMode, RecordRequest, ReserveRequest,
+};
+pub use counter::{Counter, QuotaState, QuotaView};
+pub use decide::{Decision, Outcome};
+pub use denial::{Denial, Rejection};
+pub use event::{Charged, Entry, Event, Placement, QuotaSource, Replaced};
+pub use explain::Explanation;
+pub use reservation::{End, EndState, MAX_EXTENSIONS, Opening, Reservation};
+pub use snapshot::Snapshot;
+
+use crate::catalog::{Catalog, RateCard};
+use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
+use crate::policy::{UnknownModel, WithoutQuota};
+use crate::time::Timestamp;
+
+/// The most quotas of one tenant.
+pub const MAX_QUOTAS: usize = 1_000;
+/// The most holds that one tenant may have open.
+pub const MAX_OPEN_HOLDS: usize = 10_000;
+
+/// The state of one tenant's ledger.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    tenant: Option<Tenant>,
+    quotas: BTreeMap<QuotaId, QuotaState>,
+    /// The quotas of scope tenant, in the order of their ids.
+    tenant_wide: Vec<QuotaId>,
+    /// The quotas of each user, in the order of their ids.
+    by_user: HashMap<UserId, Vec<QuotaId>>,
+    /// Every open reservation, and those ended ones that the owner has not let go of.
+    reservations: HashMap<ReservationId, Reservation>,
+    /// The open reservations by deadline.
+    deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// The time of the last entry: time never runs backwards in a ledger.
+    clock: Timestamp,
+    /// The highest generation that a quota has had.
+    generation: u64,
+    /// The number of the last entry.
+    seq: u64,
+}
+
+/// What the ledger knows of its tenant.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Whose ledger it is.
+    pub id: TenantId,
+    /// The plan's name.
+    pub plan: PlanName,
+    /// The version of the policy that it was taken from.
+    pub policy_version: u64,
+    /// The rule for unknown models.
+    pub unknown_model: UnknownModel,
+    /// The rule for calls without a quota.
+    pub without_quota: WithoutQuota,
+    /// When it became known.
+    pub created_at: Timestamp,
+    /// The rates of unknown models, made from `unknown_model`.
+    fallback: Option<RateCard>,
+}
+
+impl Ledger {
+    /// An empty ledger, whose tenant is not known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tenant, once it is onboarded.
+    #[must_use]
+    pub const fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
+    }
+
+    /// The instant to decide at, given what the clock says: never before the last entry.
+    #[must_use]
+    pub fn now(&self, clock: Timestamp) -> Timestamp {
+        self.clock.max(clock)
+    }
+
+    /// A reservation that is open, or ended and still in memory.
+    #[must_use]
+    pub fn reservation(&self, id: &ReservationId) -> Option<&Reservation> {
+        self.reservations.get(id)
+    }
+
+    /// Every quota, as it stands at an instant, in the order of their ids.
+    pub fn quotas(&self, now: Timestamp) -> impl Iterator<Item = QuotaView<'_>> {
+        self.quotas.iter().map(move |(id, state)| state.view(id, now))
+    }
+
+    /// One quota, as it stands at an instant.
+    #[must_use]
+    pub fn quota(&self, id: &QuotaId, now: Timestamp) -> Option<QuotaView<'_>> {
+        let (id, state) = self.quotas.get_key_value(id)?;
+        Some(state.view(id, now))
+    }
+
+    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does.
+    pub fn quotas_of<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = QuotaView<'a>> {
+        reservation.counted_on.iter().filter_map(|placement| {
+            let (id, state) = self.quotas.get_key_value(&placement.quota_id)?;
+            (state.generation == placement.generation).then(|| state.view(id, placement.period_start))
+        })
+    }
+
+    /// How many reservations are open.
+    #[must_use]
+    pub fn open_holds(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// The earliest deadline of an open reservation.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The number of the last entry; 0 before the first.
+    #[must_use]
+    pub const fn last_seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Decides a command and folds what it leads to into the state. The new entries are appended to `entries`.
+    ///
+    /// # Errors
+    /// Why nothing happened.
+    pub fn execute(
+        &mut self,
+        catalog: &Catalog,
+        clock: Timestamp,
+        command: &Command,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Outcome, Rejection> {
+        let decision = self.decide(catalog, clock, command)?;
+        self.commit(clock, decision.events, entries);
+        Ok(decision.outcome)
+    }
+
+    /// Ends holds whose deadline has passed, `most` of them at most, and says how many. The new entries are appended to `entries`.
+    pub fn expire(&mut self, clock: Timestamp, most: usize, entries: &mut Vec<Entry>) -> usize {
+        let mut ended = 0;
+        while ended < most {
+            let Some(events) = self.decide_expiry(clock) else { break };
+            self.commit(clock, events, entries);
+            ended += 1;
+        }
+        ended
+    }
+
+    fn commit(&mut self, clock: Timestamp, events: Vec<Event>, entries: &mut Vec<Entry>) {
+        let at = self.now(clock);
+        for event in events {
+            let entry = Entry { seq: self.seq + 1, at, event };
+            self.evolve(&entry);
+            entries.push(entry);
+        }
+    }
+
+    /// Brings an ended reservation back into memory, so that a repeat or a late settle finds it.
+    pub fn recall(&mut self, reservation: Reservation) {
+        if !reservation.is_open() {
+            self.reservations.entry(reservation.id.clone()).or_insert(reservation);
+        }
+    }
+
+    /// Lets go of an ended reservation and returns it. An open one stays.
+    pub fn forget(&mut self, id: &ReservationId) -> Option<Reservation> {
+        if self.reservations.get(id).is_some_and(|reservation| !reservation.is_open()) {
+            self.reservations.remove(id)
+        } else {
+            None
+        }
+    }
+
+    /// Lets go of every ended reservation.
+    pub fn forget_ended(&mut self) {
+        self.reservations.retain(|_, reservation| reservation.is_open());
+    }
+
+    /// The quotas that a call draws on.
+    fn applicable<'a>(&'a self, call: &'a crate::call::Call) -> impl Iterator<Item = (&'a QuotaId, &'a QuotaState)> {
+        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user));
+        self.tenant_wide
+            .iter()
+            .chain(of_user.into_iter().flatten())
+            .filter_map(|id| self.quotas.get_key_value(id))
+            .filter(move |(_, state)| state.quota.applies_to(call))
+    }
+}

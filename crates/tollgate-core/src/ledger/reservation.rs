@@ -1,0 +1,114 @@
+//! One reservation or record, from its opening to its end.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
+use super::event::Placement;
+use crate::call::Call;
+use crate::estimate::Amounts;
+use crate::ids::ReservationId;
+use crate::price::{Basis, Charge};
+use crate::time::Timestamp;
+
+/// The most extensions of one hold.
+pub const MAX_EXTENSIONS: usize = 1_000;
+
+/// A hold, or what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reservation {
+    /// Chosen by the caller.
+    pub id: ReservationId,
+    /// What is paid for.
+    pub call: Arc<Call>,
+    /// What was asked first; a repeat must ask the same.
+    pub opening: Opening,
+    /// The upper bound that is, or was last, held.
+    pub held: Amounts,
+    /// The part of it that the input alone can cost.
+    pub input: Amounts,
+    /// Where the rates come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
+    /// The quotas, with their periods, that it counts on.
+    pub counted_on: Arc<[Placement]>,
+    /// When it was opened: the instant that decides its periods and its rate card.
+    pub created_at: Timestamp,
+    /// When it ends unless extended.
+    pub expires_at: Timestamp,
+    /// Every extension.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<ExtendRequest>,
+    /// Its one end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+}
+
+/// How it was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Opening {
+    /// By a reserve.
+    Reserve(HoldTerms),
+    /// By a record, which also ended it.
+    Record(RecordMode),
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// In which way.
+    pub state: EndState,
+    /// When.
+    pub at: Timestamp,
+    /// The entry that ended it.
+    pub seq: u64,
+    /// What was reported, where anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<Actual>,
+    /// What was charged. None for a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<Charge>,
+    /// The charge in every unit.
+    pub spent: Amounts,
+    /// Whether the actual came after expiry and corrected the ledger.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub late: bool,
+}
+
+/// The ways to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndState {
+    /// Replaced by the actual charge.
+    Settled,
+    /// Ended without a charge.
+    Released,
+    /// Ended unreported.
+    Expired,
+    /// Charged without a hold.
+    Recorded,
+}
+
+impl Reservation {
+    /// Whether it still holds money.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// The state's name on the wire.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        match self.end.as_ref().map(|end| end.state) {
+            None => "held",
+            Some(EndState::Settled) => "settled",
+            Some(EndState::Released) => "released",
+            Some(EndState::Expired) => "expired",
+            Some(EndState::Recorded) => "recorded",
+        }
+    }
+}

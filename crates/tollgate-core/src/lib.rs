@@ -1,0 +1,21 @@
+//! The rules of Tollgate: money, meters, prices, quotas and the ledger.
+//!
+//! Nothing here does I/O, reads a clock, draws random numbers or logs: `now` is an argument, and the same input gives
+//! the same answer natively and in WebAssembly.
+
+pub mod api;
+pub mod call;
+pub mod catalog;
+pub mod estimate;
+pub mod extract;
+pub mod ids;
+pub mod ledger;
+pub mod local;
+pub mod meter;
+pub mod money;
+pub mod period;
+pub mod policy;
+pub mod price;
+pub mod quota;
+pub mod time;
+pub mod usage_report;

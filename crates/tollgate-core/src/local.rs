@@ -1,0 +1,118 @@
+//! A ledger in memory alone: what the npm package runs in process, for unit tests, development and checks at the edge.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Deserialize;
+
+use crate::api::{Answer, HistoryQuery, Problem, Request};
+use crate::catalog::Catalog;
+use crate::ids::{PlanName, ReservationId, TenantId};
+use crate::ledger::{Command, Entry, Ledger, Onboard};
+use crate::policy::{Plan, Policy};
+use crate::time::Timestamp;
+use crate::usage_report::{self, UsageKey, UsageReport, UsageTotals};
+
+/// The most ended reservations that are remembered for repeats and late settles; the oldest go first.
+pub const MAX_REMEMBERED: usize = 100_000;
+/// The most entries that are kept for reading; the oldest go first.
+pub const MAX_KEPT_ENTRIES: usize = 100_000;
+
+/// How a ledger in memory starts.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalConfig {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its quotas and rules; the default policy's plan where none is given.
+    #[serde(default)]
+    pub plan: Option<Plan>,
+}
+
+/// One tenant's ledger, its entries and its usage roll-up, in memory.
+#[derive(Debug)]
+pub struct LocalLedger {
+    ledger: Ledger,
+    entries: VecDeque<Entry>,
+    usage: BTreeMap<UsageKey, UsageTotals>,
+    ended: VecDeque<ReservationId>,
+}
+
+impl LocalLedger {
+    /// A ledger whose tenant is onboarded.
+    ///
+    /// # Errors
+    /// The plan's field that is wrong.
+    pub fn new(config: LocalConfig, catalog: &Catalog, now: Timestamp) -> Result<Self, Problem> {
+        let mut policy = Policy::default();
+        let plan_name = PlanName::default_plan();
+        let plan = config.plan.or_else(|| policy.plans.remove(&plan_name)).unwrap_or_default();
+        let onboard = Onboard { tenant: config.tenant, plan_name, plan, policy_version: 0 };
+        let mut local =
+            Self { ledger: Ledger::new(), entries: VecDeque::new(), usage: BTreeMap::new(), ended: VecDeque::new() };
+        let mut entries = Vec::new();
+        local.ledger.execute(catalog, now, &Command::Onboard(onboard), &mut entries)?;
+        local.keep(entries);
+        Ok(local)
+    }
+
+    /// Carries out one request. Holds whose deadline has passed end first.
+    pub fn execute(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Answer {
+        let mut entries = Vec::new();
+        self.ledger.expire(now, usize::MAX, &mut entries);
+        let answer = match request {
+            Request::Command(command) => match self.ledger.execute(catalog, now, command, &mut entries) {
+                Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
+                Err(rejection) => Answer::problem(&rejection.into()),
+            },
+            Request::State(query) => Answer::query(&self.ledger, catalog, now, query),
+            Request::History(query) => {
+                // What has just expired is part of the history.
+                self.keep(core::mem::take(&mut entries));
+                self.history(query)
+            }
+        };
+        self.keep(entries);
+        answer
+    }
+
+    /// The state, for checks.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn history(&self, query: &HistoryQuery) -> Answer {
+        match query {
+            HistoryQuery::Usage(query) => {
+                let cells = self.usage.iter().filter(|(key, _)| query.covers(key.hour));
+                let groups = cells.map(|(key, totals)| (query.group_of(key), *totals));
+                Answer::usage(query, &UsageReport::new(query, groups))
+            }
+            HistoryQuery::Entries { after, limit } => {
+                let later = self.entries.iter().filter(|entry| entry.seq > *after);
+                let page: Vec<Entry> = later.take(usize::try_from(*limit).unwrap_or(usize::MAX)).cloned().collect();
+                Answer::entries(&page, *limit)
+            }
+        }
+    }
+
+    fn keep(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            if let Some((key, totals)) = usage_report::contribution(&entry) {
+                self.usage.entry(key).or_default().add(&totals);
+            }
+            if let Some(id) = entry.ends() {
+                self.ended.push_back(id.clone());
+            }
+            self.entries.push_back(entry);
+        }
+        while self.entries.len() > MAX_KEPT_ENTRIES {
+            self.entries.pop_front();
+        }
+        while self.ended.len() > MAX_REMEMBERED {
+            if let Some(id) = self.ended.pop_front() {
+                self.ledger.forget(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The journal: one row per commit, each hashed together with the one before, so that a changed or missing row shows.
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tollgate_core::ledger::Entry;
+
+use crate::sql::{Param, Row, Sql, StoreError};
+
+/// A row holds 2 MB in a Durable Object; a commit with more is written in several rows.
+const MAX_ROW_BYTES: usize = 1_000_000;
+/// The hash before the first row.
+pub(crate) const GENESIS: &str = "sha256:genesis";
+
+/// Appends a commit's entries and returns the hash of the last row.
+pub(crate) fn append(sql: &impl Sql, head: &str, entries: &[Entry]) -> Result<String, StoreError> {
+    let mut head = head.to_owned();
+    let mut row = String::new();
+    let mut last_entry = 0;
+    for entry in entries {
+        let text = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        if !row.is_empty() && row.len() + text.len() + 2 > MAX_ROW_BYTES {
+            head = write(sql, &head, last_entry, &mut row)?;
+        }
+        row.push(if row.is_empty() { '[' } else { ',' });
+        row.push_str(&text);
+        last_entry = entry.seq;
+    }
+    if row.is_empty() { Ok(head) } else { write(sql, &head, last_entry, &mut row) }
+}
+
+/// The entries after a number, in order, `limit` at most.
+pub(crate) fn read(sql: &impl Sql, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut last = after;
+    while entries.len() < limit {
+        let rows = read_rows(sql, last, 16)?;
+        let Some(end) = rows.last().map(|row| row.last_entry) else {
+            break;
+        };
+        last = end;
+        entries.extend(rows.into_iter().flat_map(|row| row.entries).filter(|entry| entry.seq > after));
+    }
+    entries.truncate(limit);
+    Ok(entries)
+}
+
+/// A row of the journal.
+pub(crate) struct JournalRow {
+    pub(crate) last_entry: u64,
+    pub(crate) hash: String,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The rows that end after an entry, in order, `limit` at most.
+pub(crate) fn read_rows(sql: &impl Sql, after: u64, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+    let rows = sql.query(
+        "SELECT last_entry, hash, entries FROM journal WHERE last_entry > ?1 ORDER BY last_entry LIMIT ?2",
+        &[Param::Integer(signed(after)), Param::Integer(i64::from(limit))],
+    )?;
+    rows.iter()
+        .map(|row| {
+            let mut row = Row::new(row, "journal");
+            let last_entry = unsigned(row.integer()?);
+            let hash = row.text()?.to_owned();
+            let entries = parse(row.text()?, &format!("journal row {last_entry}"))?;
+            Ok(JournalRow { last_entry, hash, entries })
+        })
+        .collect()
+}
+
+pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, StoreError> {
+    serde_json::from_str(json).map_err(|error| StoreError::Damaged(format!("{place}: {error}")))
+}
+
+/// Entry numbers stay far below 2⁵³: a thousand a second for 280,000 years.
+pub(crate) fn signed(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn unsigned(seq: i64) -> u64 {
+    u64::try_from(seq).unwrap_or(0)
+}
+
+fn write(sql: &impl Sql, head: &str, last_entry: u64, row: &mut String) -> Result<String, StoreError> {
+    row.push(']');
+    let hash = hash(head, row);
+    sql.query(
+        "INSERT INTO journal (last_entry, hash, entries) VALUES (?1, ?2, ?3)",
+        &[Param::Integer(signed(last_entry)), Param::Text(&hash), Param::Text(row)],
+    )?;
+    row.clear();
+    Ok(hash)
+}
+
+/// The hash of a row: over the hash of the one before, a line feed, and the row's text.
+fn hash(head: &str, row: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(head.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(row.as_bytes());
+    let mut text = String::with_capacity(7 + 64);
+    text.push_str("sha256:");
+    for byte in hasher.finalize() {
+        for nibble in [byte >> 4, byte & 0x0f] {
+            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+    }
+    text
+}

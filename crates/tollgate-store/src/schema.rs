@@ -1,0 +1,57 @@
+//! The tables, and how older ones become the current ones.
+
+use crate::sql::{Param, Row, Sql, StoreError};
+
+/// The statements that lead from each version to the next: the first list makes version 1 of an empty database.
+pub(crate) type Migrations = &'static [&'static [&'static str]];
+
+/// The tables of a tenant's ledger.
+pub(crate) const TENANT: Migrations = &[&[
+    "CREATE TABLE journal (last_entry INTEGER PRIMARY KEY, hash TEXT NOT NULL, entries TEXT NOT NULL)",
+    // Without a rowid a row is written once, not once for the table and once for the index; rows written are what a Durable Object
+    // costs.
+    "CREATE TABLE closed (id TEXT PRIMARY KEY, reservation TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE snapshot (part INTEGER PRIMARY KEY, last_entry INTEGER NOT NULL, hash TEXT NOT NULL, state TEXT NOT NULL)",
+    // An absent user, model or touchpoint is '': names are never empty, and a key cannot be NULL here.
+    "CREATE TABLE usage (hour INTEGER NOT NULL, resource TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL, \
+     touchpoint TEXT NOT NULL, usd_whole INTEGER NOT NULL, usd_pico INTEGER NOT NULL, calls INTEGER NOT NULL, \
+     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, \
+     PRIMARY KEY (hour, resource, user, model, touchpoint)) WITHOUT ROWID",
+]];
+
+/// The tables of the policy.
+pub(crate) const POLICY: Migrations = &[&["CREATE TABLE policy (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"]];
+
+/// The version that the database has; 0 where it is empty. Writes nothing.
+pub(crate) fn version(sql: &impl Sql) -> Result<i64, StoreError> {
+    let tables = sql.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'", &[])?;
+    if tables.is_empty() {
+        return Ok(0);
+    }
+    let rows = sql.query("SELECT version FROM schema_version", &[])?;
+    let row = rows.first().ok_or_else(|| StoreError::Damaged("schema_version is empty".to_owned()))?;
+    Row::new(row, "schema_version").integer()
+}
+
+/// Brings the database to the latest version. Must run inside a transaction.
+pub(crate) fn migrate(sql: &impl Sql, migrations: Migrations) -> Result<(), StoreError> {
+    let found = version(sql)?;
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    if found == 0 {
+        sql.query("CREATE TABLE schema_version (version INTEGER NOT NULL)", &[])?;
+        sql.query("INSERT INTO schema_version (version) VALUES (0)", &[])?;
+    }
+    for statements in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        for statement in *statements {
+            sql.query(statement, &[])?;
+        }
+    }
+    sql.query("UPDATE schema_version SET version = ?1", &[Param::Integer(known)])?;
+    Ok(())
+}

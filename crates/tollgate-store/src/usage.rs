@@ -1,0 +1,111 @@
+//! The usage roll-up in SQL. Money is in two integers, whole dollars and 10⁻¹² dollars, so that SQLite adds it exactly.
+
+use std::collections::BTreeMap;
+
+use tollgate_core::money::Usd;
+use tollgate_core::usage_report::{Dimension, Group, UsageKey, UsageQuery, UsageReport, UsageTotals};
+
+use crate::journal::signed;
+use crate::sql::{Cell, Param, Row, Sql, StoreError};
+
+const PICO: i128 = 1_000_000_000_000;
+
+/// Adds to the stored roll-up.
+pub(crate) fn add(sql: &impl Sql, cells: &BTreeMap<UsageKey, UsageTotals>) -> Result<(), StoreError> {
+    for (key, totals) in cells {
+        let (whole, pico) = split(totals.usd);
+        let resource = key.resource.to_string();
+        sql.query(
+            "INSERT INTO usage (hour, resource, user, model, touchpoint, usd_whole, usd_pico, calls, input_tokens, output_tokens) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             ON CONFLICT (hour, resource, user, model, touchpoint) DO UPDATE SET \
+             usd_whole = usd_whole + excluded.usd_whole + (usd_pico + excluded.usd_pico) / 1000000000000, \
+             usd_pico = (usd_pico + excluded.usd_pico) % 1000000000000, \
+             calls = calls + excluded.calls, input_tokens = input_tokens + excluded.input_tokens, \
+             output_tokens = output_tokens + excluded.output_tokens",
+            &[
+                Param::Integer(key.hour.millis()),
+                Param::Text(&resource),
+                Param::Text(key.user.as_deref().unwrap_or_default()),
+                Param::Text(key.model.as_deref().unwrap_or_default()),
+                Param::Text(key.touchpoint.as_deref().unwrap_or_default()),
+                Param::Integer(whole),
+                Param::Integer(pico),
+                Param::Integer(totals.calls),
+                Param::Integer(totals.input_tokens),
+                Param::Integer(totals.output_tokens),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// The report over what is stored and what is not yet.
+pub(crate) fn report(
+    sql: &impl Sql,
+    query: &UsageQuery,
+    pending: &BTreeMap<UsageKey, UsageTotals>,
+) -> Result<UsageReport, StoreError> {
+    let later = pending.iter().filter(|(key, _)| query.covers(key.hour));
+    let mut parts: Vec<_> = later.map(|(key, totals)| (query.group_of(key), *totals)).collect();
+    parts.extend(stored(sql, query)?);
+    Ok(UsageReport::new(query, parts))
+}
+
+fn stored(sql: &impl Sql, query: &UsageQuery) -> Result<Vec<(Group, UsageTotals)>, StoreError> {
+    let columns: Vec<&str> = query.group_by.iter().map(|dimension| column(*dimension)).collect();
+    let mut select: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    // Sums may pass 2⁵³, which only text carries across JavaScript.
+    for sum in ["usd_whole", "usd_pico", "calls", "input_tokens", "output_tokens"] {
+        select.push(format!("CAST(COALESCE(SUM({sum}), 0) AS TEXT)"));
+    }
+    let group = if columns.is_empty() { String::new() } else { format!("GROUP BY {}", columns.join(", ")) };
+    let statement = format!("SELECT {} FROM usage WHERE hour >= ?1 AND hour < ?2 {group}", select.join(", "));
+    let from = query.from.map_or(0, tollgate_core::time::Timestamp::millis);
+    let to = query.to.map_or(signed(1 << 53), tollgate_core::time::Timestamp::millis);
+    let rows = sql.query(&statement, &[Param::Integer(from), Param::Integer(to)])?;
+    rows.iter().map(|row| read(row, query.group_by.len())).collect()
+}
+
+fn read(row: &[Cell], dimensions: usize) -> Result<(Group, UsageTotals), StoreError> {
+    let mut row = Row::new(row, "usage");
+    let mut group = Vec::with_capacity(dimensions);
+    for _ in 0..dimensions {
+        group.push(Some(row.text()?.to_owned()).filter(|value| !value.is_empty()));
+    }
+    let whole = row.large_integer()?;
+    let pico = row.large_integer()?;
+    let count = |count: i128| i64::try_from(count).map_err(|_| StoreError::Damaged("usage: too large".to_owned()));
+    let totals = UsageTotals {
+        usd: join(whole, pico)?,
+        calls: count(row.large_integer()?)?,
+        input_tokens: count(row.large_integer()?)?,
+        output_tokens: count(row.large_integer()?)?,
+    };
+    Ok((group, totals))
+}
+
+const fn column(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::User => "user",
+        Dimension::Model => "model",
+        Dimension::Touchpoint => "touchpoint",
+        Dimension::Day => "strftime('%Y-%m-%d', hour / 1000, 'unixepoch')",
+        Dimension::Resource => "resource",
+    }
+}
+
+/// Whole dollars and the rest in 10⁻¹² dollars, both with the amount's sign.
+fn split(usd: Usd) -> (i64, i64) {
+    let pico = usd.picos();
+    let part = |value: i128| i64::try_from(value).unwrap_or(i64::MAX);
+    (part(pico / PICO), part(pico % PICO))
+}
+
+fn join(whole: i128, pico: i128) -> Result<Usd, StoreError> {
+    whole
+        .checked_mul(PICO)
+        .and_then(|whole| whole.checked_add(pico))
+        .and_then(Usd::from_picos)
+        .ok_or_else(|| StoreError::Damaged("usage: too large".to_owned()))
+}

@@ -1,0 +1,94 @@
+//! What the tests of the store share.
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::cell::{Cell as Counter, RefCell};
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use tollgate_core::api::{self, Answer, Request};
+use tollgate_core::catalog::Catalog;
+use tollgate_core::ledger::{Command, Onboard};
+use tollgate_core::policy::Plan;
+use tollgate_core::time::Timestamp;
+use tollgate_store::{Param, Rows, Sql, SqlError, Sqlite, StoreError, TenantStore};
+
+pub fn catalog() -> &'static Catalog {
+    Catalog::builtin().unwrap()
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn request(command: &Value) -> Request {
+    api::parse_command(&command.to_string()).unwrap_or_else(|problem| panic!("{command}: {problem:?}"))
+}
+
+pub fn onboard(plan: &Value) -> Request {
+    let plan: Plan = serde_json::from_value(plan.clone()).unwrap();
+    Request::Command(Command::Onboard(Onboard {
+        tenant: "acme".parse().unwrap(),
+        plan_name: "default".parse().unwrap(),
+        plan,
+        policy_version: 0,
+    }))
+}
+
+pub fn usd_quota(limit: &str, period: &str) -> Value {
+    json!({ "scope": "tenant", "resource": "llm", "unit": "usd", "limit": limit, "period": period })
+}
+
+pub fn body(answer: &Answer) -> Value {
+    if answer.body.is_empty() { Value::Null } else { serde_json::from_str(&answer.body).unwrap() }
+}
+
+/// A database that can be reopened, and that fails on demand.
+#[derive(Clone)]
+pub struct Flaky {
+    pub database: Rc<Sqlite>,
+    /// Fails the statement that many statements from now.
+    pub fail_in: Rc<Counter<Option<u32>>>,
+    pub statements: Rc<RefCell<Vec<String>>>,
+}
+
+impl Flaky {
+    pub fn new() -> Self {
+        Self {
+            database: Rc::new(Sqlite::in_memory().unwrap()),
+            fail_in: Rc::new(Counter::new(None)),
+            statements: Rc::default(),
+        }
+    }
+
+    pub fn open(&self) -> TenantStore<Self> {
+        TenantStore::open(self.clone()).unwrap()
+    }
+
+    pub fn count(&self, table: &str) -> i64 {
+        let rows = self.database.query(&format!("SELECT COUNT(*) FROM {table}"), &[]).unwrap();
+        match rows.first().and_then(|row| row.first()) {
+            Some(tollgate_store::Cell::Integer(count)) => *count,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Sql for Flaky {
+    fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Rows, SqlError> {
+        match self.fail_in.get() {
+            Some(0) => {
+                self.fail_in.set(None);
+                return Err(SqlError("disk full".to_owned()));
+            }
+            Some(left) => self.fail_in.set(Some(left - 1)),
+            None => {}
+        }
+        self.statements.borrow_mut().push(sql.to_owned());
+        self.database.query(sql, params)
+    }
+
+    fn transaction(&self, body: &mut dyn FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.database.transaction(body)
+    }
+}

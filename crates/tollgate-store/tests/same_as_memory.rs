@@ -1,0 +1,141 @@
+//! The stored ledger gives the very same answers as the one in memory, whatever is asked, however requests are gathered into turns,
+//! whenever it is restarted, and wherever the database fails in between.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod common;
+
+use common::{Flaky, body, catalog, request};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tollgate_core::api::Request;
+use tollgate_core::local::LocalLedger;
+use tollgate_core::time::Timestamp;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Turn { wait_ms: i64, commands: Vec<Value> },
+    Restart,
+    Fail { statement: u32, command: Value },
+}
+
+fn id() -> impl Strategy<Value = String> {
+    (0..12_u32).prop_map(|n| format!("r{n}"))
+}
+
+fn money() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..500_u32).prop_map(|cents| format!("{}.{:02}", cents / 100, cents % 100)),
+        (1..999_u32).prop_map(|pico| format!("0.000000000{pico:03}")),
+    ]
+}
+
+fn user() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(Value::Null), Just(json!("u1")), Just(json!("u2"))]
+}
+
+fn command() -> impl Strategy<Value = Value> {
+    let with_user = |mut command: Value, user: Value| {
+        if !user.is_null() {
+            command["userId"] = user;
+        }
+        command
+    };
+    prop_oneof![
+        4 => (id(), money(), user(), 1..4000_u32, 0..3_usize).prop_map(move |(id, usd, user, ttl, rule)| {
+            let rule = ["release", "charge_input", "charge_hold"][rule];
+            with_user(json!({ "op": "reserve", "id": id, "resource": "llm", "estimate": { "usd": usd },
+                              "ttlSeconds": ttl, "onExpiry": rule }), user)
+        }),
+        2 => (id(), 0..3000_u32, 0..500_u32, user()).prop_map(move |(id, input, output, user)| {
+            with_user(json!({ "op": "reserve", "id": id, "resource": "llm", "provider": "openai", "model": "gpt-4o",
+                              "estimate": { "inputTokens": input, "maxOutputTokens": output },
+                              "attribution": { "touchpoint": "t" } }), user)
+        }),
+        3 => (id(), money()).prop_map(|(id, usd)| json!({ "op": "settle", "id": id, "usd": usd })),
+        1 => (id(), 0..3000_u32, 0..900_u32).prop_map(|(id, input, output)| {
+            json!({ "op": "settle", "id": id, "usage": { "input": input, "output": output } })
+        }),
+        2 => id().prop_map(|id| json!({ "op": "release", "id": id })),
+        1 => (id(), 0..3_u32, 1..9000_u32, money()).prop_map(|(id, n, ttl, usd)| {
+            json!({ "op": "extend", "id": id, "extend": { "id": format!("e{n}"), "ttlSeconds": ttl, "estimate": { "usd": usd } } })
+        }),
+        2 => (id(), money(), user(), any::<bool>()).prop_map(move |(id, usd, user, always)| {
+            let mode = if always { "always" } else { "within_limit" };
+            with_user(json!({ "op": "record", "id": id, "resource": "e2b", "usd": usd, "mode": mode }), user)
+        }),
+        1 => (money(), 0..2_usize).prop_map(|(limit, period)| {
+            json!({ "op": "putQuota", "id": "custom", "quota": { "scope": "user", "scopeId": "u1", "resource": "all",
+                    "unit": "usd", "limit": limit, "period": if period == 0 { "hour" } else { "day" } } })
+        }),
+        1 => Just(json!({ "op": "deleteQuota", "id": "custom" })),
+        1 => Just(json!({ "op": "resetQuota", "id": "hour" })),
+        1 => id().prop_map(|id| json!({ "op": "getReservation", "id": id })),
+        1 => Just(json!({ "op": "listQuotas" })),
+        1 => Just(json!({ "op": "usage", "groupBy": ["user", "model", "touchpoint", "day", "resource"] })),
+        1 => (0..60_u32).prop_map(|after| json!({ "op": "entries", "after": after, "limit": 50 })),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..4_000_000_i64, prop::collection::vec(command(), 1..6))
+            .prop_map(|(wait_ms, commands)| Step::Turn { wait_ms, commands }),
+        1 => Just(Step::Restart),
+        1 => (0..6_u32, command()).prop_map(|(statement, command)| Step::Fail { statement, command }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stored_and_in_memory_answer_alike(steps in prop::collection::vec(step(), 1..25)) {
+        let mut now = 1_795_500_000_000_i64;
+        let plan = json!({ "quotas": {
+            "hour": { "scope": "tenant", "resource": "llm", "unit": "usd", "limit": "20", "period": "hour" },
+            "day": { "scope": "tenant", "resource": "all", "unit": "usd", "limit": "60", "period": "day" },
+            "u2": { "scope": "user", "scopeId": "u2", "resource": "llm", "unit": "usd", "limit": "5", "period": "week" },
+        } });
+        let clock = |now| Timestamp::from_millis(now).unwrap();
+        let config = serde_json::from_value(json!({ "tenant": "acme", "plan": plan })).unwrap();
+        let mut memory = LocalLedger::new(config, catalog(), clock(now)).unwrap();
+        let database = Flaky::new();
+        let mut store = database.open();
+        store.execute(catalog(), clock(now), &[common::onboard(&plan)]).unwrap();
+
+        for step in steps {
+            match step {
+                Step::Restart => store = database.open(),
+                Step::Fail { statement, command } => {
+                    database.fail_in.set(Some(statement));
+                    let request = request(&command);
+                    if let Ok(answers) = store.execute(catalog(), clock(now), core::slice::from_ref(&request)) {
+                        database.fail_in.set(None);
+                        let expected = memory.execute(catalog(), clock(now), &request);
+                        prop_assert_eq!(&answers[0], &expected, "{}", command);
+                    }
+                }
+                Step::Turn { wait_ms, commands } => {
+                    now += wait_ms;
+                    // A history that is asked within a turn shows the whole turn; in memory there are no turns.
+                    let requests: Vec<Request> = commands.iter().map(request).collect();
+                    let (commands, histories): (Vec<_>, Vec<_>) =
+                        requests.into_iter().partition(|request| !matches!(request, Request::History(_)));
+                    let ordered: Vec<Request> = commands.into_iter().chain(histories).collect();
+                    let answers = store.execute(catalog(), clock(now), &ordered).unwrap();
+                    for (request, answer) in ordered.iter().zip(&answers) {
+                        let expected = memory.execute(catalog(), clock(now), request);
+                        prop_assert_eq!(answer.status, expected.status, "{:?}", request);
+                        prop_assert_eq!(body(answer), body(&expected), "{:?}", request);
+                        prop_assert_eq!(&answer.headers, &expected.headers);
+                    }
+                }
+            }
+        }
+        let reopened = database.open();
+        prop_assert_eq!(
+            serde_json::to_value(reopened.ledger().snapshot()).unwrap(),
+            serde_json::to_value(memory.ledger().snapshot()).unwrap()
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! The stored ledger: what survives, what is written, and that nothing is half done.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod common;
+
+use common::{Flaky, at, body, catalog, onboard, request, usd_quota};
+use serde_json::json;
+use tollgate_core::ledger::{Entry, Ledger};
+use tollgate_store::{Param, Sql, StoreError, TenantStore};
+
+const NOW: &str = "2026-11-24T12:00:00Z";
+
+fn opened() -> (Flaky, TenantStore<Flaky>) {
+    let database = Flaky::new();
+    let mut store = database.open();
+    let plan = json!({ "quotas": { "month": usd_quota("10", "month") } });
+    let answers = store.execute(catalog(), at(NOW), &[onboard(&plan)]).unwrap();
+    assert_eq!(answers[0].status, 200, "{}", answers[0].body);
+    (database, store)
+}
+
+fn run(store: &mut TenantStore<Flaky>, now: &str, commands: &[serde_json::Value]) -> Vec<(u16, serde_json::Value)> {
+    let requests: Vec<_> = commands.iter().map(request).collect();
+    let answers = store.execute(catalog(), at(now), &requests).unwrap();
+    answers.iter().map(|answer| (answer.status, body(answer))).collect()
+}
+
+fn reserve(id: &str, usd: &str) -> serde_json::Value {
+    json!({ "op": "reserve", "id": id, "resource": "llm", "estimate": { "usd": usd },
+            "attribution": { "touchpoint": "main-chat" } })
+}
+
+#[test]
+fn fifty_requests_of_a_dollar_on_ten_admit_exactly_ten_in_one_commit() {
+    let (database, mut store) = opened();
+    let commits = database.count("journal");
+    let commands: Vec<_> = (0..50).map(|n| reserve(&format!("r{n}"), "1")).collect();
+    let admitted = run(&mut store, NOW, &commands).iter().filter(|(status, _)| *status == 201).count();
+    assert_eq!(admitted, 10);
+    assert_eq!(database.count("journal"), commits + 1);
+}
+
+#[test]
+fn everything_that_was_acknowledged_is_there_after_a_restart() {
+    let (database, mut store) = opened();
+    run(&mut store, NOW, &[reserve("open", "1"), reserve("settled", "2"), reserve("released", "3")]);
+    run(
+        &mut store,
+        NOW,
+        &[json!({ "op": "settle", "id": "settled", "usd": "1.5" }), json!({ "op": "release", "id": "released" })],
+    );
+    let before = run(&mut store, NOW, &[json!({ "op": "listQuotas" })]);
+    drop(store);
+
+    let mut store = database.open();
+    assert_eq!(run(&mut store, NOW, &[json!({ "op": "listQuotas" })]), before);
+    for (id, state) in [("open", "held"), ("settled", "settled"), ("released", "released")] {
+        let found = run(&mut store, NOW, &[json!({ "op": "getReservation", "id": id })]);
+        assert_eq!((found[0].0, &found[0].1["state"]), (200, &json!(state)), "{id}");
+    }
+    // Repeats find the first answer; another content is a conflict.
+    let again = run(
+        &mut store,
+        NOW,
+        &[
+            json!({ "op": "settle", "id": "settled", "usd": "1.5" }),
+            json!({ "op": "settle", "id": "settled", "usd": "1.6" }),
+            reserve("released", "3"),
+            json!({ "op": "settle", "id": "open", "usd": "4" }),
+        ],
+    );
+    assert_eq!((again[0].0, &again[0].1["replayed"]), (200, &json!(true)));
+    assert_eq!(again[1].1["code"], "idempotency_conflict");
+    assert_eq!((again[2].0, &again[2].1["state"]), (201, &json!("released")));
+    assert_eq!(again[3].1["overrun"], "3");
+}
+
+#[test]
+fn a_failed_statement_leaves_nothing_behind_and_the_next_turn_goes_on() {
+    // Whichever statement of the turn fails, nothing of it may remain, in the database or in memory.
+    for statement in 0.. {
+        let (database, mut store) = opened();
+        run(&mut store, NOW, &[reserve("a", "1")]);
+        let commits = database.count("journal");
+        let quotas = run(&mut store, NOW, &[json!({ "op": "listQuotas" })]);
+        database.fail_in.set(Some(statement));
+        let commands = [request(&reserve("b", "2")), request(&json!({ "op": "settle", "id": "a", "usd": "1" }))];
+        let result = store.execute(catalog(), at(NOW), &commands);
+        if result.is_ok() {
+            assert!(statement > 2, "the turn has more statements than {statement}");
+            return;
+        }
+        assert_eq!(result, Err(StoreError::Sql(tollgate_store::SqlError("disk full".to_owned()))));
+        assert_eq!(database.count("journal"), commits, "statement {statement}");
+        assert_eq!(run(&mut store, NOW, &[json!({ "op": "listQuotas" })]), quotas, "statement {statement}");
+        assert_eq!(run(&mut store, NOW, &[reserve("b", "2")])[0].1["held"]["usd"], "2");
+    }
+}
+
+#[test]
+fn an_unknown_tenant_stores_nothing() {
+    let database = Flaky::new();
+    let mut store = database.open();
+    for command in [
+        reserve("a", "1"),
+        json!({ "op": "listQuotas" }),
+        json!({ "op": "usage" }),
+        json!({ "op": "entries" }),
+        json!({ "op": "getReservation", "id": "a" }),
+        json!({ "op": "settle", "id": "a", "usd": "1" }),
+    ] {
+        let answers = run(&mut store, NOW, &[command]);
+        assert_eq!((answers[0].0, &answers[0].1["code"]), (404, &json!("tenant_not_found")));
+    }
+    assert_eq!(database.count("sqlite_master"), 0);
+}
+
+#[test]
+fn expiry_is_decided_by_the_stored_deadline() {
+    let (database, mut store) = opened();
+    let hold = json!({ "op": "reserve", "id": "a", "resource": "llm", "estimate": { "usd": "4" }, "ttlSeconds": 60 });
+    run(&mut store, NOW, &[hold]);
+    drop(store);
+    let mut store = database.open();
+    assert_eq!(store.next_deadline(), Some(at("2026-11-24T12:01:00Z")));
+    store.expire(catalog(), at("2026-11-24T12:00:59.999Z")).unwrap();
+    assert_eq!(store.ledger().open_holds(), 1);
+    store.expire(catalog(), at("2026-11-24T12:01:00Z")).unwrap();
+    assert_eq!(store.next_deadline(), None);
+    // Whether it fires once or twice changes nothing.
+    let entries = store.ledger().last_seq();
+    store.expire(catalog(), at("2026-11-24T12:02:00Z")).unwrap();
+    assert_eq!(store.ledger().last_seq(), entries);
+    let found = run(&mut store, NOW, &[json!({ "op": "getReservation", "id": "a" })]);
+    assert_eq!((&found[0].1["state"], &found[0].1["charge"]["usd"]), (&json!("expired"), &json!("4")));
+}
+
+#[test]
+fn snapshots_bound_the_tail_and_usage_stays_exact_across_them() {
+    let (database, mut store) = opened();
+    let plan = json!({ "op": "putQuota", "id": "month", "quota": usd_quota("1000000", "month") });
+    run(&mut store, NOW, &[plan]);
+    let mut expected = 0_u64;
+    for batch in 0..30 {
+        let now = format!("2026-11-{:02}T{:02}:30:00Z", 24 + batch / 20, batch % 20);
+        let now = if batch == 0 { NOW.to_owned() } else { now.replace("-24T0", "-25T0").replace("-24T1", "-25T1") };
+        let records: Vec<_> = (0..50)
+            .map(|n| {
+                json!({ "op": "record", "id": format!("{batch}-{n}"), "resource": "llm", "usd": "0.000000000001",
+                        "userId": format!("u{}", n % 3), "attribution": { "touchpoint": format!("t{}", n % 2) } })
+            })
+            .collect();
+        assert!(run(&mut store, &now, &records).iter().all(|(status, _)| *status == 201));
+        expected += 50;
+    }
+    let total = |store: &mut TenantStore<Flaky>, query: serde_json::Value| {
+        let answers = run(store, "2026-11-26T00:00:00Z", &[query]);
+        assert_eq!(answers[0].0, 200, "{}", answers[0].1);
+        answers[0].1.clone()
+    };
+    assert!(database.count("snapshot") >= 1);
+    assert!(database.count("usage") > 0);
+    let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).unwrap().to_string();
+    for reopened in [false, true] {
+        if reopened {
+            store = database.open();
+        }
+        let all = total(&mut store, json!({ "op": "usage" }));
+        assert_eq!((&all["total"]["usd"], &all["total"]["calls"]), (&json!(usd), &json!(expected)));
+        let by_user = total(&mut store, json!({ "op": "usage", "groupBy": ["user", "touchpoint"] }));
+        assert_eq!(by_user["groups"].as_array().unwrap().len(), 6);
+        let by_day = total(&mut store, json!({ "op": "usage", "groupBy": ["day"] }));
+        let calls: u64 =
+            by_day["groups"].as_array().unwrap().iter().map(|group| group["calls"].as_u64().unwrap()).sum();
+        assert_eq!(calls, expected);
+        let part = total(&mut store, json!({ "op": "usage", "to": "2026-11-24T13:00:00Z" }));
+        assert_eq!(part["total"]["calls"], 50);
+    }
+    // The tail that start-up folds is what came after the snapshot.
+    let reads = database.statements.borrow().iter().filter(|sql| sql.contains("FROM journal")).count();
+    assert!(reads < 20, "{reads}");
+}
+
+#[test]
+fn entries_page_through_the_whole_ledger_and_refold_to_the_state() {
+    let (_database, mut store) = opened();
+    for n in 0..20 {
+        run(
+            &mut store,
+            NOW,
+            &[reserve(&format!("r{n}"), "0.25"), json!({ "op": "settle", "id": format!("r{n}"), "usd": "0.2" })],
+        );
+    }
+    let mut refolded = Ledger::new();
+    let mut after = 0;
+    loop {
+        let page = run(&mut store, NOW, &[json!({ "op": "entries", "after": after, "limit": 7 })]).remove(0).1;
+        for entry in page["entries"].as_array().unwrap() {
+            let entry: Entry = serde_json::from_value(entry.clone()).unwrap();
+            assert_eq!(entry.seq, refolded.last_seq() + 1);
+            refolded.evolve(&entry);
+        }
+        match page["next"].as_u64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(
+        serde_json::to_value(refolded.snapshot()).unwrap(),
+        serde_json::to_value(store.ledger().snapshot()).unwrap()
+    );
+}
+
+#[test]
+fn a_row_that_was_tampered_with_or_is_missing_is_not_folded() {
+    let (database, mut store) = opened();
+    run(&mut store, NOW, &[reserve("a", "1")]);
+    run(&mut store, NOW, &[reserve("b", "1")]);
+    database.database.query("DELETE FROM journal WHERE last_entry = ?1", &[Param::Integer(3)]).unwrap();
+    assert!(matches!(TenantStore::open(database), Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_later_schema_is_refused_and_left_alone() {
+    let (database, store) = opened();
+    drop(store);
+    database.database.query("UPDATE schema_version SET version = 99", &[]).unwrap();
+    assert_eq!(TenantStore::open(database).map(|_| ()), Err(StoreError::NewerSchema { found: 99, known: 1 }));
+}
+
+#[test]
+fn a_commit_larger_than_a_row_is_written_in_several() {
+    let (database, mut store) = opened();
+    let tags: serde_json::Map<_, _> = (0..16).map(|n| (format!("tag-{n}"), json!("x".repeat(256)))).collect();
+    let reserves: Vec<_> = (0..500)
+        .map(|n| {
+            json!({ "op": "reserve", "id": format!("r{n}"), "resource": "llm", "estimate": { "usd": "0" },
+                    "attribution": { "tags": tags } })
+        })
+        .collect();
+    let commits = database.count("journal");
+    assert!(run(&mut store, NOW, &reserves).iter().all(|(status, _)| *status == 201));
+    assert!(database.count("journal") >= commits + 2);
+    let releases: Vec<_> = (0..500).map(|n| json!({ "op": "release", "id": format!("r{n}") })).collect();
+    assert!(run(&mut store, NOW, &releases).iter().all(|(status, _)| *status == 200));
+    assert_eq!(database.count("closed"), 500);
+    assert_eq!(database.open().ledger().last_seq(), store.ledger().last_seq());
+}

@@ -1,0 +1,238 @@
+//! From a route and a body to what a tenant's ledger is asked.
+
+use serde::{Deserialize, Serialize};
+use tollgate_core::api::{self, Answer, Code, Problem, Request, StateQuery, WholeDocument};
+use tollgate_core::ids::{PlanName, QuotaId, ReservationId, TenantId};
+use tollgate_core::ledger::{Command, Onboard};
+use tollgate_core::policy::Plan;
+
+use crate::router::{Endpoint, Route};
+
+/// What a request asks of a tenant's ledger.
+#[derive(Debug)]
+pub struct Asked {
+    /// To be carried out in order, in one turn.
+    pub requests: Vec<Request>,
+    /// How the answers become one.
+    pub shape: Shape,
+}
+
+/// How the answers become one.
+#[derive(Debug)]
+pub enum Shape {
+    /// The answer itself.
+    Single,
+    /// A batch's answer. One per command: none where the command is among the requests, or else what is wrong with it.
+    Batch(Vec<Option<Problem>>),
+}
+
+/// An onboarding on its way from the Worker, which knows the policy, to the tenant's object.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnboardOrder {
+    /// The plan's name.
+    pub plan_name: PlanName,
+    /// What the plan says.
+    pub plan: Plan,
+    /// The version of the policy that it was taken from.
+    pub policy_version: u64,
+}
+
+impl Asked {
+    /// Reads what a route, its query and its body ask.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub fn read(route: &Route, query: &str, body: &str) -> Result<Self, Problem> {
+        let command = |command| Ok(Self::single(Request::Command(command)));
+        let state = |query| Ok(Self::single(Request::State(query)));
+        let pairs = || form_urlencoded::parse(query.as_bytes()).collect::<Vec<_>>();
+        match route.endpoint {
+            Endpoint::Onboard => command(Command::Onboard(onboard(route, body)?)),
+            Endpoint::GetTenant => state(StateQuery::Tenant),
+            Endpoint::ListQuotas => state(StateQuery::Quotas),
+            Endpoint::PutQuota => command(Command::SetQuota(quota_id(route)?, api::parse_quota(body)?)),
+            Endpoint::DeleteQuota => command(Command::RemoveQuota(quota_id(route)?)),
+            Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
+            Endpoint::Reserve => command(Command::Reserve(api::parse_reserve(body)?)),
+            Endpoint::GetReservation => state(StateQuery::Reservation(reservation_id(route)?)),
+            Endpoint::Settle => command(Command::Settle(reservation_id(route)?, api::parse_settle(body)?)),
+            Endpoint::Release => {
+                api::parse_release(body)?;
+                command(Command::Release(reservation_id(route)?))
+            }
+            Endpoint::Extend => command(Command::Extend(reservation_id(route)?, api::parse_extend(body)?)),
+            Endpoint::Record => command(Command::Record(api::parse_record(body)?)),
+            Endpoint::Explain => state(StateQuery::Explain(api::parse_explain(body)?)),
+            Endpoint::Batch => Ok(Self::batch(api::parse_batch(body)?)),
+            Endpoint::Usage => {
+                let pairs = pairs();
+                let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
+                Ok(Self::single(api::parse_usage_query(pairs)?))
+            }
+            Endpoint::Entries => {
+                let pairs = pairs();
+                let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
+                Ok(Self::single(api::parse_entries_query(pairs)?))
+            }
+            Endpoint::Health
+            | Endpoint::IssueServiceToken
+            | Endpoint::IssueTenantToken
+            | Endpoint::GetPolicy
+            | Endpoint::PutPolicy
+            | Endpoint::Price
+            | Endpoint::Catalog => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
+        }
+    }
+
+    const fn new(requests: Vec<Request>, shape: Shape) -> Self {
+        Self { requests, shape }
+    }
+
+    fn single(request: Request) -> Self {
+        Self::new(vec![request], Shape::Single)
+    }
+
+    fn batch(commands: Vec<Result<Request, Problem>>) -> Self {
+        let mut requests = Vec::with_capacity(commands.len());
+        let mut problems = Vec::with_capacity(commands.len());
+        for command in commands {
+            match command {
+                Ok(request) if belongs_in_a_batch(&request) => {
+                    requests.push(request);
+                    problems.push(None);
+                }
+                Ok(_) => problems.push(Some(Problem::invalid(
+                    "op",
+                    "a batch takes reserve, settle, release, extend, record and explain",
+                ))),
+                Err(problem) => problems.push(Some(problem)),
+            }
+        }
+        Self::new(requests, Shape::Batch(problems))
+    }
+}
+
+impl Shape {
+    /// One answer out of those to the requests.
+    #[must_use]
+    pub fn answer(&self, answers: Vec<Answer>) -> Answer {
+        let mut answers = answers.into_iter();
+        let mut next = || {
+            answers
+                .next()
+                .unwrap_or_else(|| Answer::problem(&Problem::new(Code::Internal, "a command was not answered")))
+        };
+        match self {
+            Self::Single => next(),
+            Self::Batch(problems) => {
+                let results: Vec<Answer> =
+                    problems.iter().map(|problem| problem.as_ref().map_or_else(&mut next, Answer::problem)).collect();
+                Answer { status: 200, body: WholeDocument(&results).batch(), headers: Vec::new() }
+            }
+        }
+    }
+}
+
+/// The tenant that a path names.
+///
+/// # Errors
+/// It is no tenant's id.
+pub fn tenant_id(route: &Route) -> Result<TenantId, Problem> {
+    api::parse_id("tenant", route.tenant.as_deref().unwrap_or_default())
+}
+
+/// Whoever may spend may send a batch, so nothing that only an admin may do can be in one.
+const fn belongs_in_a_batch(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Command(
+            Command::Reserve(_) | Command::Settle(..) | Command::Release(_) | Command::Extend(..) | Command::Record(_)
+        ) | Request::State(StateQuery::Explain(_))
+    )
+}
+
+fn onboard(route: &Route, body: &str) -> Result<Onboard, Problem> {
+    let order: OnboardOrder = serde_json::from_str(body)
+        .map_err(|error| Problem::new(Code::Internal, format!("the onboarding cannot be read: {error}")))?;
+    Ok(Onboard {
+        tenant: tenant_id(route)?,
+        plan_name: order.plan_name,
+        plan: order.plan,
+        policy_version: order.policy_version,
+    })
+}
+
+fn quota_id(route: &Route) -> Result<QuotaId, Problem> {
+    api::parse_id("quota", route.id.as_deref().unwrap_or_default())
+}
+
+fn reservation_id(route: &Route) -> Result<ReservationId, Problem> {
+    api::parse_id("id", route.id.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+    use super::*;
+    use crate::router::route;
+
+    fn read(method: &str, path: &str, query: &str, body: &str) -> Result<Asked, Problem> {
+        Asked::read(&route(method, path).unwrap(), query, body)
+    }
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: body.to_owned(), headers: Vec::new() }
+    }
+
+    #[test]
+    fn ids_in_the_path_are_checked() {
+        for (method, path, field) in [
+            ("GET", "/v1/tenants/acme/reservations/a%20b", "id"),
+            ("DELETE", "/v1/tenants/acme/quotas/a%2Fb", "quota"),
+            ("POST", "/v1/tenants/acme/reservations/%FF/release", "id"),
+        ] {
+            let problem = read(method, path, "", "").unwrap_err();
+            assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidRequest, Some(field)), "{path}");
+        }
+    }
+
+    #[test]
+    fn queries_are_decoded() {
+        let asked =
+            read("GET", "/v1/tenants/acme/usage", "groupBy=model%2Ctouchpoint&from=2026-11-01T00%3A00%3A00Z", "")
+                .unwrap();
+        assert!(matches!(&asked.requests[..], [Request::History(_)]));
+        let problem = read("GET", "/v1/tenants/acme/entries", "after=1&limit=5000", "").unwrap_err();
+        assert_eq!(problem.field.as_deref(), Some("limit"));
+    }
+
+    #[test]
+    fn a_batch_answers_each_command_in_its_place() {
+        let body = r#"{"commands":[{"op":"release","id":"a"},{"op":"reserve","id":"b"},{"op":"release","id":"c"}]}"#;
+        let asked = read("POST", "/v1/tenants/acme/batch", "", body).unwrap();
+        assert_eq!(asked.requests.len(), 2);
+        let whole = asked.shape.answer(vec![answer(200, "{\"id\":\"a\"}"), answer(404, "{\"id\":\"c\"}")]);
+        let whole: serde_json::Value = serde_json::from_str(&whole.body).unwrap();
+        let statuses: Vec<_> =
+            whole["results"].as_array().unwrap().iter().map(|result| result["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, [200, 400, 404]);
+        assert_eq!(whole["results"][2]["body"]["id"], "c");
+    }
+
+    #[test]
+    fn a_batch_cannot_do_what_only_an_admin_may() {
+        let quota = r#"{"scope":"tenant","resource":"llm","unit":"usd","limit":"1000000","period":"month"}"#;
+        for command in [
+            format!(r#"{{"op":"putQuota","id":"q","quota":{quota}}}"#),
+            r#"{"op":"deleteQuota","id":"q"}"#.to_owned(),
+            r#"{"op":"resetQuota","id":"q"}"#.to_owned(),
+            r#"{"op":"onboard","id":"q"}"#.to_owned(),
+        ] {
+            let body = format!(r#"{{"commands":[{command}]}}"#);
+            let asked = read("POST", "/v1/tenants/acme/batch", "", &body).unwrap();
+            assert!(asked.requests.is_empty(), "{command}");
+            assert!(asked.shape.answer(Vec::new()).body.contains("\"status\":400"));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The stateless Worker: routes, authenticates, checks what the caller may, bounds the body, and answers or asks the object that does.
+
+use serde::{Deserialize, Serialize};
+use tollgate_core::api::{self, Answer, Problem};
+use tollgate_core::catalog::Catalog;
+use tollgate_core::ids::TenantId;
+use tollgate_core::time::Timestamp;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::Response;
+use worker::{Env, Request};
+
+use crate::access::{self, Access};
+use crate::asked::{self, OnboardOrder};
+use crate::body::Body;
+use crate::clock;
+use crate::config;
+use crate::entries_csv;
+use crate::log::internal;
+use crate::object::Call;
+use crate::policy_document::PolicyDocument;
+use crate::respond;
+use crate::router::{self, Endpoint, Route};
+use crate::token::Bearer;
+use crate::url;
+
+/// The name of the one object that keeps the policy.
+const PLATFORM: &str = "platform";
+/// Where it has the policy.
+const POLICY_TARGET: &str = "/v1/policy";
+
+/// What goes back to the client.
+pub enum Reply {
+    /// An answer of our own.
+    Own(Answer),
+    /// An object's answer, as it is.
+    Passed(Response),
+}
+
+/// Answers a request; errors are answers too.
+pub async fn reply(mut request: Request, env: &Env) -> Reply {
+    let url = request.inner().url();
+    let target = url::target(&url);
+    let (path, _) = url::path_and_query(target);
+    let route = match router::route(&request.inner().method(), path) {
+        Ok(route) => route,
+        Err(reason) => return Reply::Own(respond::no_route(&reason)),
+    };
+    handle(&mut request, env, target, &route).await.unwrap_or_else(|problem| Reply::Own(respond::refusal(&problem)))
+}
+
+async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -> Result<Reply, Problem> {
+    let test_now = if config::has_test_clock(env) { clock::from_header(request.headers())? } else { None };
+    let now = test_now.unwrap_or_else(clock::now);
+    if access::needed(route.endpoint) != Access::Anyone {
+        let authorization = request.headers().get("authorization").ok().flatten();
+        let caller = config::secrets(env).authenticate(authorization.as_deref(), now)?;
+        access::check(&caller, route.endpoint, route.tenant.as_deref())?;
+    }
+    let tenant = match &route.tenant {
+        Some(_) => Some(asked::tenant_id(route)?),
+        None => None,
+    };
+    let body = Body::read(request).await?;
+    let own = |answer| Ok(Reply::Own(answer));
+    let objects = Objects { env, now: test_now };
+    match (route.endpoint, tenant) {
+        (Endpoint::Health, _) => own(health()?),
+        (Endpoint::Price, _) => own(price(&body, now)?),
+        (Endpoint::Catalog, _) => own(Answer::catalog(catalog()?)),
+        (Endpoint::IssueServiceToken, _) => own(issue_service_token(env, &body, now)?),
+        (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(env, &body, tenant, now)?),
+        (Endpoint::Onboard, Some(tenant)) => {
+            let order = onboard_order(&objects, &body).await?;
+            let order = serde_json::to_string(&order).map_err(|error| internal("writing an onboarding", &error))?;
+            objects.tenant(&tenant, route.endpoint, target, &Body::from_text(&order)).await
+        }
+        (Endpoint::Entries, Some(tenant)) => {
+            let passed = objects.tenant(&tenant, route.endpoint, target, &body).await?;
+            let accept = request.headers().get("accept").ok().flatten().unwrap_or_default();
+            match passed {
+                Reply::Passed(page) if page.ok() && entries_csv::is_preferred(&accept) => own(to_csv(&page).await?),
+                passed => Ok(passed),
+            }
+        }
+        (endpoint, Some(tenant)) => objects.tenant(&tenant, endpoint, target, &body).await,
+        (endpoint, None) => objects.platform(endpoint, target, &body).await.map(Reply::Passed),
+    }
+}
+
+/// The way to the objects.
+struct Objects<'a> {
+    env: &'a Env,
+    now: Option<Timestamp>,
+}
+
+impl Objects<'_> {
+    async fn tenant(&self, tenant: &TenantId, endpoint: Endpoint, target: &str, body: &Body) -> Result<Reply, Problem> {
+        let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
+        let call = Call {
+            objects: &objects,
+            name: tenant.as_str(),
+            method: endpoint.method(),
+            target,
+            body,
+            now: self.now,
+            repeats_safely: endpoint.repeats_safely(),
+        };
+        call.send().await.map(Reply::Passed)
+    }
+
+    async fn platform(&self, endpoint: Endpoint, target: &str, body: &Body) -> Result<Response, Problem> {
+        let objects = config::platform_pools(self.env).map_err(|error| internal("finding the platform", &error))?;
+        let call = Call {
+            objects: &objects,
+            name: PLATFORM,
+            method: endpoint.method(),
+            target,
+            body,
+            now: self.now,
+            repeats_safely: endpoint.repeats_safely(),
+        };
+        call.send().await
+    }
+}
+
+fn catalog() -> Result<&'static Catalog, Problem> {
+    Catalog::builtin().map_err(|error| internal("reading the catalog", &error))
+}
+
+fn health() -> Result<Answer, Problem> {
+    #[derive(Serialize)]
+    struct Health<'a> {
+        status: &'static str,
+        version: &'static str,
+        catalog: &'a str,
+    }
+    Ok(Answer::json(200, &Health { status: "ok", version: env!("CARGO_PKG_VERSION"), catalog: catalog()?.version() }))
+}
+
+fn price(body: &Body, now: Timestamp) -> Result<Answer, Problem> {
+    let charge = api::parse_price(&body.text()?, now)?.price(catalog()?)?;
+    Ok(Answer::json(200, &charge))
+}
+
+fn issue_service_token(env: &Env, body: &Body, now: Timestamp) -> Result<Answer, Problem> {
+    #[derive(Clone, Copy, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Role {
+        Service,
+    }
+    let request = api::parse_token_request::<Role>(&body.text()?)?;
+    let Role::Service = request.role;
+    issue(env, &Bearer::Service, request.expires_in_seconds, now)
+}
+
+fn issue_tenant_token(env: &Env, body: &Body, tenant: TenantId, now: Timestamp) -> Result<Answer, Problem> {
+    #[derive(Clone, Copy, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Role {
+        App,
+        Read,
+    }
+    let request = api::parse_token_request::<Role>(&body.text()?)?;
+    let bearer = match request.role {
+        Role::App => Bearer::App { tenant },
+        Role::Read => Bearer::Read { tenant },
+    };
+    issue(env, &bearer, request.expires_in_seconds, now)
+}
+
+fn issue(env: &Env, bearer: &Bearer, seconds: u32, now: Timestamp) -> Result<Answer, Problem> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Issued<'a> {
+        token: String,
+        #[serde(flatten)]
+        bearer: &'a Bearer,
+        expires_at: Timestamp,
+    }
+    let secrets = config::secrets(env);
+    let issued = secrets.signing_key().and_then(|key| key.issue(bearer, now, seconds));
+    let (token, expires_at) = issued.ok_or_else(|| internal("signing a token", &"there is no key, or no such time"))?;
+    let mut answer = Answer::json(201, &Issued { token, bearer, expires_at });
+    answer.headers.push(("Cache-Control", "no-store".to_owned()));
+    Ok(answer)
+}
+
+/// What the tenant's object is told: the plan itself, as the policy has it now.
+async fn onboard_order(objects: &Objects<'_>, body: &Body) -> Result<OnboardOrder, Problem> {
+    let request = api::parse_onboard(&body.text()?)?;
+    let response = objects.platform(Endpoint::GetPolicy, POLICY_TARGET, &Body::empty()).await?;
+    let text = text_of(&response).await?;
+    if !response.ok() {
+        return Err(internal("asking for the policy", &text));
+    }
+    let policy: PolicyDocument = serde_json::from_str(&text).map_err(|error| internal("reading the policy", &error))?;
+    let policy_version = policy.version;
+    let (plan_name, plan) = policy
+        .into_plan(request.plan)
+        .map_err(|name| Problem::invalid("plan", format_args!("the policy has no plan `{name}`")))?;
+    Ok(OnboardOrder { plan_name, plan, policy_version })
+}
+
+async fn to_csv(page: &Response) -> Result<Answer, Problem> {
+    let text = text_of(page).await?;
+    let body = entries_csv::from_json(&text).map_err(|error| internal("writing CSV", &error))?;
+    Ok(Answer { status: 200, body, headers: vec![("Content-Type", entries_csv::MEDIA_TYPE.to_owned())] })
+}
+
+async fn text_of(response: &Response) -> Result<String, Problem> {
+    let read = |error| internal("reading an object's answer", &worker::Error::from(error));
+    let text = JsFuture::from(response.text().map_err(read)?).await.map_err(read)?;
+    text.as_string().ok_or_else(|| internal("reading an object's answer", &"it is no text"))
+}

@@ -1,0 +1,169 @@
+//! Requests that arrive together are carried out together: the queue of a tenant's object.
+
+use std::collections::VecDeque;
+
+use futures_channel::oneshot;
+use tollgate_core::api::{Answer, Problem, Request};
+use tollgate_core::time::Timestamp;
+
+/// The most commands that are carried out in one turn, unless a single batch has more. It bounds how long the object is deaf, and how
+/// much is in memory at once.
+pub const MAX_TURN: usize = 1_000;
+
+/// Requests that wait for the next turn.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Waiting>,
+    scheduled: bool,
+}
+
+/// The requests of one HTTP request.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The instant to decide at, where the test clock says so.
+    pub now: Option<Timestamp>,
+    /// To be carried out in order.
+    pub requests: Vec<Request>,
+    /// Who waits for the answers.
+    pub done: oneshot::Sender<Result<Vec<Answer>, Problem>>,
+}
+
+/// What is carried out in one turn, at one instant.
+#[derive(Debug)]
+pub struct Turn {
+    /// The instant to decide at, where the test clock says so.
+    pub now: Option<Timestamp>,
+    /// Every request, in the order of arrival.
+    pub requests: Vec<Request>,
+    askers: Vec<(usize, oneshot::Sender<Result<Vec<Answer>, Problem>>)>,
+}
+
+impl Queue {
+    /// Puts requests at the end. True where nobody is about to take turns: then the caller must see to it.
+    pub fn push(&mut self, waiting: Waiting) -> bool {
+        self.waiting.push_back(waiting);
+        !core::mem::replace(&mut self.scheduled, true)
+    }
+
+    /// The next turn. None where nothing waits; then whoever pushes next must see to the turns again.
+    pub fn take(&mut self) -> Option<Turn> {
+        let Some(first) = self.waiting.pop_front() else {
+            self.scheduled = false;
+            return None;
+        };
+        let mut turn = Turn { now: first.now, requests: first.requests, askers: Vec::new() };
+        turn.askers.push((turn.requests.len(), first.done));
+        while let Some(next) = self
+            .waiting
+            .pop_front_if(|next| next.now == turn.now && turn.requests.len() + next.requests.len() <= MAX_TURN)
+        {
+            turn.askers.push((next.requests.len(), next.done));
+            turn.requests.extend(next.requests);
+        }
+        Some(turn)
+    }
+}
+
+impl Turn {
+    /// Gives each asker its part of the answers, or the problem that all of them have. An asker that is gone is left out.
+    pub fn answer(self, answers: Result<Vec<Answer>, Problem>) {
+        match answers {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                for (count, done) in self.askers {
+                    // Whoever asked may have hung up; what was decided stays.
+                    let _gone = done.send(Ok(answers.by_ref().take(count).collect()));
+                }
+            }
+            Err(problem) => {
+                for (_, done) in self.askers {
+                    let _gone = done.send(Err(problem.clone()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use futures_util::FutureExt;
+    use tollgate_core::api::{Code, StateQuery};
+
+    use super::*;
+
+    type Answers = oneshot::Receiver<Result<Vec<Answer>, Problem>>;
+
+    fn waiting(count: usize, now: Option<i64>) -> (Waiting, Answers) {
+        let (done, answers) = oneshot::channel();
+        let waiting = Waiting {
+            now: now.map(|millis| Timestamp::from_millis(millis).unwrap()),
+            requests: vec![Request::State(StateQuery::Quotas); count],
+            done,
+        };
+        (waiting, answers)
+    }
+
+    fn answer(status: u16) -> Answer {
+        Answer { status, body: String::new(), headers: Vec::new() }
+    }
+
+    fn statuses(answers: &mut Answers) -> Vec<u16> {
+        let answers = answers.now_or_never().unwrap().unwrap().unwrap();
+        answers.iter().map(|answer| answer.status).collect()
+    }
+
+    #[test]
+    fn whoever_finds_nobody_about_to_take_turns_does_it() {
+        let mut queue = Queue::default();
+        assert!(queue.push(waiting(1, None).0));
+        assert!(!queue.push(waiting(1, None).0));
+        assert_eq!(queue.take().unwrap().requests.len(), 2);
+        assert!(!queue.push(waiting(1, None).0), "the taker looks once more");
+        assert!(queue.take().is_some());
+        assert!(queue.take().is_none());
+        assert!(queue.push(waiting(1, None).0));
+    }
+
+    #[test]
+    fn each_asker_gets_its_own_answers() {
+        let mut queue = Queue::default();
+        let (first, mut for_first) = waiting(2, None);
+        let (gone, for_gone) = waiting(1, None);
+        let (last, mut for_last) = waiting(1, None);
+        for waiting in [first, gone, last] {
+            queue.push(waiting);
+        }
+        drop(for_gone);
+        let turn = queue.take().unwrap();
+        turn.answer(Ok(vec![answer(201), answer(429), answer(200), answer(404)]));
+        assert_eq!(statuses(&mut for_first), [201, 429]);
+        assert_eq!(statuses(&mut for_last), [404]);
+    }
+
+    #[test]
+    fn a_problem_reaches_everyone_in_the_turn() {
+        let mut queue = Queue::default();
+        let (first, for_first) = waiting(1, None);
+        let (second, for_second) = waiting(1, None);
+        queue.push(first);
+        queue.push(second);
+        let problem = Problem::new(Code::Unavailable, "the database failed");
+        queue.take().unwrap().answer(Err(problem.clone()));
+        for asker in [for_first, for_second] {
+            assert_eq!(asker.now_or_never().unwrap().unwrap(), Err(problem.clone()));
+        }
+    }
+
+    #[test]
+    fn a_turn_has_one_instant_and_a_bounded_size() {
+        let mut queue = Queue::default();
+        for (count, now) in
+            [(MAX_TURN + 5, None), (600, None), (400, None), (1, None), (1, Some(7)), (1, Some(7)), (1, Some(8))]
+        {
+            queue.push(waiting(count, now).0);
+        }
+        let sizes: Vec<usize> = core::iter::from_fn(|| queue.take()).map(|turn| turn.requests.len()).collect();
+        assert_eq!(sizes, [MAX_TURN + 5, 1_000, 1, 2, 1]);
+    }
+}

@@ -1,0 +1,269 @@
+//! Method and path into a route.
+
+use std::sync::LazyLock;
+
+use percent_encoding::percent_decode_str;
+use tollgate_core::api::{Code, Problem};
+
+/// What is called. One per line of the table in `docs/http-api.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Whether the Worker runs.
+    Health,
+    /// A service token.
+    IssueServiceToken,
+    /// A tenant's token.
+    IssueTenantToken,
+    /// The policy.
+    GetPolicy,
+    /// Another policy.
+    PutPolicy,
+    /// What a usage costs.
+    Price,
+    /// The price list.
+    Catalog,
+    /// The tenant with its quotas.
+    GetTenant,
+    /// Makes a tenant known.
+    Onboard,
+    /// Every quota of a tenant.
+    ListQuotas,
+    /// Creates or edits a quota.
+    PutQuota,
+    /// Removes a quota.
+    DeleteQuota,
+    /// Starts a quota's period again.
+    ResetQuota,
+    /// Holds money.
+    Reserve,
+    /// One reservation.
+    GetReservation,
+    /// Replaces a hold by the actual charge.
+    Settle,
+    /// Ends a hold without a charge.
+    Release,
+    /// Prolongs or enlarges a hold.
+    Extend,
+    /// Charges without a hold.
+    Record,
+    /// Many commands at once.
+    Batch,
+    /// Decides without reserving.
+    Explain,
+    /// What was spent.
+    Usage,
+    /// The ledger's lines.
+    Entries,
+}
+
+/// The methods that routes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Reads. `HEAD` is routed as `GET`; the runtime leaves out the body.
+    Get,
+    /// Creates or replaces.
+    Put,
+    /// Does.
+    Post,
+    /// Removes.
+    Delete,
+}
+
+/// An endpoint with the ids that its path names, decoded but not checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What is called.
+    pub endpoint: Endpoint,
+    /// The tenant that the path names.
+    pub tenant: Option<String>,
+    /// The quota or reservation that the path names.
+    pub id: Option<String>,
+}
+
+/// Why there is no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// Nothing has this path.
+    NotFound,
+    /// The path takes other methods, which are these: the value of `Allow`.
+    MethodNotAllowed(String),
+}
+
+/// Every route there is.
+pub const ROUTES: [(Method, &str, Endpoint); 23] = [
+    (Method::Get, "/healthz", Endpoint::Health),
+    (Method::Post, "/v1/tokens", Endpoint::IssueServiceToken),
+    (Method::Get, "/v1/policy", Endpoint::GetPolicy),
+    (Method::Put, "/v1/policy", Endpoint::PutPolicy),
+    (Method::Post, "/v1/price", Endpoint::Price),
+    (Method::Get, "/v1/catalog", Endpoint::Catalog),
+    (Method::Get, "/v1/tenants/{tenant}", Endpoint::GetTenant),
+    (Method::Put, "/v1/tenants/{tenant}", Endpoint::Onboard),
+    (Method::Post, "/v1/tenants/{tenant}/tokens", Endpoint::IssueTenantToken),
+    (Method::Get, "/v1/tenants/{tenant}/quotas", Endpoint::ListQuotas),
+    (Method::Put, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::PutQuota),
+    (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::DeleteQuota),
+    (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
+    (Method::Post, "/v1/tenants/{tenant}/reservations", Endpoint::Reserve),
+    (Method::Get, "/v1/tenants/{tenant}/reservations/{id}", Endpoint::GetReservation),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/release", Endpoint::Release),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),
+    (Method::Post, "/v1/tenants/{tenant}/records", Endpoint::Record),
+    (Method::Post, "/v1/tenants/{tenant}/batch", Endpoint::Batch),
+    (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
+    (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
+    (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),
+];
+
+/// The route of a request. `path` is as it was sent, percent-encoded and without the query.
+///
+/// # Errors
+/// There is none.
+pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
+    let table = TABLE.as_ref().map_err(|_| NoRoute::NotFound)?;
+    let found = table.at(path).map_err(|_| NoRoute::NotFound)?;
+    let endpoints: &[(Method, Endpoint)] = found.value;
+    let endpoint = Method::from_name(method)
+        .and_then(|method| endpoints.iter().find(|(of, _)| *of == method))
+        .map(|(_, endpoint)| *endpoint)
+        .ok_or_else(|| NoRoute::MethodNotAllowed(allow(endpoints)))?;
+    // Bytes that are no UTF-8 become a character that no id may have, so the id's own check refuses them.
+    let param = |name| found.params.get(name).map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+    Ok(Route { endpoint, tenant: param("tenant"), id: param("id") })
+}
+
+impl Method {
+    /// The method's name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "GET" | "HEAD" => Self::Get,
+            "PUT" => Self::Put,
+            "POST" => Self::Post,
+            "DELETE" => Self::Delete,
+            _ => return None,
+        })
+    }
+}
+
+impl Endpoint {
+    /// The method that calls it.
+    #[must_use]
+    pub fn method(self) -> Method {
+        ROUTES.iter().find(|(_, _, endpoint)| *endpoint == self).map_or(Method::Get, |(method, ..)| *method)
+    }
+
+    /// Whether doing it twice in a row is as good as doing it once, so that the Worker may repeat it by itself. Commands about
+    /// reservations are, by their ids.
+    #[must_use]
+    pub const fn repeats_safely(self) -> bool {
+        // A second delete would answer that there is no such quota, and a second reset could drop what was spent in between.
+        !matches!(self, Self::DeleteQuota | Self::ResetQuota)
+    }
+}
+
+impl NoRoute {
+    /// As the caller sees it.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NotFound => Problem::new(Code::NotFound, "there is no such route"),
+            Self::MethodNotAllowed(allow) => Problem::new(Code::MethodNotAllowed, format!("this route takes {allow}")),
+        }
+    }
+}
+
+type Table = matchit::Router<Vec<(Method, Endpoint)>>;
+
+static TABLE: LazyLock<Result<Table, matchit::InsertError>> = LazyLock::new(|| {
+    let mut paths: Vec<(&str, Vec<(Method, Endpoint)>)> = Vec::new();
+    for (method, path, endpoint) in ROUTES {
+        match paths.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, endpoints)) => endpoints.push((method, endpoint)),
+            None => paths.push((path, vec![(method, endpoint)])),
+        }
+    }
+    let mut table = Table::new();
+    for (path, endpoints) in paths {
+        table.insert(path, endpoints)?;
+    }
+    Ok(table)
+});
+
+fn allow(endpoints: &[(Method, Endpoint)]) -> String {
+    let mut names = Vec::new();
+    for (method, _) in endpoints {
+        names.push(method.name());
+        if *method == Method::Get {
+            names.push("HEAD");
+        }
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_by_its_method_and_path() {
+        for (method, path, endpoint) in ROUTES {
+            let sent = path.replace("{tenant}", "acme").replace("{id}", "a%40b");
+            let found = route(method.name(), &sent).unwrap();
+            assert_eq!(found.endpoint, endpoint, "{path}");
+            assert_eq!(found.tenant.as_deref(), path.contains("{tenant}").then_some("acme"));
+            assert_eq!(found.id.as_deref(), path.contains("{id}").then_some("a@b"));
+            assert_eq!(endpoint.method(), method);
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_found() {
+        for path in [
+            "/",
+            "/v1",
+            "/healthz/",
+            "/v1/tenants",
+            "/v1/tenants/",
+            "/v1/tenants//quotas",
+            "/v1/tenants/a/b",
+            "/V1/policy",
+            "/v1/tenants/a/quotas/b/c",
+        ] {
+            assert_eq!(route("GET", path), Err(NoRoute::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_methods_are_told_which_there_are() {
+        for (method, path, allowed) in [
+            ("POST", "/healthz", "GET, HEAD"),
+            ("DELETE", "/v1/policy", "GET, HEAD, PUT"),
+            ("PROPFIND", "/v1/tenants/acme", "GET, HEAD, PUT"),
+            ("GET", "/v1/tenants/acme/quotas/q", "PUT, DELETE"),
+            ("get", "/v1/tokens", "POST"),
+        ] {
+            assert_eq!(route(method, path), Err(NoRoute::MethodNotAllowed(allowed.to_owned())), "{method} {path}");
+        }
+        assert_eq!(route("HEAD", "/healthz").unwrap().endpoint, Endpoint::Health);
+    }
+
+    #[test]
+    fn ids_are_decoded_and_what_is_no_utf8_is_no_id() {
+        let id = |path: &str| route("GET", path).unwrap().id.unwrap();
+        assert_eq!(id("/v1/tenants/acme/reservations/a%2Fb"), "a/b");
+        assert_eq!(id("/v1/tenants/acme/reservations/%ff"), "\u{fffd}");
+        assert_eq!(id("/v1/tenants/acme/reservations/a+b"), "a+b");
+    }
+}

@@ -1,0 +1,162 @@
+//! One tenant's ledger: a Durable Object.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use tollgate_core::api::{Answer, Code, Problem};
+use tollgate_core::catalog::Catalog;
+use tollgate_store::{StoreError, TenantStore};
+use wasm_bindgen_futures::spawn_local;
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+
+use crate::alarm::Alarm;
+use crate::asked::Asked;
+use crate::body::Body;
+use crate::clock;
+use crate::config;
+use crate::gather::{Queue, Turn, Waiting};
+use crate::log::{internal, unexpected};
+use crate::respond;
+use crate::router;
+use crate::sql::{ObjectSql, RowsWritten};
+use crate::url;
+
+/// Says, with the test clock on, how many rows the object has written since it started.
+const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
+
+/// Serializes everything that a tenant and its users spend.
+///
+/// A request's body is read first; then it waits in a queue. Whatever waits is decided and stored in one synchronous turn, in one
+/// commit, and answered. The runtime holds the answers back until the commit is durable.
+#[durable_object(alarm)]
+pub struct TenantLedger {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    state: State,
+    has_test_clock: bool,
+    store: RefCell<Option<TenantStore<ObjectSql>>>,
+    queue: RefCell<Queue>,
+    alarm: Alarm,
+    written: RowsWritten,
+}
+
+impl DurableObject for TenantLedger {
+    fn new(state: State, env: Env) -> Self {
+        let written = RowsWritten::default();
+        Self {
+            inner: Rc::new(Inner {
+                has_test_clock: config::has_test_clock(&env),
+                store: RefCell::new(None),
+                queue: RefCell::default(),
+                alarm: Alarm::new(state.storage(), written.clone()),
+                written,
+                state,
+            }),
+        }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let answer = self.inner.answer(&mut request).await.unwrap_or_else(|problem| respond::refusal(&problem));
+        let response = respond::response(answer)?;
+        if self.inner.has_test_clock {
+            let rows = self.inner.written.count().to_string();
+            response.headers().set(ROWS_WRITTEN_HEADER, &rows)?;
+        }
+        Ok(response)
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.inner.alarm_went_off();
+        Response::empty()
+    }
+}
+
+impl Inner {
+    async fn answer(self: &Rc<Self>, request: &mut Request) -> Result<Answer, Problem> {
+        let url = request.inner().url();
+        let (path, query) = url::path_and_query(url::target(&url));
+        let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
+        let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        let body = Body::read(request).await?.text()?;
+        let Asked { requests, shape } = Asked::read(&route, query, &body)?;
+        let (done, answers) = oneshot::channel();
+        let must_see_to_it = self.queue.borrow_mut().push(Waiting { now, requests, done });
+        if must_see_to_it {
+            spawn_local(Rc::clone(self).take_turns());
+        }
+        let answers = answers.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
+        Ok(shape.answer(answers))
+    }
+
+    async fn take_turns(self: Rc<Self>) {
+        self.alarm.learn().await;
+        loop {
+            gather().await;
+            let turn = self.queue.borrow_mut().take();
+            let Some(turn) = turn else { break };
+            self.carry_out(turn);
+        }
+    }
+
+    /// Decides, stores, answers and arms the alarm, all without letting anything else run in between.
+    fn carry_out(&self, turn: Turn) {
+        let now = turn.now.unwrap_or_else(clock::now);
+        let answers = self.with_store(|store, catalog| {
+            let answers = store.execute(catalog, now, &turn.requests)?;
+            // A test clock's deadlines are not on the alarm's clock.
+            if turn.now.is_none() {
+                self.alarm.arm(store.next_deadline());
+            }
+            Ok(answers)
+        });
+        turn.answer(answers);
+    }
+
+    fn alarm_went_off(&self) {
+        self.alarm.went_off();
+        let expired = self.with_store(|store, catalog| {
+            store.expire(catalog, clock::now())?;
+            self.alarm.arm(store.next_deadline());
+            Ok(())
+        });
+        if expired.is_err() {
+            self.alarm.arm_soon(clock::now());
+        }
+    }
+
+    fn with_store<T>(
+        &self,
+        act: impl FnOnce(&mut TenantStore<ObjectSql>, &'static Catalog) -> Result<T, StoreError>,
+    ) -> Result<T, Problem> {
+        let catalog = Catalog::builtin().map_err(|error| internal("reading the catalog", &error))?;
+        let mut slot = self.store.borrow_mut();
+        let done = match slot.take() {
+            Some(store) => Ok(store),
+            None => TenantStore::open(ObjectSql::new(self.state.storage(), self.written.clone())),
+        }
+        .and_then(|mut store| {
+            let done = act(&mut store, catalog)?;
+            // After an error it is left out, so that the next turn starts from what is stored.
+            *slot = Some(store);
+            Ok(done)
+        });
+        done.map_err(|error| problem(&error))
+    }
+}
+
+async fn gather() {
+    worker::Delay::from(core::time::Duration::ZERO).await;
+}
+
+fn problem(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Sql(_) => {
+            unexpected("storing a turn", error);
+            Problem::new(Code::Unavailable, "the database failed; nothing was changed")
+        }
+        StoreError::Damaged(_) | StoreError::NewerSchema { .. } => internal("reading what is stored", error),
+    }
+}

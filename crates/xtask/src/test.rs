@@ -1,0 +1,289 @@
+//! Every test there is, in order, with a summary.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use console::style;
+use ignore::WalkBuilder;
+
+use crate::failure::failure;
+use crate::process::answer_of;
+use crate::serve::CONFIG;
+use crate::step::{Step, took};
+use crate::tools::{self, Tools};
+use crate::wasm::TARGET;
+use crate::workspace::Workspace;
+use crate::{build, demo, tidy};
+
+/// A part of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Part {
+    /// The code is formatted
+    Fmt,
+    /// No unfinished work, machine paths or registry addresses in the files
+    Tidy,
+    /// Clippy has nothing to say, natively and for wasm
+    Clippy,
+    /// Unit and property tests of the crates
+    Rust,
+    /// The Worker and the npm package build, within their sizes
+    Build,
+    /// TypeScript's types fit: the package, the tests, the examples
+    Types,
+    /// The package, the Worker in workerd and the conformance vectors, by `node --test`
+    Js,
+    /// `wrangler deploy --dry-run`
+    Wrangler,
+    /// The demo runs to its end
+    Demo,
+}
+
+const ALL: [Part; 9] =
+    [Part::Fmt, Part::Tidy, Part::Clippy, Part::Rust, Part::Build, Part::Types, Part::Js, Part::Wrangler, Part::Demo];
+
+/// What to run.
+pub struct Selection {
+    /// These parts; all of them when empty.
+    pub parts: Vec<Part>,
+    /// Of the JavaScript tests, the files whose path has this in it.
+    pub only: Option<String>,
+}
+
+/// Runs the selected parts in order, up to the first that fails.
+pub fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
+    let parts: Vec<Part> =
+        ALL.into_iter().filter(|part| selection.parts.is_empty() || selection.parts.contains(part)).collect();
+    let started = Instant::now();
+    let tools = tools::set_up(workspace, false)?;
+    let mut summary = Vec::new();
+    let mut failed = None;
+    for part in &parts {
+        let started = Instant::now();
+        match one(workspace, &tools, *part, selection.only.as_deref()) {
+            Ok(result) => {
+                summary.push(format!("{} {:<9} {result}, {}", style("✓").green(), name(*part), took(started)))
+            }
+            Err(error) => {
+                summary.push(format!("{} {:<9} failed after {}", style("✗").red(), name(*part), took(started)));
+                failed = Some((*part, error));
+                break;
+            }
+        }
+    }
+    println!();
+    for line in &summary {
+        println!("{line}");
+    }
+    for part in parts.iter().skip(summary.len()) {
+        println!("- {:<9} not run", name(*part));
+    }
+    match failed {
+        None => {
+            println!("{} in {}", style("All passed").green().bold(), took(started));
+            Ok(())
+        }
+        Some((part, error)) => {
+            println!("Run this part alone with `cargo xtask test {}`.\n", name(part));
+            Err(error)
+        }
+    }
+}
+
+fn one(workspace: &Workspace, tools: &Tools, part: Part, only: Option<&str>) -> Result<String> {
+    match part {
+        Part::Fmt => formatted(workspace),
+        Part::Tidy => {
+            let step = Step::begin("Tidiness", "unfinished work, machine paths, registry addresses");
+            let files = tidy::check(workspace)?;
+            step.done(&format!("{files} files"));
+            Ok(format!("{files} files"))
+        }
+        Part::Clippy => clippy(workspace, tools),
+        Part::Rust => rust(workspace),
+        Part::Build => {
+            build::worker(workspace, tools)?;
+            build::package(workspace, tools)?;
+            Ok("both within their sizes".to_owned())
+        }
+        Part::Types => types(workspace, tools),
+        Part::Js => javascript(workspace, tools, only),
+        Part::Wrangler => wrangler(workspace, tools),
+        Part::Demo => {
+            let mut step = Step::begin("Demo", "what `cargo xtask demo` runs");
+            demo::run(workspace, tools, Some(&mut step))?;
+            step.done("ran to its end");
+            Ok("ran to its end".to_owned())
+        }
+    }
+}
+
+fn formatted(workspace: &Workspace) -> Result<String> {
+    let mut step = Step::begin("Format", "cargo fmt --check");
+    let mut command = workspace.cargo();
+    command.args(["fmt", "--all", "--check"]);
+    step.run(command, "run `cargo fmt --all` (`rustup component add rustfmt` if it is missing)")?;
+    step.done("formatted");
+    Ok("formatted".to_owned())
+}
+
+fn clippy(workspace: &Workspace, tools: &Tools) -> Result<String> {
+    let next = "mend what it names (`rustup component add clippy` if it is missing)";
+    let mut step = Step::begin("Clippy", "all crates and their tests, natively");
+    let mut command = workspace.cargo();
+    command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    step.run(command, next)?;
+    step.done("clean");
+
+    let linted = tools.wasm.has_clippy();
+    let (name, purpose) = if linted {
+        ("Clippy for wasm", "what ships as WebAssembly")
+    } else {
+        ("Check for wasm", "what ships as WebAssembly; this compiler has no clippy")
+    };
+    let mut step = Step::begin(name, purpose);
+    let mut command = tools.wasm.cargo(workspace)?;
+    command.args([
+        if linted { "clippy" } else { "check" },
+        "--package",
+        "tollgate-wasm",
+        "--package",
+        "tollgate-worker",
+        "--target",
+        TARGET,
+    ]);
+    if linted {
+        command.args(["--", "-D", "warnings"]);
+    }
+    step.run(command, next)?;
+    step.done("clean");
+    Ok("clean, natively and for wasm".to_owned())
+}
+
+fn rust(workspace: &Workspace) -> Result<String> {
+    let mut step = Step::begin("Rust tests", "unit and property tests of every crate");
+    let mut command = workspace.cargo();
+    command.args(["test", "--workspace"]);
+    let output = step.run(command, "see the failing test above; run it alone with `cargo test NAME`")?;
+    let passed: usize = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<usize>().ok())
+        .sum();
+    if passed == 0 {
+        return Err(failure("cargo test ran no test", "look at what it printed: `cargo test --workspace`"));
+    }
+    let result = format!("{passed} tests passed");
+    step.done(&result);
+    Ok(result)
+}
+
+fn types(workspace: &Workspace, tools: &Tools) -> Result<String> {
+    for (project, what) in [("pkg", "the package"), ("tests", "the tests"), ("examples", "the examples")] {
+        let mut step = Step::begin("Types", what);
+        let mut command = tools.node.script(workspace, &workspace.root.join("node_modules/typescript/bin/tsc"))?;
+        command.args(["--noEmit", "--project", project]);
+        step.run(command, "mend what it names")?;
+        step.done("they fit");
+    }
+    Ok("they fit".to_owned())
+}
+
+fn javascript(workspace: &Workspace, tools: &Tools, only: Option<&str>) -> Result<String> {
+    let files = test_files(workspace, only)?;
+    let mut step = Step::begin("JavaScript tests", &format!("{} files under tests/", files.len()));
+    let mut command = workspace.command(&tools.node.program);
+    command
+        // Nothing here takes that long: a test that hangs must not hang the whole run.
+        .args(["--test", "--test-reporter=spec", "--test-timeout=600000"])
+        .args(&files);
+    give_test_environment(workspace, tools, &mut command)?;
+    let output = step.run(
+        command,
+        "see the failing test above; run its file alone with `cargo xtask test js --only PART_OF_ITS_PATH`",
+    )?;
+    let count = |word: &str| -> usize {
+        output
+            .lines()
+            .rev()
+            .find_map(|line| {
+                console::strip_ansi_codes(line).strip_prefix("ℹ ")?.strip_prefix(word)?.trim().parse().ok()
+            })
+            .unwrap_or(0)
+    };
+    let (passed, skipped) = (count("pass "), count("skipped "));
+    if passed == 0 {
+        return Err(failure("node ran no test", "look at what it printed: `node --test tests/`"));
+    }
+    let result = if skipped == 0 {
+        format!("{passed} tests passed")
+    } else {
+        format!("{passed} tests passed, {skipped} skipped")
+    };
+    step.done(&result);
+    Ok(result)
+}
+
+fn test_files(workspace: &Workspace, only: Option<&str>) -> Result<Vec<PathBuf>> {
+    let folder = workspace.root.join("tests");
+    let mut files = Vec::new();
+    for entry in WalkBuilder::new(&folder).build() {
+        let entry = entry.context("cannot list the tests")?;
+        let path = entry.path();
+        if path.to_string_lossy().ends_with(".test.ts") && only.is_none_or(|part| path.to_string_lossy().contains(part))
+        {
+            files.push(path.to_path_buf());
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(failure(
+            "no test files were found under tests/",
+            "check what --only says; test files end in .test.ts",
+        ));
+    }
+    Ok(files)
+}
+
+/// What tests/ may rely on: CONTRIBUTING.md lists it.
+fn give_test_environment(workspace: &Workspace, tools: &Tools, command: &mut Command) -> Result<()> {
+    tools.node.give_to(command)?;
+    let node = if tools.node.program.is_absolute() {
+        tools.node.program.clone()
+    } else {
+        let mut ask = workspace.command(&tools.node.program);
+        ask.args(["--print", "process.execPath"]);
+        PathBuf::from(answer_of(ask).context("node does not say where it is")?)
+    };
+    command
+        .env("TOLLGATE_WORKERD", &tools.workerd)
+        .env("TOLLGATE_WORKERD_CONFIG", workspace.root.join(CONFIG))
+        .env("TOLLGATE_NODE", node);
+    Ok(())
+}
+
+fn wrangler(workspace: &Workspace, tools: &Tools) -> Result<String> {
+    let mut step =
+        Step::begin("wrangler", "`wrangler deploy --dry-run`: builds as a deployment would, and sends nothing");
+    let folder =
+        tempfile::Builder::new().prefix("tollgate-wrangler-").tempdir().context("cannot make a temporary folder")?;
+    let mut command = tools.node.script(workspace, &workspace.root.join("node_modules/wrangler/bin/wrangler.js"))?;
+    command
+        .args(["deploy", "--dry-run", "--outdir"])
+        .arg(folder.path().join("out"))
+        .env("CI", "true")
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("WRANGLER_LOG_PATH", folder.path().join("logs"));
+    step.run(command, "see its message above; it reads wrangler.toml and runs the build command there")?;
+    let uploaded = std::fs::read_dir(folder.path().join("out")).is_ok_and(|mut files| files.next().is_some());
+    if !uploaded {
+        return Err(failure("wrangler would upload nothing", "check `main` in wrangler.toml"));
+    }
+    step.done("would deploy");
+    Ok("would deploy".to_owned())
+}
+
+fn name(part: Part) -> String {
+    part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

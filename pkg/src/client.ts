@@ -1,0 +1,147 @@
+import { Batcher } from "./batcher.js";
+import { CommandTollgate, type Command, type CommandResult } from "./commands.js";
+import { InvalidRequestError, UnavailableError } from "./errors.js";
+import type { OpenReservation } from "./hold.js";
+import type { Tollgate, Warning } from "./tollgate.js";
+import { Transport } from "./transport.js";
+import type {
+  Charge,
+  PriceRequest,
+  QuotaState,
+  ReservationState,
+  ReserveRequest,
+  UsageQuery,
+  UsageReport,
+} from "./types.js";
+import { UnverifiedReservation, type UnverifiedCommands } from "./unverified.js";
+import { Warnings } from "./warnings.js";
+
+/** How to reach a tenant's ledger behind a Worker. */
+export interface ClientOptions {
+  /** Where the Worker is: `https://tollgate.example.com`. */
+  url: string;
+  /** A service token, or a token of this tenant with the role `app`. */
+  token: string;
+  tenant: string;
+  /**
+   * What `reserve` does when Tollgate cannot be reached after every retry. `deny`: it throws UnavailableError.
+   * `allow`: it answers with `unverified: true`, the call is made unheld, and its settle still charges it.
+   */
+  onUnavailable: "deny" | "allow";
+  /** Milliseconds for each attempt; 5,000 when left out. */
+  timeoutMs?: number;
+  /** Further attempts after the first one, with the same ids; 3 when left out. */
+  retries?: number;
+  /** Batches under way at once; 2 when left out. */
+  maxInFlight?: number;
+  /** Instead of the global `fetch`. */
+  fetch?: typeof fetch;
+  /** Told of crossed thresholds and of what could not be held or closed. */
+  onWarning?: (warning: Warning) => void;
+}
+
+/**
+ * One tenant's ledger behind a Worker. Keep one client per tenant and process: what is asked of it at the same time
+ * travels together. On Cloudflare Workers make one per request, since one request may not wait for another's answer.
+ * @throws InvalidRequestError when an option is missing or out of range.
+ */
+export function createClient(options: ClientOptions): Tollgate {
+  return new ClientTollgate(options);
+}
+
+class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
+  readonly #transport: Transport;
+  readonly #batcher: Batcher;
+  readonly #path: string;
+  readonly #onUnavailable: "deny" | "allow";
+
+  constructor(options: ClientOptions) {
+    super(new Warnings(options.onWarning));
+    const { token, tenant, onUnavailable } = options;
+    if (onUnavailable !== "deny" && onUnavailable !== "allow") {
+      throw invalid("onUnavailable", 'must be "deny" or "allow": what happens in an outage is for the app to decide');
+    }
+    const retries = integer("retries", options.retries ?? 3, 0, 10);
+    const transport = new Transport({
+      baseUrl: baseUrl(options.url),
+      token: text("token", token),
+      timeoutMs: integer("timeoutMs", options.timeoutMs ?? 5000, 1, 300_000),
+      retries,
+      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    });
+    const path = `/v1/tenants/${encodeURIComponent(text("tenant", tenant))}`;
+    const sender = { retries, attempt: (body: string) => transport.attempt("POST", `${path}/batch`, body) };
+    this.#transport = transport;
+    this.#batcher = new Batcher(sender, integer("maxInFlight", options.maxInFlight ?? 2, 1, 64));
+    this.#path = path;
+    this.#onUnavailable = onUnavailable;
+  }
+
+  async price(request: PriceRequest): Promise<Charge> {
+    const { at } = request;
+    const body = at instanceof Date ? { ...request, at: at.toISOString() } : request;
+    return this.#transport.call<Charge>("POST", "/v1/price", JSON.stringify(body));
+  }
+
+  async usage(query: UsageQuery = {}): Promise<UsageReport> {
+    const parameters = new URLSearchParams();
+    if (query.groupBy !== undefined && query.groupBy.length > 0) parameters.set("groupBy", query.groupBy.join(","));
+    if (query.from !== undefined) parameters.set("from", time(query.from));
+    if (query.to !== undefined) parameters.set("to", time(query.to));
+    const search = parameters.size > 0 ? `?${parameters}` : "";
+    return this.#transport.call<UsageReport>("GET", `${this.#path}/usage${search}`);
+  }
+
+  async quotas(): Promise<QuotaState[]> {
+    const { quotas } = await this.#transport.call<{ quotas: QuotaState[] }>("GET", `${this.#path}/quotas`);
+    return quotas;
+  }
+
+  async reservation(id: string): Promise<ReservationState> {
+    return this.#transport.call<ReservationState>("GET", `${this.#path}/reservations/${encodeURIComponent(id)}`);
+  }
+
+  override toleratesUndelivered(): boolean {
+    return this.#onUnavailable === "allow";
+  }
+
+  protected override execute(command: Command): Promise<CommandResult> {
+    return this.#batcher.submit(command);
+  }
+
+  protected override async open(request: ReserveRequest & { id: string }): Promise<OpenReservation> {
+    try {
+      return await super.open(request);
+    } catch (error) {
+      if (!(error instanceof UnavailableError) || this.#onUnavailable === "deny") throw error;
+      const message = `reservation ${request.id} is not held: ${error.message}`;
+      this.warnings.emit({ type: "unverified", message, id: request.id, error });
+      return new UnverifiedReservation(this, request, Date.now());
+    }
+  }
+}
+
+function baseUrl(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed === undefined || !["http:", "https:"].includes(parsed.protocol)) throw invalid("url", "must be an http or https URL");
+  if (parsed.search !== "" || parsed.hash !== "") throw invalid("url", "must have neither a query nor a fragment");
+  return parsed.href.replace(/\/+$/, "");
+}
+
+function text(field: string, value: unknown): string {
+  if (typeof value !== "string" || value === "") throw invalid(field, "must be a string that is not empty");
+  return value;
+}
+
+function integer(field: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) throw invalid(field, `must be a whole number from ${least} to ${most}`);
+  return value;
+}
+
+function time(value: string | Date): string {
+  return value instanceof Date ? value.toISOString() : value;
+}
+
+function invalid(field: string, what: string): InvalidRequestError {
+  return new InvalidRequestError({ code: "invalid_request", status: 400, detail: `${field}: ${what}`, field });
+}

@@ -1,0 +1,30 @@
+import { wasmModule } from "#wasm-module";
+import * as wasm from "../wasm/tollgate.js";
+
+/** A ledger inside the WebAssembly module. JSON in, JSON out; bad input is answered, never thrown. */
+export interface EngineLedger {
+  execute(commandJson: string, nowMs: number): string;
+}
+
+/** The core, in WebAssembly. */
+export interface Engine {
+  openLedger(configJson: string, nowMs: number): EngineLedger;
+  /** `nowMs` is when the call is made where the request does not say. */
+  price(requestJson: string, nowMs: number): string;
+  catalogVersion(): string;
+}
+
+let engine: Engine | undefined;
+
+/** The core, instantiated at the first call and not before: importing this package must cost nothing. */
+export function loadEngine(): Engine {
+  if (engine === undefined) {
+    wasm.initSync({ module: wasmModule() });
+    engine = {
+      openLedger: (configJson, nowMs) => new wasm.Ledger(configJson, nowMs),
+      price: wasm.price,
+      catalogVersion: wasm.catalogVersion,
+    };
+  }
+  return engine;
+}

@@ -1,0 +1,168 @@
+import { CommandTollgate, errorFromAnswer, unwrap, type Command, type CommandResult } from "./commands.js";
+import { InvalidRequestError, TollgateError } from "./errors.js";
+import { loadEngine, type EngineLedger } from "./engine.js";
+import type { Tollgate, Warning } from "./tollgate.js";
+import type {
+  Charge,
+  EntriesPage,
+  EntriesQuery,
+  Plan,
+  Policy,
+  PriceRequest,
+  QuotaDefinition,
+  QuotaState,
+  ReservationState,
+  UnknownModel,
+  UsageQuery,
+  UsageReport,
+} from "./types.js";
+import { Warnings } from "./warnings.js";
+
+/** What an in-process ledger starts with. */
+export interface LocalOptions {
+  /** `local` when left out. */
+  tenant?: string;
+  /** The policy document that a Worker would be given; its plan's quotas and rules apply. */
+  policy?: Policy;
+  /** The plan of `policy` to take; its `defaultPlan` when left out. */
+  plan?: string;
+  /** Quotas by id, beside those of the plan. Without any quota everything is allowed. */
+  quotas?: Record<string, QuotaDefinition>;
+  /** Instead of the plan's. */
+  unknownModel?: UnknownModel;
+  /** Instead of the plan's. */
+  withoutQuota?: "allow" | "deny";
+  /** The clock, as a date or in milliseconds since 1970; the system's when left out. */
+  now?: () => Date | number;
+  /** Told of crossed thresholds and of holds that could not be closed. */
+  onWarning?: (warning: Warning) => void;
+}
+
+/** A ledger in this process, which its owner also administers. It lives as long as the object does. */
+export interface LocalTollgate extends Tollgate {
+  /** Sets a quota. Editing the limit or `warnAt` keeps what was spent; changing anything else starts at zero. */
+  setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState>;
+  removeQuota(id: string): Promise<void>;
+  /** Lets spending start again at zero for this period; holds stay. */
+  resetQuota(id: string): Promise<QuotaState>;
+  /** The ledger, line by line. */
+  entries(query?: EntriesQuery): Promise<EntriesPage>;
+}
+
+/**
+ * The same rules in this process, on the same core as the Worker: for tests, development, and processes that spend
+ * alone. Nothing is stored and nothing is shared with other processes.
+ * @throws InvalidRequestError when the policy or a quota is wrong.
+ */
+export function createLocal(options: LocalOptions = {}): LocalTollgate {
+  return new LedgerTollgate(options);
+}
+
+/** Version (date) of the price list in this package. */
+export function catalogVersion(): string {
+  return loadEngine().catalogVersion();
+}
+
+class LedgerTollgate extends CommandTollgate implements LocalTollgate {
+  readonly #ledger: EngineLedger;
+  readonly #now: () => number;
+  #trap: unknown;
+
+  constructor(options: LocalOptions) {
+    super(new Warnings(options.onWarning));
+    const { now = Date.now } = options;
+    this.#now = () => Number(now());
+    const config = JSON.stringify({ tenant: options.tenant ?? "local", plan: planOf(options) });
+    this.#ledger = loadEngine().openLedger(config, this.#now());
+    // The core does not throw: it answers what is wrong with its configuration to every command.
+    unwrap(this.#answer({ op: "listQuotas" }));
+  }
+
+  async price(request: PriceRequest): Promise<Charge> {
+    const { at } = request;
+    const body = at instanceof Date ? { ...request, at: at.toISOString() } : request;
+    return unwrap<Charge>(parseAnswer(loadEngine().price(JSON.stringify(body), this.#now())));
+  }
+
+  async usage(query: UsageQuery = {}): Promise<UsageReport> {
+    const { groupBy = [], from, to } = query;
+    return this.run<UsageReport>({ op: "usage", groupBy, from: time(from), to: time(to) });
+  }
+
+  async quotas(): Promise<QuotaState[]> {
+    const { quotas } = await this.run<{ quotas: QuotaState[] }>({ op: "listQuotas" });
+    return quotas;
+  }
+
+  async reservation(id: string): Promise<ReservationState> {
+    return this.run<ReservationState>({ op: "getReservation", id });
+  }
+
+  async setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "putQuota", id, quota });
+  }
+
+  async removeQuota(id: string): Promise<void> {
+    const result = await this.execute({ op: "deleteQuota", id });
+    if (result.status >= 400) throw errorFromAnswer(result);
+  }
+
+  async resetQuota(id: string): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "resetQuota", id });
+  }
+
+  async entries(query: EntriesQuery = {}): Promise<EntriesPage> {
+    return this.run<EntriesPage>({ ...query, op: "entries" });
+  }
+
+  protected override async execute(command: Command): Promise<CommandResult> {
+    return this.#answer(command);
+  }
+
+  #answer(command: Command): CommandResult {
+    if (this.#trap !== undefined) throw trapped(this.#trap);
+    const text = JSON.stringify(command);
+    let answer: string;
+    try {
+      answer = this.#ledger.execute(text, this.#now());
+    } catch (cause) {
+      // The core answers bad input. What it throws is a trap, after which nothing that it holds can be relied on.
+      this.#trap = cause;
+      throw trapped(cause);
+    }
+    return parseAnswer(answer);
+  }
+}
+
+function planOf({ policy, plan, quotas, unknownModel, withoutQuota }: LocalOptions): Plan {
+  const base = policy === undefined ? undefined : planIn(policy, plan ?? policy.defaultPlan);
+  return {
+    ...base,
+    quotas: { ...base?.quotas, ...quotas },
+    ...(unknownModel !== undefined && { unknownModel }),
+    ...(withoutQuota !== undefined && { withoutQuota }),
+  };
+}
+
+function planIn(policy: Policy, name: string): Plan {
+  if (Object.hasOwn(policy.plans, name)) {
+    const plan = policy.plans[name];
+    if (plan !== undefined) return plan;
+  }
+  const detail = `plan: the policy has no plan ${JSON.stringify(name)}`;
+  throw new InvalidRequestError({ code: "invalid_request", status: 400, detail, field: "plan" });
+}
+
+function parseAnswer(answer: string): CommandResult {
+  // The core writes every answer with a status and a body.
+  return JSON.parse(answer) as CommandResult;
+}
+
+function trapped(cause: unknown): TollgateError {
+  const detail = "the in-process ledger has trapped and cannot be used any more";
+  return new TollgateError({ code: "internal", status: 500, detail, cause });
+}
+
+function time(value: string | Date | undefined): string | undefined {
+  return value instanceof Date ? value.toISOString() : value;
+}

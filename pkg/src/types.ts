@@ -1,0 +1,470 @@
+/**
+ * The wire's types: what the Worker and the in-process ledger read and answer, field for field.
+ *
+ * Money is a decimal string in USD (`"0.0062"`), never a number. Times are RFC 3339 in UTC with milliseconds.
+ */
+
+/** USD as a decimal string: up to 1,000,000,000 with at most 12 decimals. */
+export type Usd = string;
+
+/** What is paid for: model calls or sandboxes. */
+export type Resource = "llm" | "e2b";
+
+/** How the provider processes the call, where that changes its price. */
+export type ProcessingMode = "batch" | "flex" | "priority";
+
+/** What happens to a hold that nobody settles or releases before `expiresAt`. */
+export type OnExpiry = "release" | "charge_input" | "charge_hold";
+
+/** Something that providers count and bill. Meters are exclusive: a cached token is not also an input token. */
+export type Meter =
+  | "input"
+  | "cache_read"
+  | "cache_write_5m"
+  | "cache_write_1h"
+  | "output"
+  | "reasoning"
+  | "input_audio"
+  | "cache_read_audio"
+  | "output_audio"
+  | "input_image"
+  | "output_image"
+  | "input_video"
+  | "request"
+  | "web_search"
+  | "vcpu_second"
+  | "gib_second"
+  | "sandbox_second";
+
+/** Quantities by meter, of one call. */
+export type Usage = Partial<Record<Meter, number>>;
+
+/** Provider answers that Tollgate reads usage from. */
+export type PayloadFormat =
+  | "openai.chat"
+  | "openai.responses"
+  | "anthropic.messages"
+  | "gemini.generate_content"
+  | "groq.chat";
+
+/** A provider's own answer: the whole document, or the array of its stream events. */
+export interface Payload {
+  format: PayloadFormat;
+  body: unknown;
+}
+
+/** Where in the app the money goes. */
+export interface Attribution {
+  /** The place in the app that spends: `main-chat`, `agent:global-regulatory`, … */
+  touchpoint?: string;
+  conversationId?: string;
+  /** At most 16; names to 64 and values to 256 characters. */
+  tags?: Record<string, string>;
+}
+
+/** Bounds in tokens; needs `provider` and `model`. */
+export interface TokenEstimate extends CallBounds {
+  inputTokens: number;
+}
+
+/** The prompt's length in UTF-8 bytes, which bounds its tokens; needs `provider` and `model`. */
+export interface ByteEstimate extends CallBounds {
+  inputBytes: number;
+}
+
+/** What bounds a model call besides its input. */
+export interface CallBounds {
+  maxOutputTokens: number;
+  /** Searches that the provider may make and bill; none when left out. */
+  maxWebSearches?: number;
+  /** Meters beyond text that the call may use, such as `input_audio` or `cache_write_1h`: the bound is then by the dearest of them. */
+  meters?: Meter[];
+}
+
+/** The dearest that it can become. */
+export interface UsdEstimate {
+  usd: Usd;
+}
+
+/** A sandbox that may run so long. */
+export interface SandboxEstimate {
+  sandbox: SandboxSize & { seconds: number };
+}
+
+/** What a sandbox is billed for, besides its seconds. */
+export interface SandboxSize {
+  tier: string;
+  vcpus: number;
+  /** GiB as a decimal string. */
+  memoryGib: string;
+}
+
+/** An upper bound of what the call may use. Exactly one of the four. */
+export type Estimate = TokenEstimate | ByteEstimate | UsdEstimate | SandboxEstimate;
+
+/** What is to be held. */
+export interface ReserveRequest {
+  /** The caller's own id and the idempotency key. A random UUID when left out. */
+  id?: string;
+  userId?: string;
+  resource: Resource;
+  /** Needed with token and byte estimates; `e2b` by default with a sandbox. */
+  provider?: string;
+  /** Needed with token and byte estimates. */
+  model?: string;
+  estimate: Estimate;
+  mode?: ProcessingMode;
+  region?: string;
+  attribution?: Attribution;
+  /** 1 to 86,400; 600 when left out. */
+  ttlSeconds?: number;
+  /** `charge_input` by default with token and byte estimates, `charge_hold` with the others. */
+  onExpiry?: OnExpiry;
+}
+
+/** What was really used. Exactly one of the four; a settled sandbox keeps the size that it was reserved with. */
+export type Actual = { usage: Usage } | { usd: Usd } | { payload: Payload } | { sandbox: { seconds: number } };
+
+/** What was really used by a call without a reservation. */
+export type RecordActual =
+  | { usage: Usage }
+  | { usd: Usd }
+  | { payload: Payload }
+  | { sandbox: SandboxSize & { seconds: number } };
+
+/** A charge without a hold. */
+export type RecordRequest = {
+  /** Ids of records and of reservations are one space. A random UUID when left out. */
+  id?: string;
+  /** `always` (default) stores it whatever the limits say; `within_limit` denies, and charges nothing, when it does not fit. */
+  mode?: "always" | "within_limit";
+  userId?: string;
+  resource: Resource;
+  provider?: string;
+  model?: string;
+  /** How the provider processed the call; `mode` in a reservation. */
+  processing?: ProcessingMode;
+  region?: string;
+  attribution?: Attribution;
+} & RecordActual;
+
+/** What to lengthen or enlarge. At least one of `ttlSeconds` and `estimate`. */
+export interface ExtendRequest {
+  /** The extension's own id, which makes it safe to repeat. A random UUID when left out. */
+  id?: string;
+  /** Counted from now; never shortens. */
+  ttlSeconds?: number;
+  /** The new total, not an addition; never less than what is held. */
+  estimate?: Estimate;
+}
+
+/** What is asked of `explain`. */
+export type ExplainRequest = ReserveRequest;
+
+/** What to price, without any ledger. */
+export type PriceRequest = {
+  provider: string;
+  model: string;
+  /** When the call was made; now when left out. */
+  at?: string | Date;
+  mode?: ProcessingMode;
+  region?: string;
+} & ({ usage: Usage } | { payload: Payload });
+
+/** What a hold takes. A unit that it takes nothing of is absent. */
+export interface Held {
+  usd: Usd;
+  /** Tokens of prompt and answer. */
+  tokens?: number;
+  requests?: number;
+  /** Seconds a sandbox may run; a whole number, or a decimal string. */
+  seconds?: number | string;
+}
+
+/** Which prices were used. */
+export interface Basis {
+  /** Version (date) of the price list. */
+  catalog: string;
+  /** `provider/model@date` of the rates in force. */
+  rateCard: string;
+}
+
+/** One line of a charge. */
+export interface ChargeLine {
+  meter: Meter;
+  /** A whole number; others are a decimal string. */
+  quantity: number | string;
+  unitPrice: Usd;
+  usd: Usd;
+}
+
+/** Usage times prices, line by line. */
+export interface Charge {
+  usd: Usd;
+  lines: ChargeLine[];
+  basis?: Basis;
+  /** Where a rate was missing and a dearer known one was taken: `cache_write_priced_as_input` and the like. */
+  flags: string[];
+}
+
+/** Whose spending a quota limits. */
+export type QuotaScope = "tenant" | "user";
+
+/** What a quota counts. */
+export type QuotaResource = Resource | "all";
+
+/** A calendar period in UTC; weeks begin on Monday. */
+export type Period = "hour" | "day" | "week" | "month" | "lifetime";
+
+/** A limit, as it is set. */
+export interface QuotaDefinition {
+  scope: QuotaScope;
+  /** The user's id; only with scope `user`. */
+  scopeId?: string;
+  resource: QuotaResource;
+  unit: "usd";
+  limit: Usd;
+  period: Period;
+  /** Fractions of the limit above 0 up to 1; `["0.8", "1"]` when left out. */
+  warnAt?: string[];
+}
+
+/** A limit and how much of it is left. */
+export interface QuotaState extends QuotaDefinition {
+  id: string;
+  warnAt: string[];
+  /** Whether it comes from the plan or was set by itself. */
+  source: "plan" | "custom";
+  spent: Usd;
+  held: Usd;
+  /** limit − spent − held, never below zero. */
+  remaining: Usd;
+  /** (spent + held) ÷ limit to 6 decimals; null for a limit of zero. */
+  utilization: string | null;
+  /** Thresholds crossed in this period. */
+  warned: string[];
+  /** Null for `lifetime`. */
+  periodStart: string | null;
+  /** Null for `lifetime`. */
+  periodEnd: string | null;
+}
+
+/** What to do with a model that the price list does not know. */
+export type UnknownModel = "deny" | { fallback: { perMillion: { input: Usd; output: Usd } } };
+
+/** What applies to the tenants of one plan. */
+export interface Plan {
+  quotas: Record<string, QuotaDefinition>;
+  unknownModel?: UnknownModel;
+  /** What to do when no quota applies. */
+  withoutQuota?: "allow" | "deny";
+}
+
+/** The policy document. */
+export interface Policy {
+  defaultPlan: string;
+  plans: Record<string, Plan>;
+}
+
+/** How a reservation stands. Only `held` holds money. */
+export type State = "held" | "settled" | "released" | "expired";
+
+/** The answer to a reserve. */
+export interface ReservationBody {
+  id: string;
+  state: State;
+  held: Held;
+  createdAt: string;
+  expiresAt: string;
+  onExpiry: OnExpiry;
+  basis?: Basis;
+  quotas: QuotaState[];
+  /** True when this id had been reserved before with the same content. */
+  replayed?: boolean;
+}
+
+/** A reservation as it is stored. */
+export interface ReservationState {
+  id: string;
+  state: State;
+  held: Held;
+  createdAt: string;
+  expiresAt: string;
+  closedAt?: string;
+  charge?: Charge;
+  /** True when it was settled after it had expired. */
+  late?: boolean;
+  userId?: string;
+  resource: Resource;
+  provider?: string;
+  model?: string;
+  attribution?: Attribution;
+  basis?: Basis;
+}
+
+/** The answer to a settle. */
+export interface Settlement {
+  id: string;
+  /**
+   * `settled`; or `expired` when the settle came after the deadline (the ledger is corrected); or `recorded` when an
+   * unverified reservation turned out not to exist and its actual was recorded under the same id.
+   */
+  state: "settled" | "expired" | "recorded";
+  charge: Charge;
+  /** What the hold had more than the charge. */
+  released: Usd;
+  /** What the charge had more than the hold. */
+  overrun: Usd;
+  late?: boolean;
+  quotas: QuotaState[];
+  replayed?: boolean;
+}
+
+/** The answer to a release. */
+export interface Release {
+  id: string;
+  state: "released";
+  released: Usd;
+  quotas: QuotaState[];
+  replayed?: boolean;
+}
+
+/** The answer to an extend. */
+export interface Extension {
+  id: string;
+  state: "held";
+  held: Held;
+  expiresAt: string;
+  quotas: QuotaState[];
+  replayed?: boolean;
+}
+
+/** The answer to a record. */
+export interface RecordResult {
+  id: string;
+  state: "recorded";
+  charge: Charge;
+  quotas: QuotaState[];
+  replayed?: boolean;
+}
+
+/** Why something did not fit, and what would have. */
+export interface Denial {
+  /** The quota that resets last among those that do not fit; null when no quota applies and the policy denies that. */
+  quota: string | null;
+  scope?: QuotaScope;
+  scopeId?: string;
+  resource?: QuotaResource;
+  unit?: "usd";
+  period?: Period;
+  limit?: Usd;
+  spent?: Usd;
+  held?: Usd;
+  remaining?: Usd;
+  requested?: Usd;
+  periodEnd?: string | null;
+  /** Seconds until the binding quota resets; absent when it never does. */
+  retryAfterSeconds?: number;
+  /** What would have fitted in all of them. */
+  affordable?: { usd: Usd; maxOutputTokens?: number; seconds?: number };
+  /** Every quota that did not fit. */
+  quotas?: QuotaState[];
+}
+
+/** What a reserve would answer now. */
+export interface Explanation {
+  allowed: boolean;
+  estimate: Held;
+  basis?: Basis;
+  quotas: (QuotaState & { fits: boolean })[];
+  denial?: Denial;
+}
+
+/** By what `usage` groups. */
+export type UsageDimension = "user" | "model" | "touchpoint" | "day" | "resource";
+
+/** What `usage` is asked. */
+export interface UsageQuery {
+  /** None: the total alone. */
+  groupBy?: UsageDimension[];
+  /** A full hour; included. */
+  from?: string | Date;
+  /** A full hour; not included. */
+  to?: string | Date;
+}
+
+/** Sums over calls. */
+export interface UsageTotals {
+  usd: Usd;
+  calls: number;
+  inputTokens: number;
+  outputTokens: number;
+}
+
+/** What was spent, dearest group first. A call without a dimension is in the group `null`. */
+export interface UsageReport {
+  groupBy: UsageDimension[];
+  from?: string | null;
+  to?: string | null;
+  groups: (UsageTotals & Partial<Record<UsageDimension, string | null>>)[];
+  total: UsageTotals;
+}
+
+/** One immutable line of the ledger. */
+export interface Entry {
+  seq: number;
+  at: string;
+  type: string;
+  [field: string]: unknown;
+}
+
+/** A page of the ledger. */
+export interface EntriesPage {
+  entries: Entry[];
+  /** Give it as `after` for the next page; null at the end. */
+  next: number | null;
+}
+
+/** What `entries` is asked. */
+export interface EntriesQuery {
+  after?: number;
+  /** 1 to 1000; 100 when left out. */
+  limit?: number;
+}
+
+/**
+ * Codes that errors carry; `code` is the contract, `detail` is for people. All are the wire's but `unexpected_answer`,
+ * which is the client's own: something other than Tollgate answered, so look at `url`.
+ */
+export type ErrorCode =
+  | "invalid_request"
+  | "unauthorized"
+  | "forbidden"
+  | "not_found"
+  | "tenant_not_found"
+  | "reservation_not_found"
+  | "quota_not_found"
+  | "method_not_allowed"
+  | "idempotency_conflict"
+  | "already_settled"
+  | "already_released"
+  | "already_expired"
+  | "body_too_large"
+  | "unpriced"
+  | "invalid_payload"
+  | "quota_exceeded"
+  | "too_many_holds"
+  | "internal"
+  | "unavailable"
+  | "unexpected_answer";
+
+/** An RFC 9457 problem document. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: ErrorCode;
+  detail: string;
+  field?: string;
+  denial?: Denial;
+}

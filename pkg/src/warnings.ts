@@ -1,0 +1,53 @@
+import type { Warning } from "./tollgate.js";
+import type { QuotaState } from "./types.js";
+
+/** More than any tenant has quotas; beyond it the oldest crossings are forgotten. */
+const MAX_REMEMBERED = 10_000;
+
+/** Hands warnings to the app, each threshold once. */
+export class Warnings {
+  readonly #handler: ((warning: Warning) => void) | undefined;
+  readonly #seen = new Set<string>();
+
+  constructor(handler: ((warning: Warning) => void) | undefined) {
+    this.#handler = handler;
+  }
+
+  /** Reports the thresholds that these quotas have crossed and that were not reported before. */
+  thresholds(quotas: readonly QuotaState[]): void {
+    if (this.#handler === undefined) return;
+    for (const quota of quotas) {
+      for (const threshold of quota.warned) {
+        const key = JSON.stringify([quota.id, quota.limit, quota.periodStart, threshold]);
+        if (this.#seen.has(key)) continue;
+        this.#remember(key);
+        const message = `quota ${quota.id}: ${quota.spent} USD spent and ${quota.held} USD held of ${quota.limit} USD`;
+        this.emit({ type: "quota_threshold", message, threshold, quota });
+      }
+    }
+  }
+
+  /** Reports a warning. Without a handler, one that stands for lost control of money goes to the console. */
+  emit(warning: Warning): void {
+    if (this.#handler === undefined) {
+      if (warning.type !== "quota_threshold") console.warn(`tollgate: ${warning.message}`, warning.error);
+      return;
+    }
+    try {
+      this.#handler(warning);
+    } catch (error) {
+      // The handler's own failure must not make a hold leak or a paid answer vanish.
+      console.error("tollgate: onWarning threw", error);
+    }
+  }
+
+  #remember(key: string): void {
+    this.#seen.add(key);
+    if (this.#seen.size > MAX_REMEMBERED) {
+      for (const oldest of this.#seen) {
+        this.#seen.delete(oldest);
+        break;
+      }
+    }
+  }
+}

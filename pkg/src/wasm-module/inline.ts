@@ -1,0 +1,12 @@
+// Node and everything else that has no loader of its own for WebAssembly: the module travels inside the script.
+import { inflateSync } from "fflate";
+import compressed from "../../wasm/tollgate_bg.wasm";
+
+export function wasmModule(): WebAssembly.Module {
+  return new WebAssembly.Module(inflateSync(decode(compressed)));
+}
+
+function decode(base64: string): Uint8Array {
+  if (typeof Buffer !== "undefined") return Buffer.from(base64, "base64");
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}

@@ -1,0 +1,94 @@
+// The two products that the vectors are replayed through; the native core has a runner of its own, in Rust.
+import { readFile } from "node:fs/promises";
+import { initSync, Ledger, price } from "../../pkg/wasm/tollgate.js";
+import { Api, expectStatus, type Answer, type Body } from "../support/http.ts";
+import { startWorker } from "../support/worker.ts";
+
+export interface Result {
+  status: number;
+  body: Body;
+}
+
+/** A batch command of docs/http-api.md, or one of those that only the owner of a ledger has: `putQuota`, `entries`, … */
+export interface Command {
+  op: string;
+  id?: string;
+  quota?: unknown;
+  groupBy?: string[];
+  [field: string]: unknown;
+}
+
+/** A place where ledgers live. */
+export interface Home {
+  price(request: unknown): Promise<Result>;
+  /** A ledger of its own under this plan. */
+  open(plan: unknown, now: string): Promise<OpenLedger>;
+  close(): Promise<void>;
+}
+
+export interface OpenLedger {
+  execute(command: Command, now: string): Promise<Result>;
+}
+
+export async function wasmHome(): Promise<Home> {
+  // The very module that is shipped.
+  const bytes = await readFile(new URL("../../pkg/dist/tollgate.wasm", import.meta.url));
+  initSync({ module: await WebAssembly.compile(bytes) });
+  return {
+    price: async (request) => JSON.parse(price(JSON.stringify(request), Date.now())),
+    open: async (plan, now) => {
+      const ledger = new Ledger(JSON.stringify({ tenant: "vector", plan }), Date.parse(now));
+      return { execute: async (command, at) => JSON.parse(ledger.execute(JSON.stringify(command), Date.parse(at))) };
+    },
+    close: async () => undefined,
+  };
+}
+
+export async function workerHome(): Promise<Home> {
+  const worker = await startWorker({ testClock: true });
+  const admin = new Api(worker.url, worker.adminToken);
+  let opened = 0;
+  return {
+    price: async (request) => admin.post("/v1/price", request),
+    open: async (plan, now) => {
+      // The tenant keeps the plan as it is at its onboarding.
+      expectStatus(await admin.put("/v1/policy", { defaultPlan: "vector", plans: { vector: plan } }, { now }), 200);
+      const path = `/v1/tenants/vector-${++opened}`;
+      expectStatus(await admin.put(path, {}, { now }), 200);
+      return { execute: (command, at) => overHttp(admin, path, command, at) };
+    },
+    close: () => worker.stop(),
+  };
+}
+
+/** The route that does what a command says. */
+async function overHttp(admin: Api, path: string, command: Command, now: string): Promise<Result> {
+  const quota = `${path}/quotas/${command.id}`;
+  switch (command.op) {
+    case "getReservation":
+      return admin.get(`${path}/reservations/${command.id}`, { now });
+    case "listQuotas":
+      return admin.get(`${path}/quotas`, { now });
+    case "putQuota":
+      return admin.put(quota, command.quota, { now });
+    case "deleteQuota":
+      return withNull(await admin.delete(quota, { now }));
+    case "resetQuota":
+      return admin.send("POST", `${quota}/reset`, { now });
+    case "usage":
+    case "entries": {
+      const { op, ...fields } = command;
+      const query = new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+      return admin.get(`${path}/${op}?${query}`, { now });
+    }
+    default: {
+      const { body } = expectStatus(await admin.post(`${path}/batch`, { commands: [command] }, { now }), 200);
+      return body.results[0];
+    }
+  }
+}
+
+/** What has no content is null in a batch. */
+function withNull({ status, body = null }: Answer): Result {
+  return { status, body };
+}

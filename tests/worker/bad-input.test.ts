@@ -1,0 +1,392 @@
+// Bad input of every kind: refused with the field that is wrong, and nothing has changed.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Api, expectProblem, expectStatus, newTenant, usdQuota, usdReserve, type Answer, type Tenant } from "../support/http.ts";
+import { startWorker, type TestWorker } from "../support/worker.ts";
+
+let worker: TestWorker;
+let tenant: Tenant;
+let untouched: unknown;
+
+before(async () => {
+  worker = await startWorker();
+  tenant = await newTenant(worker, { q: usdQuota("100") });
+  expectStatus(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("open", "1")), 201);
+  const box = { tier: "standard", seconds: 300, vcpus: 2, memoryGib: "0.5" };
+  expectStatus(await tenant.app.post(`${tenant.path}/reservations`, { id: "box", resource: "e2b", estimate: { sandbox: box } }), 201);
+  expectStatus(await tenant.app.post(`${tenant.path}/reservations`, chat({ id: "chat" })), 201);
+  untouched = await look();
+});
+after(() => worker.stop());
+
+async function look(): Promise<unknown> {
+  const answers = await Promise.all(["/quotas", "/entries?limit=1000", "/usage"].map((path) => tenant.admin.get(tenant.path + path)));
+  return answers.map((answer) => expectStatus(answer, 200).body);
+}
+
+/** Refused, named, and nothing has changed. */
+async function refused(answer: Answer, field: string | undefined, status = 400, code = "invalid_request"): Promise<void> {
+  expectProblem(answer, status, code);
+  if (field !== undefined) assert.equal(answer.body.field, field, answer.text);
+  assert.deepEqual(await look(), untouched);
+}
+
+function chat(more: Record<string, unknown> = {}): Record<string, unknown> {
+  return { id: "new", resource: "llm", provider: "openai", model: "gpt-4o", estimate: { inputTokens: 10, maxOutputTokens: 10 }, ...more };
+}
+
+const long = (length: number) => "x".repeat(length);
+const dollar = (more: Record<string, unknown>) => usdReserve("new", "1", more);
+const sandbox = (more: Record<string, unknown>) => ({
+  id: "new",
+  resource: "e2b",
+  estimate: { sandbox: { tier: "standard", seconds: 300, vcpus: 2, memoryGib: "0.5", ...more } },
+});
+const without = (body: Record<string, unknown>, key: string) => Object.fromEntries(Object.entries(body).filter(([name]) => name !== key));
+
+type Case = [name: string, body: unknown, field: string];
+
+/** What any body with ids and attribution can get wrong. */
+function common(body: (more: Record<string, unknown>) => Record<string, unknown>): Case[] {
+  return [
+    ["an unknown field", body({ touchpoint: "main-chat" }), "touchpoint"],
+    ["an id that is missing", without(body({}), "id"), "id"],
+    ["an id that is empty", body({ id: "" }), "id"],
+    ["an id that is too long", body({ id: long(129) }), "id"],
+    ["an id that is a number", body({ id: 7 }), "id"],
+    ["an id that is null", body({ id: null }), "id"],
+    ["an id with a slash", body({ id: "a/b" }), "id"],
+    ["an id with a space", body({ id: "a b" }), "id"],
+    ["an id with a control character", body({ id: "a\u0000b" }), "id"],
+    ["an id beyond ASCII", body({ id: "é" }), "id"],
+    ["a user id that is too long", body({ userId: long(129) }), "userId"],
+    ["a user id that is empty", body({ userId: "" }), "userId"],
+    ["a resource that is missing", without(body({}), "resource"), "resource"],
+    ["an unknown resource", body({ resource: "gpu" }), "resource"],
+    ["resource all", body({ resource: "all" }), "resource"],
+    ["a provider that is too long", body({ provider: long(129) }), "provider"],
+    ["a model that is too long", body({ model: long(129) }), "model"],
+    ["a model that is empty", body({ model: "" }), "model"],
+    ["attribution that is a string", body({ attribution: "main-chat" }), "attribution"],
+    ["an unknown attribution", body({ attribution: { touchPoint: "x" } }), "attribution.touchPoint"],
+    ["a touchpoint that is too long", body({ attribution: { touchpoint: long(129) } }), "attribution.touchpoint"],
+    ["a touchpoint that is empty", body({ attribution: { touchpoint: "" } }), "attribution.touchpoint"],
+    ["a conversation that is too long", body({ attribution: { conversationId: long(129) } }), "attribution.conversationId"],
+    ["17 tags", body({ attribution: { tags: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`t${i}`, "v"])) } }), "attribution.tags"],
+    ["a tag's name that is too long", body({ attribution: { tags: { [long(65)]: "v" } } }), "attribution.tags"],
+    ["a tag's value that is too long", body({ attribution: { tags: { t: long(257) } } }), "attribution.tags"],
+    ["a tag that is a number", body({ attribution: { tags: { t: 1 } } }), "attribution.tags.t"],
+  ];
+}
+
+const money = (field: string, body: (usd: unknown) => unknown): Case[] => [
+  ["money as a number", body(1), field],
+  ["money as a number with decimals", body(1.5), field],
+  ["negative money", body("-1"), field],
+  ["money with 13 decimals", body("0.0000000000001"), field],
+  ["more money than there is", body("1000000000.000000000001"), field],
+  ["huge money", body("9".repeat(200)), field],
+  ["money with an exponent", body("1e3"), field],
+  ["money with a plus", body("+1"), field],
+  ["money in words", body("one"), field],
+  ["money with a currency", body("$1"), field],
+  ["money with a comma", body("1,5"), field],
+  ["money with spaces", body(" 1"), field],
+  ["money that is empty", body(""), field],
+  ["money that is null", body(null), field],
+  ["money in a list", body(["1"]), field],
+];
+
+const whole = (field: string, body: (value: unknown) => unknown): Case[] => [
+  [`${field} negative`, body(-1), field],
+  [`${field} with decimals`, body(1.5), field],
+  [`${field} as a string`, body("10"), field],
+  [`${field} null`, body(null), field],
+  [`${field} beyond 2^64`, body(1e300), field],
+];
+
+describe("reserve", () => {
+  const cases: Case[] = [
+    ...common(dollar),
+    ...money("estimate.usd", (usd) => dollar({ estimate: { usd } })),
+    ...whole("estimate.inputTokens", (value) => chat({ estimate: { inputTokens: value, maxOutputTokens: 1 } })),
+    ...whole("estimate.maxOutputTokens", (value) => chat({ estimate: { inputTokens: 1, maxOutputTokens: value } })),
+    ...whole("estimate.inputBytes", (value) => chat({ estimate: { inputBytes: value, maxOutputTokens: 1 } })),
+    ...whole("ttlSeconds", (value) => dollar({ ttlSeconds: value })),
+    ["a time to live of 0", dollar({ ttlSeconds: 0 }), "ttlSeconds"],
+    ["a time to live of more than a day", dollar({ ttlSeconds: 86_401 }), "ttlSeconds"],
+    ["an estimate that is missing", without(dollar({}), "estimate"), "estimate"],
+    ["an estimate that is empty", dollar({ estimate: {} }), "estimate"],
+    ["an estimate that is a string", dollar({ estimate: "1" }), "estimate"],
+    ["two estimates in one", chat({ estimate: { usd: "1", inputTokens: 1, maxOutputTokens: 1 } }), "estimate"],
+    ["tokens and bytes", chat({ estimate: { inputTokens: 1, inputBytes: 1, maxOutputTokens: 1 } }), "estimate"],
+    ["an estimate without its output", chat({ estimate: { inputTokens: 1 } }), "estimate.maxOutputTokens"],
+    ["an unknown estimate", chat({ estimate: { tokens: 1 } }), "estimate.tokens"],
+    ["tokens without a provider", without(chat(), "provider"), "provider"],
+    ["tokens without a model", without(chat(), "model"), "model"],
+    ["an unknown mode", chat({ mode: "express" }), "mode"],
+    ["a region that is too long", chat({ region: long(129) }), "region"],
+    ["an unknown expiry", dollar({ onExpiry: "forget" }), "onExpiry"],
+    ["charge_input without an input", dollar({ onExpiry: "charge_input" }), "onExpiry"],
+    ["a sandbox for an llm", { ...sandbox({}), resource: "llm" }, "estimate.sandbox"],
+    ["a sandbox of negative seconds", sandbox({ seconds: -1 }), "estimate.sandbox.seconds"],
+    ["a sandbox without vCPUs", sandbox({ vcpus: 0 }), "estimate.sandbox.vcpus"],
+    ["a sandbox of negative memory", sandbox({ memoryGib: "-1" }), "estimate.sandbox.memoryGib"],
+    ["a sandbox with something unknown", sandbox({ disk: 1 }), "estimate.sandbox.disk"],
+    ["a sandbox without a tier", { id: "new", resource: "e2b", estimate: { sandbox: { seconds: 1, vcpus: 1, memoryGib: "1" } } }, "estimate.sandbox.tier"],
+  ];
+  for (const [name, body, field] of cases) {
+    it(name, async () => refused(await tenant.app.post(`${tenant.path}/reservations`, body), field));
+  }
+
+  it("a sandbox tier that nobody knows", async () => {
+    await refused(await tenant.app.post(`${tenant.path}/reservations`, sandbox({ tier: "quantum" })), undefined, 422, "unpriced");
+  });
+
+  it("the same in a batch: 400 in its place, with the field", async () => {
+    const commands = cases.map(([, body]) => ({ op: "reserve", ...(body as object) }));
+    const { body } = expectStatus(await tenant.app.post(`${tenant.path}/batch`, { commands }), 200);
+    cases.forEach(([name, , field], index) => {
+      const result = body.results[index];
+      assert.deepEqual([result.status, result.body.code, result.body.field], [400, "invalid_request", field], `${name}: ${JSON.stringify(result)}`);
+    });
+    assert.deepEqual(await look(), untouched);
+  });
+
+  it("the same in explain, but that the id may be left out", async () => {
+    for (const [name, body, field] of cases) {
+      if (field === "id") continue;
+      const answer = await tenant.app.post(`${tenant.path}/explain`, body);
+      assert.deepEqual([answer.status, answer.body?.code, answer.body?.field], [400, "invalid_request", field], `${name}: ${answer.text}`);
+    }
+    assert.deepEqual(await look(), untouched);
+  });
+});
+
+describe("settle", () => {
+  const cases: [string, unknown, string | undefined, string?][] = [
+    ...money("usd", (usd) => ({ usd })),
+    ["nothing", {}, undefined],
+    ["two actuals in one", { usd: "1", usage: { input: 1 } }, undefined],
+    ["an unknown field", { usd: "1", note: "x" }, "note"],
+    ["usage that is a list", { usage: [] }, "usage"],
+    ["an unknown meter", { usage: { inputs: 1 } }, "usage.inputs"],
+    ["a negative quantity", { usage: { input: -1 } }, "usage.input"],
+    ["a fraction of a token", { usage: { input: 1.5 } }, "usage.input"],
+    ["a quantity as a string", { usage: { input: "1" } }, "usage.input"],
+    ["an unknown format", { payload: { format: "openai.images", body: {} } }, "payload.format"],
+    ["a payload without a body", { payload: { format: "openai.chat" } }, "payload.body"],
+    ["a payload with something unknown", { payload: { format: "openai.chat", body: {}, model: "x" } }, "payload.model"],
+  ];
+  for (const [name, body, field] of cases) {
+    it(name, async () => refused(await tenant.app.post(`${tenant.path}/reservations/chat/settle`, body), field));
+  }
+
+  it("a sandbox for a chat", async () => {
+    await refused(await tenant.app.post(`${tenant.path}/reservations/chat/settle`, { sandbox: { seconds: 1 } }), "sandbox");
+  });
+
+  for (const [name, body, field] of [
+    ["negative seconds", { sandbox: { seconds: -1 } }, "sandbox.seconds"],
+    ["seconds in words", { sandbox: { seconds: "ten" } }, "sandbox.seconds"],
+    ["another size", { sandbox: { seconds: 1, vcpus: 4 } }, "sandbox.vcpus"],
+  ] as const) {
+    it(`a sandbox with ${name}`, async () => refused(await tenant.app.post(`${tenant.path}/reservations/box/settle`, body), field));
+  }
+
+  for (const [name, body] of [
+    ["an error", { error: { message: "overloaded", type: "server_error" } }],
+    ["no usage", { object: "chat.completion", choices: [] }],
+    ["negative tokens", { object: "chat.completion", choices: [], usage: { prompt_tokens: -1, completion_tokens: 1, total_tokens: 0 } }],
+    ["more cached than there were", { object: "chat.completion", choices: [], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, prompt_tokens_details: { cached_tokens: 5 } } }],
+    ["a number", 7],
+    ["null", null],
+  ] as const) {
+    it(`a provider's answer with ${name}`, async () => {
+      const answer = await tenant.app.post(`${tenant.path}/reservations/chat/settle`, { payload: { format: "openai.chat", body } });
+      await refused(answer, undefined, 422, "invalid_payload");
+      assert.match(String(answer.body.field), /^payload\.body/, answer.text);
+    });
+  }
+});
+
+describe("release and extend", () => {
+  const open = () => `${tenant.path}/reservations/open`;
+  it("release with something unknown", async () => refused(await tenant.app.post(`${open()}/release`, { usd: "1" }), "usd"));
+
+  const cases: Case[] = [
+    ["no id", { ttlSeconds: 60 }, "id"],
+    ["an unknown field", { id: "e", ttl: 60 }, "ttl"],
+    ["a time to live of 0", { id: "e", ttlSeconds: 0 }, "ttlSeconds"],
+    ["a time to live of more than a day", { id: "e", ttlSeconds: 86_401 }, "ttlSeconds"],
+    ["another kind of estimate", { id: "e", estimate: { sandbox: { tier: "standard", seconds: 1, vcpus: 1, memoryGib: "1" } } }, "estimate"],
+    ...money("estimate.usd", (usd) => ({ id: "e", estimate: { usd } })),
+  ];
+  for (const [name, body, field] of cases) {
+    it(`extend with ${name}`, async () => refused(await tenant.app.post(`${open()}/extend`, body), field));
+  }
+  it("extend with nothing to extend", async () => refused(await tenant.app.post(`${open()}/extend`, { id: "e" }), undefined));
+});
+
+describe("record", () => {
+  const record = (more: Record<string, unknown>) => ({ id: "new", resource: "llm", usd: "1", ...more });
+  const cases: Case[] = [
+    ...common(record),
+    ...money("usd", (usd) => record({ usd })),
+    ["an unknown mode", record({ mode: "sometimes" }), "mode"],
+    ["usage without a model", { id: "new", resource: "llm", provider: "openai", usage: { input: 1 } }, "model"],
+    ["usage without a provider", { id: "new", resource: "llm", model: "gpt-4o", usage: { input: 1 } }, "provider"],
+    ["a negative quantity", { id: "new", resource: "llm", provider: "openai", model: "gpt-4o", usage: { output: -1 } }, "usage.output"],
+    ["a sandbox without its size", { id: "new", resource: "e2b", sandbox: { tier: "standard", seconds: 1 } }, "sandbox.vcpus"],
+  ];
+  for (const [name, body, field] of cases) {
+    it(name, async () => refused(await tenant.app.post(`${tenant.path}/records`, body), field));
+  }
+  it("nothing that was used", async () => refused(await tenant.app.post(`${tenant.path}/records`, without(record({}), "usd")), undefined));
+});
+
+describe("quotas", () => {
+  const cases: Case[] = [
+    ...money("limit", (limit) => usdQuota("1", { limit })),
+    ["an unknown field", usdQuota("1", { limits: "1" }), "limits"],
+    ["an unknown scope", usdQuota("1", { scope: "team" }), "scope"],
+    ["a user without an id", usdQuota("1", { scope: "user" }), "scopeId"],
+    ["a tenant with an id", usdQuota("1", { scopeId: "u-7" }), "scopeId"],
+    ["an unknown resource", usdQuota("1", { resource: "gpu" }), "resource"],
+    ["an unknown unit", usdQuota("1", { unit: "eur" }), "unit"],
+    ["an unknown period", usdQuota("1", { period: "fortnight" }), "period"],
+    ["no limit", without(usdQuota("1"), "limit"), "limit"],
+    ["a threshold of 0", usdQuota("1", { warnAt: ["0"] }), "warnAt"],
+    ["a threshold above 1", usdQuota("1", { warnAt: ["0.5", "1.01"] }), "warnAt"],
+    ["a threshold as a number", usdQuota("1", { warnAt: [0.8] }), "warnAt[0]"],
+  ];
+  for (const [name, body, field] of cases) {
+    it(name, async () => refused(await tenant.admin.put(`${tenant.path}/quotas/new`, body), field));
+  }
+  for (const [name, id] of [["too long", long(129)], ["with a percent sign", "a%25b"], ["with a quote", "a%22b"], ["with a space", "a%20b"], ["beyond ASCII", "%C3%A9"]] as const) {
+    it(`an id that is ${name}`, async () => refused(await tenant.admin.put(`${tenant.path}/quotas/${id}`, usdQuota("1")), "quota"));
+  }
+});
+
+describe("tenants, tokens, policy", () => {
+  it("a tenant's name that is bad", async () => {
+    for (const name of [long(129), "a%20b", "%C3%A9", "a%3Cb", "a%5Cb"]) {
+      expectProblem(await tenant.admin.put(`/v1/tenants/${name}`, {}), 400, "invalid_request", "tenant");
+    }
+  });
+
+  it("an unknown field", async () => {
+    expectProblem(await tenant.admin.put("/v1/tenants/new", { plans: "pro" }), 400, "invalid_request", "plans");
+    expectProblem(await tenant.admin.get("/v1/tenants/new"), 404, "tenant_not_found");
+  });
+
+  for (const [name, body, field] of [
+    ["an unknown role", { role: "owner" }, "role"],
+    ["no role", {}, "role"],
+    ["a role for the other kind", { role: "service" }, "role"],
+    ["the admin's role", { role: "admin" }, "role"],
+    ["no time", { role: "app", expiresInSeconds: 0 }, "expiresInSeconds"],
+    ["more than a year", { role: "app", expiresInSeconds: 31_536_001 }, "expiresInSeconds"],
+    ["an unknown field", { role: "app", expires: 1 }, "expires"],
+  ] as const) {
+    it(`a token with ${name}`, async () => {
+      expectProblem(await tenant.admin.post(`${tenant.path}/tokens`, body), 400, "invalid_request", field);
+    });
+  }
+
+  for (const [name, body, field] of [
+    ["no plans", { defaultPlan: "p" }, "plans"],
+    ["a default plan that is not there", { defaultPlan: "q", plans: { p: { quotas: {} } } }, "defaultPlan"],
+    ["a quota of a user", { defaultPlan: "p", plans: { p: { quotas: { q: usdQuota("1", { limit: 1 }) } } } }, "plans.p.quotas.q.limit"],
+    ["an unknown rule", { defaultPlan: "p", plans: { p: { quotas: {}, withoutQuotas: "deny" } } }, "plans.p.withoutQuotas"],
+    ["a rule that is not one", { defaultPlan: "p", plans: { p: { quotas: {}, withoutQuota: "maybe" } } }, "plans.p.withoutQuota"],
+    ["a fallback that is free", { defaultPlan: "p", plans: { p: { quotas: {}, unknownModel: { fallback: { perMillion: { input: "10" } } } } } }, undefined],
+  ] as const) {
+    it(`a policy with ${name}`, async () => {
+      expectProblem(await tenant.admin.put("/v1/policy", body), 400, "invalid_request", field);
+    });
+  }
+});
+
+describe("batch", () => {
+  it("501 commands: none is carried out", async () => {
+    const commands = Array.from({ length: 501 }, (_, i) => ({ op: "reserve", ...usdReserve(`b-${i}`, "0.01") }));
+    await refused(await tenant.app.post(`${tenant.path}/batch`, { commands }), "commands");
+  });
+  it("no commands", async () => refused(await tenant.app.post(`${tenant.path}/batch`, {}), "commands"));
+  it("commands that are not a list", async () => refused(await tenant.app.post(`${tenant.path}/batch`, { commands: {} }), "commands"));
+  it("an unknown field beside the commands", async () => refused(await tenant.app.post(`${tenant.path}/batch`, { commands: [], atomic: true }), "atomic"));
+  it("commands that are none, each in its place", async () => {
+    const commands = [{ op: "drop" }, { id: "a" }, 7, null, "reserve", { op: "putQuota", id: "q", quota: usdQuota("1") }];
+    const { body } = expectStatus(await tenant.app.post(`${tenant.path}/batch`, { commands }), 200);
+    for (const result of body.results) assert.deepEqual([result.status, result.body.code], [400, "invalid_request"], JSON.stringify(result));
+    assert.equal(body.results[0].body.field, "op");
+    assert.equal(body.results[1].body.field, "op");
+    assert.equal(body.results[5].body.field, "op");
+    assert.deepEqual(await look(), untouched);
+  });
+});
+
+describe("bodies", () => {
+  const target = () => `${tenant.path}/reservations`;
+  for (const [name, raw] of [
+    ["nothing", ""],
+    ["not JSON", "id=a&resource=llm"],
+    ["cut short", '{ "id": "a", "resource": "llm"'],
+    ["two documents", '{ "id": "a" } { "id": "b" }'],
+    ["a list", "[]"],
+    ["null", "null"],
+    ["a string", '"reserve"'],
+    ["broken UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x3a, 0x31, 0x7d])],
+    ["a thousand brackets", "[".repeat(100_000)],
+    ["a key twice", '{ "id": "new", "id": "new2", "resource": "llm", "estimate": { "usd": "1" } }'],
+  ] as [string, string | Buffer][]) {
+    it(name, async () => refused(await tenant.app.send("POST", target(), { raw }), undefined));
+  }
+
+  it("over 1 MiB: 413, and just under it is read", async () => {
+    const padding = (size: number) => JSON.stringify(usdReserve("new", "1", { pad: "x".repeat(size) }));
+    await refused(await tenant.app.send("POST", target(), { raw: padding(1_048_576) }), undefined, 413, "body_too_large");
+    await refused(await tenant.app.send("POST", target(), { raw: padding(1_048_000) }), "pad");
+  });
+});
+
+describe("paths", () => {
+  it("bad percent-encoding", async () => {
+    for (const path of ["/v1/tenants/%", "/v1/tenants/%zz", "/v1/tenants/%ff", `${tenant.path}/reservations/%E0%A4%A`]) {
+      const answer = await tenant.admin.get(path);
+      expectProblem(answer, 400, "invalid_request");
+    }
+    assert.deepEqual(await look(), untouched);
+  });
+
+  it("an id that was never allowed", async () => {
+    for (const id of [long(129), "a%20b", "%C3%A9", "%00", "a%22b"]) {
+      const answer = await tenant.app.get(`${tenant.path}/reservations/${id}`);
+      expectProblem(answer, 400, "invalid_request", "reservation");
+    }
+  });
+
+  it("an id with percent-encoded characters that need none is the same id", async () => {
+    const { body } = expectStatus(await tenant.app.get(`${tenant.path}/reservations/%6fpen`), 200);
+    assert.equal(body.id, "open");
+  });
+
+  it("ids of every allowed character work", async () => {
+    const owner = await newTenant(worker, {});
+    const id = Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i))
+      .filter((character) => !'/?#%"\\<>'.includes(character))
+      .join("");
+    expectStatus(await owner.app.post(`${owner.path}/reservations`, usdReserve(id, "1")), 201);
+    const { body } = expectStatus(await owner.app.get(`${owner.path}/reservations/${encodeURIComponent(id)}`), 200);
+    assert.equal(body.id, id);
+    expectStatus(await owner.app.post(`${owner.path}/reservations/${encodeURIComponent(id)}/settle`, { usd: "1" }), 200);
+  });
+});
+
+describe("at the end", () => {
+  it("the Worker is well", async () => {
+    expectStatus(await new Api(worker.url, undefined).get("/healthz"), 200);
+    assert.deepEqual(await look(), untouched);
+  });
+});

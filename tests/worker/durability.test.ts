@@ -1,0 +1,137 @@
+// What was acknowledged is still there: after a restart, and after kill -9 under load.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { Api, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Answer, type Body } from "../support/http.ts";
+import { assertPartial } from "../support/partial.ts";
+import { startWorker, type TestWorker } from "../support/worker.ts";
+
+let worker: TestWorker;
+before(async () => {
+  worker = await startWorker();
+});
+after(() => worker.stop());
+
+describe("restart", () => {
+  it("keeps tenants, tokens, quotas, holds, charges, ids and the policy", async () => {
+    const admin = new Api(worker.url, worker.adminToken);
+    const policy = { defaultPlan: "p", plans: { p: { quotas: { "plan-q": usdQuota("20") } } } };
+    expectStatus(await admin.put("/v1/policy", policy), 200);
+    const tenant = await newTenant(worker);
+    expectStatus(await admin.put(`${tenant.path}/quotas/own`, usdQuota("30", { warnAt: ["0.1"] })), 200);
+    const reservations = `${tenant.path}/reservations`;
+    for (const [id, usd] of [["open", "1"], ["settled", "2"], ["released", "3"]] as const) {
+      expectStatus(await tenant.app.post(reservations, usdReserve(id, usd)), 201);
+    }
+    expectStatus(await tenant.app.post(`${reservations}/settled/settle`, { usd: "2.5" }), 200);
+    expectStatus(await tenant.app.post(`${reservations}/released/release`, {}), 200);
+    expectStatus(await tenant.app.post(`${tenant.path}/records`, { id: "recorded", resource: "llm", usd: "0.25", attribution: { touchpoint: "main-chat" } }), 201);
+
+    const look = async () => {
+      const paths = [tenant.path, `${tenant.path}/quotas`, `${tenant.path}/entries?limit=1000`, `${tenant.path}/usage?groupBy=touchpoint`];
+      const closed = ["open", "settled", "released"].map((id) => `${reservations}/${id}`);
+      const answers = await Promise.all([...paths, ...closed, "/v1/policy"].map((path) => admin.get(path)));
+      return answers.map((answer) => expectStatus(answer, 200).body);
+    };
+    const before = await look();
+    await worker.restart();
+    assert.deepEqual(await look(), before);
+
+    // The tokens made before still work, and so does every id.
+    for (const [path, body] of [
+      [reservations, usdReserve("open", "1")],
+      [`${reservations}/settled/settle`, { usd: "2.5" }],
+      [`${reservations}/released/release`, {}],
+      [`${tenant.path}/records`, { id: "recorded", resource: "llm", usd: "0.25", attribution: { touchpoint: "main-chat" } }],
+    ] as const) {
+      const again = await tenant.app.post(path, body);
+      assert.equal(again.body.replayed, true, again.text);
+    }
+    assertPartial(expectStatus(await tenant.app.post(`${reservations}/open/settle`, { usd: "1" }), 200).body, { state: "settled" });
+    assertPartial(await quotaOf(tenant, "own"), { spent: "3.75", held: "0" });
+  });
+});
+
+describe("kill -9 under load", () => {
+  for (const [name, viaBatch] of [
+    ["single requests", false],
+    ["batches", true],
+  ] as const) {
+    it(`every acknowledged answer is still there: ${name}`, async () => {
+      const tenant = await newTenant(worker, { q: usdQuota("1000000") });
+      const acknowledged = new Map<string, "held" | "settled" | "recorded">();
+      for (let round = 0; round < 3; round++) {
+        const load = underLoad(async (id) => {
+          for (const [op, answer] of await life(id)) {
+            if (answer.status === 200 || answer.status === 201) acknowledged.set(id, op);
+          }
+        }, `round-${round}`);
+        const enough = acknowledged.size + 40;
+        while (acknowledged.size < enough) await pause(5);
+        await worker.kill();
+        await load.ended();
+        await worker.start();
+
+        const { body } = expectStatus(await tenant.read.get(`${tenant.path}/quotas`), 200);
+        for (const [id, op] of acknowledged) {
+          const state = op === "recorded" ? await stateOfRecord(id) : expectStatus(await tenant.read.get(`${tenant.path}/reservations/${id}`), 200).body.state;
+          // What was not acknowledged may have been stored all the same: a held one may be settled.
+          if (op === "held") assert.ok(state === "held" || state === "settled", `${id} was held and is ${state}`);
+          else assert.equal(state, op, id);
+        }
+        await countersEqualEntries(body.quotas[0]);
+      }
+      assert.ok(acknowledged.size >= 120);
+
+      /** Reserve, settle, record: with every answer that came. */
+      async function life(id: string): Promise<["held" | "settled" | "recorded", Answer | { status: number }][]> {
+        const answers: ["held" | "settled" | "recorded", Answer | { status: number }][] = [];
+        if (id.endsWith("0")) {
+          answers.push(["recorded", await command({ op: "record", id, resource: "llm", usd: "0.5" }, `${tenant.path}/records`)]);
+          return answers;
+        }
+        answers.push(["held", await command({ op: "reserve", ...usdReserve(id, "1") }, `${tenant.path}/reservations`)]);
+        answers.push(["settled", await command({ op: "settle", id, usd: "0.5" }, `${tenant.path}/reservations/${id}/settle`)]);
+        return answers;
+      }
+
+      async function command(body: { op: string; id?: unknown; [field: string]: unknown }, path: string): Promise<Answer | { status: number }> {
+        if (viaBatch) {
+          const answer = await tenant.app.post(`${tenant.path}/batch`, { commands: [body] });
+          return answer.body.results[0];
+        }
+        const { op, id, ...rest } = body;
+        return tenant.app.post(path, op === "settle" ? rest : { id, ...rest });
+      }
+
+      async function stateOfRecord(id: string): Promise<string> {
+        const again = await tenant.app.post(`${tenant.path}/records`, { id, resource: "llm", usd: "0.5" });
+        assert.equal(again.body.replayed, true, `${id} was recorded and is gone: ${again.text}`);
+        return "recorded";
+      }
+
+      /** What the quota says is what the reservations and records add up to. */
+      async function countersEqualEntries(quota: Body): Promise<void> {
+        const { body } = expectStatus(await tenant.read.get(`${tenant.path}/usage`), 200);
+        assert.equal(quota.spent, body.total.usd);
+      }
+    });
+  }
+});
+
+/** Runs lives, 16 at a time, until the Worker is gone. */
+function underLoad(life: (id: string) => Promise<void>, prefix: string) {
+  let next = 0;
+  const lanes = Array.from({ length: 16 }, async () => {
+    for (;;) {
+      try {
+        await life(`${prefix}-${next++}`);
+      } catch (error) {
+        // The connection broke: that is the kill.
+        assert.ok(error instanceof Error && "code" in error, String(error));
+        return;
+      }
+    }
+  });
+  return { ended: () => Promise.all(lanes) };
+}
