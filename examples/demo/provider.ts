@@ -37,7 +37,7 @@ export interface Provider {
   /** Model calls that were answered. */
   calls(): number;
   /**
-   * Holds the next answers back until so many calls are waiting, as slow models do all day, or until two seconds are
+   * Holds the next answers back until so many calls are waiting, as slow models do all day, or until five seconds are
    * over. Without it a race would be a matter of luck.
    */
   gather(count: number): void;
@@ -140,7 +140,7 @@ function openGate(): Gate {
 
 function gatheringGate(count: number): Gate {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, 2000);
+  const timer = setTimeout(resolve, 5000);
   let waiting = 0;
   return {
     pass() {

@@ -1,4 +1,4 @@
-import { errorFromProblem, isProblem, ReservationClosedError, TollgateError, UnavailableError } from "./errors.js";
+import { errorFromProblem, InvalidRequestError, isProblem, ReservationClosedError, TollgateError, UnavailableError } from "./errors.js";
 import { OpenReservation, runWithHold, type HoldCommands } from "./hold.js";
 import type { Hold, Reservation, Tollgate, WithReservationOptions } from "./tollgate.js";
 import type {
@@ -64,7 +64,7 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   }
 
   extend(id: string, request: ExtendRequest): Promise<Extension> {
-    return this.run<Extension>({ op: "extend", id, extend: withId(request) });
+    return namedFrom("extend", this.run<Extension>({ op: "extend", id, extend: withId(request) }));
   }
 
   record(request: RecordRequest): Promise<RecordResult> {
@@ -129,6 +129,19 @@ export function errorFromAnswer({ status, body }: CommandResult): TollgateError 
 
 /** Request timeout, too early, too many requests. */
 const TRANSIENT = [408, 425, 429];
+
+/** Names a wrong field from where the caller stands, who knows nothing of the part of the command that his request became. */
+export async function namedFrom<T>(part: string, promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    const prefix = `${part}.`;
+    if (!(error instanceof InvalidRequestError) || error.field?.startsWith(prefix) !== true) throw error;
+    const detail = error.detail.startsWith(prefix) ? error.detail.slice(prefix.length) : error.detail;
+    const { code, status, field } = error;
+    throw new InvalidRequestError({ code, status, detail, field: field.slice(prefix.length) });
+  }
+}
 
 const CLOSED_CODES: Record<Exclude<ReservationBody["state"], "held">, ErrorCode> = {
   settled: "already_settled",

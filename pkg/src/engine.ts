@@ -9,8 +9,8 @@ export interface EngineLedger {
 /** The core, in WebAssembly. */
 export interface Engine {
   openLedger(configJson: string, nowMs: number): EngineLedger;
-  /** `nowMs` is when the call is made where the request does not say. */
-  price(requestJson: string, nowMs: number): string;
+  /** The request says when the call is made: the core has no clock. */
+  price(requestJson: string): string;
   catalogVersion(): string;
 }
 

@@ -86,7 +86,7 @@ export class UnavailableError extends TollgateError {
 export class QuotaExceededError extends TollgateError {
   override readonly name = "QuotaExceededError";
   readonly denial: Denial;
-  /** Seconds until the binding quota resets; undefined when it never does. */
+  /** Seconds until the binding quota resets; undefined when waiting does not help. */
   readonly retryAfterSeconds: number | undefined;
   /** The answer as it came. */
   readonly problem: Problem;
@@ -94,7 +94,7 @@ export class QuotaExceededError extends TollgateError {
   constructor(problem: Problem, denial: Denial) {
     super(problem);
     this.denial = denial;
-    this.retryAfterSeconds = denial.retryAfterSeconds;
+    this.retryAfterSeconds = denial.retryAfterSeconds ?? undefined;
     this.problem = problem;
   }
 
@@ -164,7 +164,7 @@ export function isProblem(body: unknown): body is Problem {
 /** draft-ietf-httpapi-ratelimit-headers, for the quotas that did not fit; as the Worker writes them. */
 function rateLimits({ quotas = [], periodEnd, retryAfterSeconds }: Denial): { policies: string[]; limits: string[] } {
   const bindingEnd = typeof periodEnd === "string" ? Date.parse(periodEnd) : undefined;
-  const deniedAt = bindingEnd !== undefined && retryAfterSeconds !== undefined ? bindingEnd - retryAfterSeconds * 1000 : Date.now();
+  const deniedAt = bindingEnd !== undefined && typeof retryAfterSeconds === "number" ? bindingEnd - retryAfterSeconds * 1000 : Date.now();
   const policies: string[] = [];
   const limits: string[] = [];
   for (const quota of quotas) {

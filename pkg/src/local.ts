@@ -1,4 +1,4 @@
-import { CommandTollgate, errorFromAnswer, unwrap, type Command, type CommandResult } from "./commands.js";
+import { CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult } from "./commands.js";
 import { InvalidRequestError, TollgateError } from "./errors.js";
 import { loadEngine, type EngineLedger } from "./engine.js";
 import type { Tollgate, Warning } from "./tollgate.js";
@@ -79,9 +79,9 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async price(request: PriceRequest): Promise<Charge> {
-    const { at } = request;
-    const body = at instanceof Date ? { ...request, at: at.toISOString() } : request;
-    return unwrap<Charge>(parseAnswer(loadEngine().price(JSON.stringify(body), this.#now())));
+    const { at = this.#now() } = request;
+    const body = { ...request, at: typeof at === "string" ? at : new Date(at).toISOString() };
+    return unwrap<Charge>(parseAnswer(loadEngine().price(JSON.stringify(body))));
   }
 
   async usage(query: UsageQuery = {}): Promise<UsageReport> {
@@ -99,7 +99,7 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState> {
-    return this.run<QuotaState>({ op: "putQuota", id, quota });
+    return namedFrom("quota", this.run<QuotaState>({ op: "putQuota", id, quota }));
   }
 
   async removeQuota(id: string): Promise<void> {

@@ -283,10 +283,10 @@ export interface ReservationBody {
   replayed?: boolean;
 }
 
-/** A reservation as it is stored. */
+/** A reservation or a record as it is stored; the ids of both are one space. */
 export interface ReservationState {
   id: string;
-  state: State;
+  state: State | "recorded";
   held: Held;
   createdAt: string;
   expiresAt: string;
@@ -363,8 +363,8 @@ export interface Denial {
   remaining?: Usd;
   requested?: Usd;
   periodEnd?: string | null;
-  /** Seconds until the binding quota resets; absent when it never does. */
-  retryAfterSeconds?: number;
+  /** Seconds until the binding quota resets; null when waiting does not help. */
+  retryAfterSeconds?: number | null;
   /** What would have fitted in all of them. */
   affordable?: { usd: Usd; maxOutputTokens?: number; seconds?: number };
   /** Every quota that did not fit. */

@@ -35,7 +35,7 @@ export async function wasmHome(): Promise<Home> {
   const bytes = await readFile(new URL("../../pkg/dist/tollgate.wasm", import.meta.url));
   initSync({ module: await WebAssembly.compile(bytes) });
   return {
-    price: async (request) => JSON.parse(price(JSON.stringify(request), Date.now())),
+    price: async (request) => JSON.parse(price(JSON.stringify(request))),
     open: async (plan, now) => {
       const ledger = new Ledger(JSON.stringify({ tenant: "vector", plan }), Date.parse(now));
       return { execute: async (command, at) => JSON.parse(ledger.execute(JSON.stringify(command), Date.parse(at))) };

@@ -309,6 +309,19 @@ describe("what is not tried again", () => {
     assert.deepEqual(await response.json(), body);
   });
 
+  it("a denial that waiting does not help: no Retry-After", async () => {
+    const denial = { quota: "life", limit: "1", remaining: "1", requested: "2", periodEnd: null, retryAfterSeconds: null };
+    const quotas = [{ id: "life", limit: "1", remaining: "1", periodStart: null, periodEnd: null }];
+    server.next({ kind: "results", results: { a: { status: 429, body: problem(429, "quota_exceeded", { denial: { ...denial, quotas } }) } } });
+    await assert.rejects(client().reserve(dollar("a")), (error) => {
+      assert.ok(error instanceof QuotaExceededError);
+      assert.equal(error.retryAfterSeconds, undefined);
+      const { headers } = error.toResponse();
+      assert.deepEqual([headers.get("retry-after"), headers.get("ratelimit")], [null, '"life";r=1000000']);
+      return true;
+    });
+  });
+
   it("a reserve whose id was used for a hold that has ended: the call must not be made", async () => {
     const ended = { status: 201, body: { id: "a", state: "settled", replayed: true, quotas: [] } };
     server.next({ kind: "results", results: { a: ended } });

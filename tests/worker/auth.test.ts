@@ -57,7 +57,7 @@ before(async () => {
   const made = expectStatus(await own.admin.post("/v1/tokens", { role: "service" }), 201);
   callers = { admin: own.admin, service: own.admin.as(made.body.token), app: own.app, read: own.read };
 });
-after(() => worker.stop());
+after(() => worker?.stop());
 
 /** A tenant with one reservation for each route that needs one. */
 async function ready(): Promise<Tenant> {

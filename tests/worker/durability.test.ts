@@ -10,7 +10,7 @@ let worker: TestWorker;
 before(async () => {
   worker = await startWorker();
 });
-after(() => worker.stop());
+after(() => worker?.stop());
 
 describe("restart", () => {
   it("keeps tenants, tokens, quotas, holds, charges, ids and the policy", async () => {

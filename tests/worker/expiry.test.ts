@@ -10,7 +10,7 @@ let worker: TestWorker;
 before(async () => {
   worker = await startWorker();
 });
-after(() => worker.stop());
+after(() => worker?.stop());
 
 /** Looks at the ledger's entries, which only record what has been carried out, until there is one of this type for this id. */
 async function entryOf(tenant: Tenant, type: string, id: string): Promise<Body> {

@@ -11,7 +11,7 @@ let path: string;
 before(async () => {
   worker = await startWorker();
 });
-after(() => worker.stop());
+after(() => worker?.stop());
 beforeEach(async () => {
   tenant = await newTenant(worker, { q: usdQuota("10") });
   path = `${tenant.path}/reservations`;

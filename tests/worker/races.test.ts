@@ -13,7 +13,7 @@ let worker: TestWorker;
 before(async () => {
   worker = await startWorker();
 });
-after(() => worker.stop());
+after(() => worker?.stop());
 
 const count = (answers: { status: number }[], status: number) => answers.filter((answer) => answer.status === status).length;
 

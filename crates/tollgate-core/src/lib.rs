@@ -6,6 +6,7 @@
 pub mod api;
 pub mod call;
 pub mod catalog;
+mod decimal;
 pub mod estimate;
 pub mod extract;
 pub mod ids;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 
-use crate::api::{Answer, HistoryQuery, Problem, Request};
+use crate::api::{self, Answer, HistoryQuery, Problem, Request};
 use crate::catalog::Catalog;
 use crate::ids::{PlanName, ReservationId, TenantId};
 use crate::ledger::{Command, Entry, Ledger, Onboard};
@@ -26,6 +26,16 @@ pub struct LocalConfig {
     /// Its quotas and rules; the default policy's plan where none is given.
     #[serde(default)]
     pub plan: Option<Plan>,
+}
+
+impl LocalConfig {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// The field that is wrong.
+    pub fn parse(json: &str) -> Result<Self, Problem> {
+        api::json::read(json)
+    }
 }
 
 /// One tenant's ledger, its entries and its usage roll-up, in memory.

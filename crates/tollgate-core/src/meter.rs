@@ -8,7 +8,10 @@ use core::fmt;
 use core::str::FromStr;
 
 use rust_decimal::{Decimal, RoundingStrategy};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, DeserializeSeed};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::decimal;
 
 /// One exclusive thing that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -228,6 +231,12 @@ impl Quantity {
         self.0.is_zero()
     }
 
+    /// Whether it has no decimals.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.0.fract().is_zero()
+    }
+
     /// The product of two quantities, such as seconds × vCPUs; rounded up to [`Quantity::SCALE`] decimals.
     ///
     /// # Errors
@@ -256,6 +265,9 @@ impl fmt::Display for Quantity {
 /// Why a number is not a [`Quantity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidQuantity {
+    /// Not a plain decimal number.
+    #[error("a quantity is a plain decimal number")]
+    NotANumber,
     /// Below zero.
     #[error("a quantity cannot be negative")]
     Negative,
@@ -283,8 +295,60 @@ impl Serialize for Quantity {
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = <Decimal as Deserialize>::deserialize(deserializer)?;
-        Self::new(value).map_err(de::Error::custom)
+        QuantityReader { whole: false }.deserialize(deserializer)
+    }
+}
+
+/// Reads a quantity: a whole number, or a decimal string. Other JSON numbers are binary fractions to many a reader, and refused.
+struct QuantityReader {
+    whole: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for QuantityReader {
+    type Value = Quantity;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Quantity, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl de::Visitor<'_> for QuantityReader {
+    type Value = Quantity;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.whole { "a whole number" } else { "a whole number, or a decimal string such as \"150.5\"" })
+    }
+
+    fn visit_u64<E: de::Error>(self, count: u64) -> Result<Quantity, E> {
+        Quantity::from_count(count).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, count: i64) -> Result<Quantity, E> {
+        u64::try_from(count).map_err(|_| E::custom(InvalidQuantity::Negative)).and_then(|count| self.visit_u64(count))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
+        let quantity: Quantity = text.parse().map_err(E::custom)?;
+        if self.whole && !quantity.is_whole() {
+            return Err(E::custom(InvalidQuantity::NotWhole));
+        }
+        Ok(quantity)
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = decimal::plain(text).ok_or(InvalidQuantity::NotANumber)?;
+        if plain.whole.len() > 18 {
+            return Err(InvalidQuantity::TooLarge);
+        }
+        if plain.fraction.trim_end_matches('0').len() > Self::SCALE as usize {
+            return Err(InvalidQuantity::TooPrecise);
+        }
+        let value = Decimal::from_str(text).map_err(|_| InvalidQuantity::NotANumber)?;
+        Self::new(value)
     }
 }
 
@@ -310,7 +374,7 @@ impl Usage {
         if quantity.is_zero() {
             return Ok(());
         }
-        if meter.kind() != MeterKind::Seconds && !quantity.value().fract().is_zero() {
+        if meter.kind() != MeterKind::Seconds && !quantity.is_whole() {
             return Err(InvalidQuantity::NotWhole);
         }
         match self.pools.binary_search_by_key(&meter, |(meter, _)| *meter) {
@@ -378,7 +442,9 @@ impl<'de> Deserialize<'de> for Usage {
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Usage, A::Error> {
                 let mut usage = Usage::new();
                 let mut seen: Vec<Meter> = Vec::new();
-                while let Some((meter, quantity)) = map.next_entry::<Meter, Quantity>()? {
+                while let Some(meter) = map.next_key::<Meter>()? {
+                    let whole = meter.kind() != MeterKind::Seconds;
+                    let quantity = map.next_value_seed(QuantityReader { whole })?;
                     if seen.contains(&meter) {
                         return Err(de::Error::custom(format_args!("meter `{meter}` is given twice")));
                     }
@@ -426,6 +492,7 @@ mod tests {
             r#"{"input":1000000000001}"#,
             r#"{"input":"0.0000001"}"#,
             r#"{"input":1.5}"#,
+            r#"{"input":"1_000"}"#,
             r#"{"input":1,"input":2}"#,
             r#"{"input":null}"#,
             "[]",

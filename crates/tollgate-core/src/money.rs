@@ -7,6 +7,8 @@ use core::str::FromStr;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::decimal;
+
 /// An amount of US dollars, exact to [`Usd::SCALE`] decimals. Never a binary floating-point number: it is made from decimal text
 /// and travels as decimal text. May be negative, as corrections are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,17 +140,11 @@ impl FromStr for Usd {
     type Err = InvalidUsd;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Digits, one point, one leading minus: no exponents, underscores, signs or spaces that another reader might take differently.
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-        let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if !all_digits(whole) || !all_digits(fraction) {
-            return Err(InvalidUsd::NotANumber);
-        }
-        if whole.len() > 18 {
+        let plain = decimal::plain(text).ok_or(InvalidUsd::NotANumber)?;
+        if plain.whole.len() > 18 {
             return Err(InvalidUsd::TooLarge);
         }
-        if fraction.trim_end_matches('0').len() > Self::SCALE as usize {
+        if plain.fraction.trim_end_matches('0').len() > Self::SCALE as usize {
             return Err(InvalidUsd::TooPrecise);
         }
         let value = Decimal::from_str(text).map_err(|_| InvalidUsd::NotANumber)?;

@@ -1,6 +1,6 @@
 //! Calendar periods in UTC, half-open: a period starts at its first instant and ends just before the next one's.
 
-use jiff::ToSpan;
+use chrono::{Datelike, Months, NaiveDate, NaiveTime};
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
@@ -78,15 +78,14 @@ fn fixed(at: Timestamp, length: i64, offset: i64) -> Window {
 }
 
 fn month(at: Timestamp) -> Window {
-    let first = at.civil().date().first_of_month();
-    let millis = |date: jiff::civil::Date| {
-        jiff::tz::Offset::UTC
-            .to_timestamp(date.to_datetime(jiff::civil::Time::midnight()))
-            .map(jiff::Timestamp::as_millisecond)
-            .ok()
-    };
-    let next = first.checked_add(1.month()).ok().and_then(millis);
-    Window { start: Timestamp::from_calendar(millis(first).unwrap_or(0)), end: next.map(Timestamp::from_calendar) }
+    // The day always exists, so the fallback is never taken.
+    let today = at.utc().date_naive();
+    let first = today.with_day(1).unwrap_or(today);
+    let millis = |date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    Window {
+        start: Timestamp::from_calendar(millis(first)),
+        end: first.checked_add_months(Months::new(1)).map(|next| Timestamp::from_calendar(millis(next))),
+    }
 }
 
 #[cfg(test)]

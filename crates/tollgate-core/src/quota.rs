@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Thresholds {
         if fractions.iter().any(|fraction| *fraction <= Decimal::ZERO || *fraction > Decimal::ONE) {
             return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
         }
-        fractions.sort();
+        fractions.sort_unstable();
         fractions.dedup();
         Ok(Self(fractions))
     }

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9998. Travels as RFC 3339 in UTC.
@@ -48,16 +49,15 @@ impl Timestamp {
         Self(millis)
     }
 
-    pub(crate) fn civil(self) -> jiff::civil::DateTime {
-        // Every value of this type is within jiff's range, so the fallback is never taken.
-        jiff::tz::Offset::UTC
-            .to_datetime(jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+    pub(crate) fn utc(self) -> DateTime<Utc> {
+        // Every value of this type is within chrono's range, so the fallback is never taken.
+        DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.civil();
+        let at = self.utc();
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
@@ -67,7 +67,7 @@ impl fmt::Display for Timestamp {
             at.hour(),
             at.minute(),
             at.second(),
-            at.millisecond()
+            at.timestamp_subsec_millis()
         )
     }
 }
@@ -76,8 +76,8 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let at: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
-        Self::from_millis(at.as_millisecond())
+        let at = DateTime::parse_from_rfc3339(text).map_err(|_| InvalidTimestamp)?;
+        Self::from_millis(at.timestamp_millis())
     }
 }
 

@@ -162,7 +162,7 @@ impl UsageReport {
             groups.entry(group).or_default().add(&totals);
         }
         let mut groups: Vec<_> = if query.group_by.is_empty() { Vec::new() } else { groups.into_iter().collect() };
-        groups.sort_by_key(|(_, totals)| core::cmp::Reverse(totals.usd));
+        groups.sort_unstable_by(|(a, a_totals), (b, b_totals)| b_totals.usd.cmp(&a_totals.usd).then_with(|| a.cmp(b)));
         Self { groups, total }
     }
 }

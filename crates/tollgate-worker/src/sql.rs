@@ -9,8 +9,8 @@ use worker::{SqlCursor, SqlStorage, SqlStorageValue, Storage};
 
 use crate::transaction::{TransactionError, transaction_sync};
 
-/// 2⁵³ − 1: up to here JavaScript's numbers hold integers exactly.
-const MAX_SAFE: i64 = (1 << 53) - 1;
+/// 2⁵³: up to here a JavaScript number holds every integer exactly.
+const MAX_EXACT: u64 = 1 << 53;
 
 /// The database of one object.
 pub struct ObjectSql {
@@ -71,7 +71,7 @@ fn to_js(param: &Param<'_>) -> Result<JsValue, SqlError> {
     match *param {
         Param::Text(text) => Ok(JsValue::from_str(text)),
         Param::Null => Ok(JsValue::NULL),
-        Param::Integer(integer) if integer.unsigned_abs() <= MAX_SAFE.unsigned_abs() =>
+        Param::Integer(integer) if integer.unsigned_abs() <= MAX_EXACT =>
         {
             #[expect(clippy::cast_precision_loss, reason = "it is within ±2⁵³, where every integer is exact")]
             Ok(JsValue::from_f64(integer as f64))

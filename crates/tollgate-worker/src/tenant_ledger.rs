@@ -37,6 +37,7 @@ pub struct TenantLedger {
 struct Inner {
     state: State,
     has_test_clock: bool,
+    mode: u8,
     store: RefCell<Option<TenantStore<ObjectSql>>>,
     queue: RefCell<Queue>,
     alarm: Alarm,
@@ -48,7 +49,7 @@ impl DurableObject for TenantLedger {
         let written = RowsWritten::default();
         Self {
             inner: Rc::new(Inner {
-                has_test_clock: config::has_test_clock(&env),
+                has_test_clock: config::has_test_clock(&env), mode: env.var("GATHER").ok().and_then(|v| v.to_string().parse().ok()).unwrap_or(2),
                 store: RefCell::new(None),
                 queue: RefCell::default(),
                 alarm: Alarm::new(state.storage(), written.clone()),
@@ -94,10 +95,11 @@ impl Inner {
     async fn take_turns(self: Rc<Self>) {
         self.alarm.learn().await;
         loop {
-            gather().await;
+            match self.mode { 1 => worker::Delay::from(core::time::Duration::ZERO).await, 2 => {let _ = self.state.storage().sync().await;}, 4 => {let _ = self.state.storage().sync().await;let _ = self.state.storage().sync().await;}, _ => {} }
             let turn = self.queue.borrow_mut().take();
             let Some(turn) = turn else { break };
             self.carry_out(turn);
+            if self.mode == 3 {let _ = self.state.storage().sync().await;}
         }
     }
 
@@ -145,10 +147,6 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
-}
-
-async fn gather() {
-    worker::Delay::from(core::time::Duration::ZERO).await;
 }
 
 fn problem(error: &StoreError) -> Problem {

@@ -150,19 +150,20 @@ pub fn workerd(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 fn install_node(workspace: &Workspace, step: &mut Step, folder: &Path, package: &str, version: &str) -> Result<()> {
-    let staging = tempfile::tempdir_in(&workspace.cache).context("cannot make a folder in the cache")?;
+    let staging = folder.with_file_name("npm");
+    std::fs::create_dir(&staging).context("cannot make a folder in the cache")?;
     let mut command = workspace.command("npm");
     command
         .args(["install", "--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
-        .arg(staging.path())
+        .arg(&staging)
         .arg(format!("{package}@{version}"))
-        .current_dir(staging.path());
+        .current_dir(&staging);
     step.run(
         command,
         &format!("check the network and run this again, or install Node {}.{} or newer yourself", OLDEST.0, OLDEST.1),
     )?;
     std::fs::remove_dir(folder).context("the folder for Node is not empty")?;
-    std::fs::rename(staging.path().join("node_modules").join(package), folder).context("npm installed no Node")?;
+    std::fs::rename(staging.join("node_modules").join(package), folder).context("npm installed no Node")?;
     let mut ask = workspace.command(folder.join("bin/node"));
     ask.arg("--version");
     match answer_of(ask) {

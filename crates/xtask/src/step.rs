@@ -40,6 +40,11 @@ impl Step {
         self.end(&format!("  {} {result} {}", style("✓").green(), style(took(self.started)).dim()));
     }
 
+    /// Says that the work cannot be done this way, which need not be an error.
+    pub fn gave_up(mut self, reason: &str) {
+        self.end(&format!("  {} {reason} {}", style("–").yellow(), style(took(self.started)).dim()));
+    }
+
     /// Runs a program as a part of the work and returns what it printed.
     ///
     /// A failure shows all of the output; `next` says what the reader can do then.

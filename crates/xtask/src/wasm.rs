@@ -5,13 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
 use crate::failure::failure;
 use crate::install;
 use crate::process::{answer_of, on_path};
-use crate::step::{Step, present};
+use crate::step::{Step, present, read};
 use crate::workspace::{Workspace, path_with};
 
 /// The target of everything that runs on Workers or in a browser.
@@ -83,6 +84,15 @@ impl Toolchain {
             Self::Native { compiler } | Self::Debian { compiler, .. } => compiler,
         }
     }
+
+    /// Builds made with another identity do not fit.
+    fn identity(&self) -> Result<String> {
+        match self {
+            Self::Native { compiler } => Ok(compiler.clone()),
+            // Not the compiler alone: a library that was built again does not fit what was built with the one before.
+            Self::Debian { .. } => read(&Path::new(SYSTEM_LIBRARY).join("lib").join(STAMP)),
+        }
+    }
 }
 
 /// Finds or installs a compiler for wasm32.
@@ -99,7 +109,7 @@ pub fn toolchain(workspace: &Workspace, verbose: bool) -> Result<Toolchain> {
             ));
         }
     };
-    forget_other_compilers(workspace, toolchain.compiler())?;
+    forget_other_compilers(workspace, &toolchain.identity()?)?;
     if verbose {
         let (whose, version) = match &toolchain {
             Toolchain::Native { compiler } => ("the toolchain that runs this task", compiler),
@@ -165,7 +175,7 @@ fn add_to_rustup(workspace: &Workspace) -> Result<Toolchain> {
         }
         (worked, _) => {
             let reason = output.trim().lines().last().unwrap_or_default().to_owned();
-            step.done(&format!("rustup cannot: {reason}"));
+            step.gave_up(&format!("rustup cannot: {reason}"));
             Err(failure(
                 worked.err().unwrap_or_else(|| {
                     "rustup says it added the library, but the compiler does not find it".to_owned()
@@ -201,7 +211,10 @@ fn debian_compiler() -> Option<String> {
 /// Was the library in the system's folder built by the compiler that is installed now?
 fn library_fits() -> bool {
     let stamp = Path::new(SYSTEM_LIBRARY).join("lib").join(STAMP);
-    matches!((std::fs::read_to_string(stamp), debian_compiler()), (Ok(builder), Some(compiler)) if builder.trim() == compiler)
+    match (std::fs::read_to_string(stamp), debian_compiler()) {
+        (Ok(stamp), Some(compiler)) => stamp.strip_prefix(&compiler).is_some_and(|rest| rest.starts_with('\n')),
+        _ => false,
+    }
 }
 
 fn packages_present(workspace: &Workspace) -> bool {
@@ -297,15 +310,15 @@ fn programs_folder(workspace: &Workspace) -> Result<PathBuf> {
 fn build_library(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let mut step =
         Step::begin("wasm32 library", "Rust's standard library, built once from Debian's sources (about a minute)");
-    let scratch = tempfile::tempdir_in(&workspace.cache).context("cannot make a folder in the cache")?;
+    let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let folder = scratch.path();
-    std::fs::create_dir(folder.join("src")).context("cannot make a folder in the cache")?;
+    std::fs::create_dir(folder.join("src")).context("cannot make a temporary folder")?;
     std::fs::write(
         folder.join("Cargo.toml"),
         "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n",
     )
-    .context("cannot write to the cache")?;
-    std::fs::write(folder.join("src/lib.rs"), "").context("cannot write to the cache")?;
+    .context("cannot write to a temporary folder")?;
+    std::fs::write(folder.join("src/lib.rs"), "").context("cannot write to a temporary folder")?;
     let mut command = toolchain.cargo(workspace)?;
     command
         .args(["build", "--release", "--target", TARGET, "-Z", "build-std=std,panic_abort"])
@@ -321,7 +334,7 @@ fn build_library(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
 
     let built = folder.join("target").join(TARGET).join("release/deps");
     let library = folder.join("library");
-    std::fs::create_dir(&library).context("cannot make a folder in the cache")?;
+    std::fs::create_dir(&library).context("cannot make a temporary folder")?;
     for entry in std::fs::read_dir(&built).context("the build left no libraries")? {
         let entry = entry.context("cannot list the libraries")?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -329,7 +342,18 @@ fn build_library(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
             std::fs::copy(entry.path(), library.join(&name)).context("cannot copy a library")?;
         }
     }
-    std::fs::write(library.join(STAMP), toolchain.compiler()).context("cannot write to the cache")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    std::fs::write(
+        library.join(STAMP),
+        format!(
+            "{}
+built at {}
+",
+            toolchain.compiler(),
+            now.as_nanos()
+        ),
+    )
+    .context("cannot write to a temporary folder")?;
 
     let mut place = as_root(workspace, "sh")?;
     place
@@ -337,8 +361,6 @@ fn build_library(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
         .arg(&library)
         .arg(SYSTEM_LIBRARY);
     step.run(place, &format!("make {SYSTEM_LIBRARY} writable, or run this once as root"))?;
-    // Libraries of before do not fit the new one.
-    install::remove_folder(&workspace.wasm_target)?;
     step.done("built and installed");
     Ok(())
 }
@@ -365,14 +387,14 @@ fn as_root(workspace: &Workspace, program: &str) -> Result<Command> {
 }
 
 /// Cleans the wasm target folder when another compiler filled it.
-fn forget_other_compilers(workspace: &Workspace, compiler: &str) -> Result<()> {
+fn forget_other_compilers(workspace: &Workspace, identity: &str) -> Result<()> {
     let stamp = workspace.wasm_target.join(".compiler");
-    if std::fs::read_to_string(&stamp).is_ok_and(|before| before == compiler) {
+    if std::fs::read_to_string(&stamp).is_ok_and(|before| before == identity) {
         return Ok(());
     }
     install::remove_folder(&workspace.wasm_target)?;
     std::fs::create_dir_all(&workspace.wasm_target)
-        .and_then(|()| std::fs::write(&stamp, compiler))
+        .and_then(|()| std::fs::write(&stamp, identity))
         .with_context(|| format!("cannot write {}", stamp.display()))
 }
 

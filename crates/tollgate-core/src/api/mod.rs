@@ -2,6 +2,7 @@
 //! request gets the same answer from both.
 
 mod answer;
+pub(crate) mod json;
 mod problem;
 mod request;
 

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::problem::{Code, Problem};
+use super::json;
+use super::problem::Problem;
 use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Catalog, Mode};
 use crate::estimate::{Estimate, SandboxBounds, TokenBounds};
@@ -142,7 +143,7 @@ pub fn parse_release(json: &str) -> Result<(), Problem> {
     if json.trim().is_empty() {
         return Ok(());
     }
-    let _: Nothing = parse(json)?;
+    let _: Nothing = json::read(json)?;
     Ok(())
 }
 
@@ -151,7 +152,7 @@ pub fn parse_release(json: &str) -> Result<(), Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_extend(json: &str) -> Result<ExtendRequest, Problem> {
-    parse::<ExtendBody>(json)?.into_request("")
+    json::read::<ExtendBody>(json)?.into_request("")
 }
 
 /// Reads a record.
@@ -167,7 +168,7 @@ pub fn parse_record(json: &str) -> Result<RecordRequest, Problem> {
 /// # Errors
 /// The body is not a batch.
 pub fn parse_batch(json: &str) -> Result<Vec<Result<Request, Problem>>, Problem> {
-    let body: BatchBody<'_> = parse(json)?;
+    let body: BatchBody<'_> = json::read(json)?;
     if body.commands.len() > MAX_BATCH {
         return Err(Problem::invalid("commands", format_args!("{} commands, at most 500", body.commands.len())));
     }
@@ -188,7 +189,7 @@ pub fn parse_batch(json: &str) -> Result<Vec<Result<Request, Problem>>, Problem>
 /// # Errors
 /// The field that is wrong.
 pub fn parse_command(json: &str) -> Result<Request, Problem> {
-    let head: CommandHead = parse(json)?;
+    let head: CommandHead = json::read(json)?;
     let id = || head.id.as_deref().ok_or_else(|| Problem::invalid("id", "missing"));
     Ok(match head.op {
         Op::Reserve => Request::Command(Command::Reserve(read_reserve(json, Place::Batch)?)),
@@ -197,28 +198,28 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Settle => Request::Command(Command::Settle(parse_id("id", id()?)?, read_settle(json, Place::Batch)?)),
         Op::Release => Request::Command(Command::Release(only_id(json)?)),
         Op::Extend => {
-            let body: BatchExtendBody = parse(json)?;
+            let body: BatchExtendBody = json::read(json)?;
             Request::Command(Command::Extend(parse_id("id", id()?)?, body.extend.into_request("extend.")?))
         }
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
-            let _: OnlyOp = parse(json)?;
+            let _: OnlyOp = json::read(json)?;
             Request::State(StateQuery::Quotas)
         }
         Op::PutQuota => {
-            let body: PutQuotaBody = parse(json)?;
+            let body: PutQuotaBody = json::read(json)?;
             Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
         }
         Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
         Op::ResetQuota => Request::Command(Command::ResetQuota(only_id(json)?)),
         Op::Usage => {
-            let body: UsageBody = parse(json)?;
+            let body: UsageBody = json::read(json)?;
             let names = body.group_by.iter().map(String::as_str);
             let query = usage_query(names, body.from.as_deref(), body.to.as_deref())?;
             Request::History(HistoryQuery::Usage(query))
         }
         Op::Entries => {
-            let body: EntriesBody = parse(json)?;
+            let body: EntriesBody = json::read(json)?;
             entries(body.after, body.limit)?
         }
     })
@@ -229,7 +230,7 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
-    parse(json)
+    json::read(json)
 }
 
 /// Reads an onboarding.
@@ -237,7 +238,7 @@ pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_onboard(json: &str) -> Result<OnboardRequest, Problem> {
-    if json.trim().is_empty() { Ok(OnboardRequest::default()) } else { parse(json) }
+    if json.trim().is_empty() { Ok(OnboardRequest::default()) } else { json::read(json) }
 }
 
 /// Reads and checks a policy.
@@ -245,7 +246,7 @@ pub fn parse_onboard(json: &str) -> Result<OnboardRequest, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_policy(json: &str) -> Result<Policy, Problem> {
-    let policy: Policy = parse(json)?;
+    let policy: Policy = json::read(json)?;
     policy.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
     Ok(policy)
 }
@@ -255,7 +256,7 @@ pub fn parse_policy(json: &str) -> Result<Policy, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_token_request<Role: for<'de> Deserialize<'de>>(json: &str) -> Result<TokenRequest<Role>, Problem> {
-    let request: TokenRequest<Role> = parse(json)?;
+    let request: TokenRequest<Role> = json::read(json)?;
     if (1..=MAX_TOKEN_SECONDS).contains(&request.expires_in_seconds) {
         Ok(request)
     } else {
@@ -268,7 +269,7 @@ pub fn parse_token_request<Role: for<'de> Deserialize<'de>>(json: &str) -> Resul
 /// # Errors
 /// The field that is wrong.
 pub fn parse_price(json: &str, now: Option<Timestamp>) -> Result<PriceRequest, Problem> {
-    let body: PriceBody = parse(json)?;
+    let body: PriceBody = json::read(json)?;
     let usage = match actual(body.usage, None, body.payload, None)? {
         Actual::Usage(usage) => usage,
         _ => {
@@ -354,14 +355,14 @@ impl Place {
 }
 
 fn read_reserve(json: &str, place: Place) -> Result<ReserveRequest, Problem> {
-    let body: ReserveBody = parse(json)?;
+    let body: ReserveBody = json::read(json)?;
     place.allows("op", body.op)?;
     let id = body.id.clone().ok_or_else(|| Problem::invalid("id", "missing"))?;
     body.into_request(id)
 }
 
 fn read_explain(json: &str, place: Place) -> Result<ReserveRequest, Problem> {
-    let body: ReserveBody = parse(json)?;
+    let body: ReserveBody = json::read(json)?;
     place.allows("op", body.op)?;
     let id = match &body.id {
         Some(id) => id.clone(),
@@ -371,17 +372,19 @@ fn read_explain(json: &str, place: Place) -> Result<ReserveRequest, Problem> {
 }
 
 fn read_settle(json: &str, place: Place) -> Result<Actual, Problem> {
-    let body: SettleBody = parse(json)?;
+    let body: SettleBody = json::read(json)?;
     place.allows("op", body.op)?;
     place.allows("id", body.id)?;
-    let sandbox = body.sandbox.map(|sandbox| Actual::SandboxSeconds(sandbox.seconds));
+    let sandbox = body.sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
+    let sandbox = sandbox.map(Actual::SandboxSeconds);
     actual(body.usage, body.usd, body.payload, sandbox)
 }
 
 fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
-    let body: RecordBody = parse(json)?;
+    let body: RecordBody = json::read(json)?;
     place.allows("op", body.op)?;
-    let tier = body.sandbox.as_ref().map(|sandbox| &sandbox.tier);
+    let sandbox = body.sandbox.map(|sandbox| sandbox.bounds("sandbox")).transpose()?;
+    let tier = sandbox.as_ref().map(|sandbox| &sandbox.tier);
     let parts = CallParts {
         resource: body.resource,
         user_id: body.user_id,
@@ -392,12 +395,12 @@ fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
         attribution: body.attribution,
     };
     let call = call(parts, tier)?;
-    let actual = actual(body.usage, body.usd, body.payload, body.sandbox.map(Actual::Sandbox))?;
+    let actual = actual(body.usage, body.usd, body.payload, sandbox.map(Actual::Sandbox))?;
     Ok(RecordRequest { id: body.id, call, actual, mode: body.mode })
 }
 
 fn only_id<T: core::str::FromStr<Err: core::fmt::Display>>(json: &str) -> Result<T, Problem> {
-    let body: OnlyId = parse(json)?;
+    let body: OnlyId = json::read(json)?;
     parse_id("id", &body.id)
 }
 
@@ -461,7 +464,7 @@ struct ReserveBody {
     on_expiry: Option<OnExpiry>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EstimateBody {
     #[serde(default)]
@@ -477,7 +480,7 @@ struct EstimateBody {
     #[serde(default)]
     usd: Option<Usd>,
     #[serde(default)]
-    sandbox: Option<SandboxBounds>,
+    sandbox: Option<SandboxBody>,
 }
 
 #[derive(Deserialize)]
@@ -497,10 +500,48 @@ struct SettleBody {
     sandbox: Option<SettledSandbox>,
 }
 
+/// A decimal number in its own text, so that 0.5 is exactly that; a string of one serves as well.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Number(Box<RawValue>);
+
+impl Number {
+    fn quantity(&self, field: &str) -> Result<Quantity, Problem> {
+        let text = self.0.get();
+        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        parse_id(field, text)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SandboxBody {
+    tier: Name,
+    seconds: Number,
+    #[serde(default)]
+    vcpus: Option<Number>,
+    #[serde(default)]
+    memory_gib: Option<Number>,
+}
+
+impl SandboxBody {
+    fn bounds(self, path: &str) -> Result<SandboxBounds, Problem> {
+        let optional = |number: Option<Number>, field: &str| {
+            number.map(|number| number.quantity(&format!("{path}.{field}"))).transpose()
+        };
+        Ok(SandboxBounds {
+            tier: self.tier,
+            seconds: self.seconds.quantity(&format!("{path}.seconds"))?,
+            vcpus: optional(self.vcpus, "vcpus")?,
+            memory_gib: optional(self.memory_gib, "memoryGib")?,
+        })
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SettledSandbox {
-    seconds: Quantity,
+    seconds: Number,
 }
 
 #[derive(Deserialize)]
@@ -575,7 +616,7 @@ struct RecordBody {
     #[serde(default)]
     payload: Option<PayloadBody>,
     #[serde(default)]
-    sandbox: Option<SandboxBounds>,
+    sandbox: Option<SandboxBody>,
     #[serde(default)]
     attribution: Attribution,
 }
@@ -633,27 +674,6 @@ struct PriceBody {
 
 const fn default_token_seconds() -> u32 {
     DEFAULT_TOKEN_SECONDS
-}
-
-fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.into_inner().to_string();
-        if path == "." {
-            // The error concerns the object itself; the message names the field, if one is missing or unknown.
-            return Problem { field: field_in(&message), ..Problem::new(Code::InvalidRequest, message) };
-        }
-        Problem::invalid(path, message)
-    })?;
-    reader.end().map_err(|error| Problem::new(Code::InvalidRequest, error.to_string()))?;
-    Ok(value)
-}
-
-/// The field that a message of serde about an object names: missing field `x`, unknown field `x`, duplicate field `x`.
-fn field_in(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once("field `")?;
-    rest.split_once('`').map(|(field, _)| field.to_owned())
 }
 
 impl ReserveBody {
@@ -719,7 +739,7 @@ impl EstimateBody {
                 not_negative(&format!("{path}.usd"), usd)?;
                 Ok(Estimate::Usd(usd))
             }
-            (false, None, Some(sandbox)) => Ok(Estimate::Sandbox(sandbox)),
+            (false, None, Some(sandbox)) => Ok(Estimate::Sandbox(sandbox.bounds(&format!("{path}.sandbox"))?)),
             _ => Err(Problem::invalid(
                 path,
                 "exactly one of `inputTokens` or `inputBytes` with `maxOutputTokens`, `usd`, `sandbox`",

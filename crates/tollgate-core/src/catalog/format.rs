@@ -1,9 +1,11 @@
 //! Reads the catalog's files into a [`Catalog`], checking all that pricing relies on.
 
+use core::fmt;
+use core::marker::PhantomData;
 use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Adjustment, Catalog, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier};
 use crate::meter::Meter;
@@ -24,7 +26,7 @@ pub struct CatalogError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct IndexDocument {
     version: String,
-    sources: BTreeMap<String, SourceDocument>,
+    sources: Pairs<String, SourceDocument>,
 }
 
 #[derive(Deserialize)]
@@ -64,15 +66,15 @@ struct ModelDocument {
 struct RateCardDocument {
     from: String,
     #[serde(default)]
-    per_million: BTreeMap<Meter, Usd>,
+    per_million: Pairs<Meter, Usd>,
     #[serde(default)]
-    per_unit: BTreeMap<Meter, Usd>,
+    per_unit: Pairs<Meter, Usd>,
     #[serde(default)]
     tiers: Vec<TierDocument>,
     #[serde(default)]
-    modes: BTreeMap<Mode, AdjustmentDocument>,
+    modes: Pairs<Mode, AdjustmentDocument>,
     #[serde(default)]
-    regions: BTreeMap<String, AdjustmentDocument>,
+    regions: Pairs<String, AdjustmentDocument>,
     #[serde(default)]
     schedules: Vec<ScheduleDocument>,
     source: String,
@@ -87,9 +89,9 @@ struct TierDocument {
     #[serde(default)]
     from: Option<u64>,
     #[serde(default)]
-    per_million: BTreeMap<Meter, Usd>,
+    per_million: Pairs<Meter, Usd>,
     #[serde(default)]
-    per_unit: BTreeMap<Meter, Usd>,
+    per_unit: Pairs<Meter, Usd>,
 }
 
 #[derive(Deserialize)]
@@ -98,9 +100,9 @@ struct AdjustmentDocument {
     #[serde(default)]
     multiplier: Option<String>,
     #[serde(default)]
-    per_million: BTreeMap<Meter, Usd>,
+    per_million: Pairs<Meter, Usd>,
     #[serde(default)]
-    per_unit: BTreeMap<Meter, Usd>,
+    per_unit: Pairs<Meter, Usd>,
 }
 
 #[derive(Deserialize)]
@@ -109,9 +111,9 @@ struct ScheduleDocument {
     from: String,
     to: String,
     #[serde(default)]
-    per_million: BTreeMap<Meter, Usd>,
+    per_million: Pairs<Meter, Usd>,
     #[serde(default)]
-    per_unit: BTreeMap<Meter, Usd>,
+    per_unit: Pairs<Meter, Usd>,
 }
 
 /// Rates as a policy writes them: USD per million tokens and USD per one of anything else.
@@ -179,7 +181,7 @@ impl Catalog {
 fn read_model(
     provider: &str,
     document: ModelDocument,
-    sources: &BTreeMap<String, SourceDocument>,
+    sources: &Pairs<String, SourceDocument>,
 ) -> Result<Model, CatalogError> {
     let name = format!("{provider}/{}", document.model);
     let mut rate_cards: Vec<RateCard> = Vec::new();
@@ -206,11 +208,11 @@ fn read_model(
 fn read_rate_card(
     model: &str,
     document: RateCardDocument,
-    sources: &BTreeMap<String, SourceDocument>,
+    sources: &Pairs<String, SourceDocument>,
 ) -> Result<RateCard, CatalogError> {
     let id = format!("{model}@{}", document.from);
     let from = format!("{}T00:00:00Z", document.from).parse().map_err(|_| error(&id, "`from` is not a date"))?;
-    if !sources.contains_key(&document.source) {
+    if sources.iter().all(|(name, _)| *name != document.source) {
         return Err(error(&id, &format!("source `{}` is not in catalog.json", document.source)));
     }
     let base = rates(&id, &document.per_million, &document.per_unit)?;
@@ -293,7 +295,11 @@ fn schedule(id: &str, document: &ScheduleDocument) -> Result<Schedule, CatalogEr
     }
 }
 
-fn rates(id: &str, per_million: &BTreeMap<Meter, Usd>, per_unit: &BTreeMap<Meter, Usd>) -> Result<Rates, CatalogError> {
+fn rates<'a>(
+    id: &str,
+    per_million: impl IntoIterator<Item = (&'a Meter, &'a Usd)>,
+    per_unit: impl IntoIterator<Item = (&'a Meter, &'a Usd)>,
+) -> Result<Rates, CatalogError> {
     let mut rates = Rates::default();
     for (meter, usd) in per_million {
         if !meter.is_token() {
@@ -323,9 +329,56 @@ fn check_rate(id: &str, meter: Meter, usd: Usd) -> Result<(), CatalogError> {
     Ok(())
 }
 
+/// A JSON object in the order in which it is written. Cheaper than a map where it is read once, and a name that is given twice is an
+/// error.
+struct Pairs<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Pairs<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K, V> Pairs<K, V> {
+    fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+}
+
+impl<'a, K, V> IntoIterator for &'a Pairs<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = core::iter::Map<core::slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+}
+
+impl<'de, K: Deserialize<'de> + PartialEq, V: Deserialize<'de>> Deserialize<'de> for Pairs<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<K, V>(PhantomData<(K, V)>);
+        impl<'de, K: Deserialize<'de> + PartialEq, V: Deserialize<'de>> de::Visitor<'de> for Members<K, V> {
+            type Value = Pairs<K, V>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((key, value)) = map.next_entry::<K, V>()? {
+                    if pairs.iter().any(|(known, _)| *known == key) {
+                        return Err(de::Error::custom("a name is given twice"));
+                    }
+                    pairs.push((key, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
 fn parse<'a, T: Deserialize<'a>>(file: &str, text: &'a str) -> Result<T, CatalogError> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|problem| error(file, &problem.to_string()))
+    serde_json::from_str(text).map_err(|problem| error(file, &problem.to_string()))
 }
 
 fn error(place: &str, message: &str) -> CatalogError {

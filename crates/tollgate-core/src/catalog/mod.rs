@@ -1,6 +1,7 @@
 //! The dated price list: which rates a model or sandbox tier has, from when, in which tier, mode and region.
 
 mod builtin;
+mod describe;
 mod format;
 
 use core::fmt;

@@ -127,7 +127,7 @@ impl Denial {
             })
             .collect();
         // No end is the latest end; among equals the tightest binds.
-        quotas.sort_by(|a, b| {
+        quotas.sort_unstable_by(|a, b| {
             let end = |quota: &DenyingQuota| quota.window.end.map_or(i64::MAX, Timestamp::millis);
             end(b).cmp(&end(a)).then(a.view().remaining().cmp(&b.view().remaining())).then(a.id.cmp(&b.id))
         });

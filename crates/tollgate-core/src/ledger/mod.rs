@@ -115,11 +115,13 @@ impl Ledger {
         Some(state.view(id, now))
     }
 
-    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does.
+    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does. One whose period is
+    /// over and forgotten is left out.
     pub fn quotas_of<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = QuotaView<'a>> {
         reservation.counted_on.iter().filter_map(|placement| {
             let (id, state) = self.quotas.get_key_value(&placement.quota_id)?;
-            (state.generation == placement.generation).then(|| state.view(id, placement.period_start))
+            let counted = state.generation == placement.generation && state.counter(placement.period_start).is_some();
+            counted.then(|| state.view(id, placement.period_start))
         })
     }
 

@@ -189,8 +189,12 @@ pub struct Local(LocalLedger);
 
 impl Local {
     pub fn open(config: Value) -> Self {
+        Self::open_at(at(OPENING), config)
+    }
+
+    pub fn open_at(now: Timestamp, config: Value) -> Self {
         let config = serde_json::from_value(config).expect("a configuration");
-        Self(LocalLedger::new(config, Catalog::builtin().unwrap(), at(OPENING)).unwrap())
+        Self(LocalLedger::new(config, Catalog::builtin().unwrap(), now).unwrap())
     }
 
     pub fn ask(&mut self, now: Timestamp, command: &Value) -> Reply {

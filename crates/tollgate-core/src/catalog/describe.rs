@@ -1,0 +1,131 @@
+//! Writes the catalog as JSON, in the schema of its files.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Adjustment, Catalog, Model, RateCard, Rates, Schedule, Tier};
+use crate::money::Usd;
+
+impl Serialize for Catalog {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("version", self.version())?;
+        map.serialize_entry("models", self.models())?;
+        map.end()
+    }
+}
+
+impl Serialize for Model {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("provider", &self.provider)?;
+        map.serialize_entry("model", &self.model)?;
+        map.serialize_entry("aliases", &self.aliases)?;
+        if let Some(tokens) = self.context_window {
+            map.serialize_entry("contextWindow", &tokens)?;
+        }
+        if let Some(tokens) = self.max_output_tokens {
+            map.serialize_entry("maxOutputTokens", &tokens)?;
+        }
+        map.serialize_entry("rateCards", self.rate_cards())?;
+        map.end()
+    }
+}
+
+impl Serialize for RateCard {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("from", &self.from)?;
+        rates(&mut map, &self.base)?;
+        if !self.tiers.is_empty() {
+            map.serialize_entry("tiers", &self.tiers)?;
+        }
+        for (name, adjustments) in [
+            ("modes", self.modes.iter().map(|(mode, adjustment)| (mode.to_string(), adjustment)).collect::<Vec<_>>()),
+            ("regions", self.regions.iter().map(|(region, adjustment)| (region.clone(), adjustment)).collect()),
+        ] {
+            if !adjustments.is_empty() {
+                map.serialize_entry(name, &Members(adjustments))?;
+            }
+        }
+        if !self.schedules.is_empty() {
+            map.serialize_entry("schedules", &self.schedules)?;
+        }
+        map.serialize_entry("source", &self.source)?;
+        map.serialize_entry("confidence", &self.confidence)?;
+        map.end()
+    }
+}
+
+impl Serialize for Tier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("from", &self.at_least)?;
+        rates(&mut map, &self.rates)?;
+        map.end()
+    }
+}
+
+impl Serialize for Adjustment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Multiplier(by) => map.serialize_entry("multiplier", &by.normalize().to_string())?,
+            Self::Rates(over) => rates(&mut map, over)?,
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Schedule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of_day = |millis: i64| format!("{:02}:{:02}", millis / 3_600_000, millis / 60_000 % 60);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("from", &of_day(self.from))?;
+        map.serialize_entry("to", &of_day(self.to))?;
+        rates(&mut map, &self.rates)?;
+        map.end()
+    }
+}
+
+/// An object of named values.
+struct Members<'a, T>(Vec<(String, &'a T)>);
+
+impl<T: Serialize> Serialize for Members<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// The rates of tokens per million, those of anything else per one.
+fn rates<M: SerializeMap>(map: &mut M, rates: &Rates) -> Result<(), M::Error> {
+    let (tokens, units): (Vec<_>, Vec<_>) = rates.0.iter().partition(|(meter, _)| meter.is_token());
+    let million = |usd: Usd| usd.value().saturating_mul(1_000_000.into()).normalize().to_string();
+    let per_million: Vec<_> = tokens.iter().map(|(meter, rate)| (meter.name(), million(rate.usd()))).collect();
+    let per_unit: Vec<_> = units.iter().map(|(meter, rate)| (meter.name(), rate.usd().to_string())).collect();
+    for (name, rates) in [("perMillion", per_million), ("perUnit", per_unit)] {
+        if !rates.is_empty() {
+            map.serialize_entry(name, &Members(rates.iter().map(|(meter, usd)| ((*meter).to_owned(), usd)).collect()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn what_is_written_has_the_rates_of_the_files() {
+        let catalog = serde_json::to_value(Catalog::builtin().unwrap()).unwrap();
+        let models = catalog["models"].as_array().unwrap();
+        let model = |name: &str| models.iter().find(|model| model["model"] == name).unwrap();
+        assert_eq!(model("gpt-4o")["rateCards"].as_array().unwrap().last().unwrap()["perMillion"]["input"], "2.5");
+        assert_eq!(model("standard")["rateCards"][0]["perUnit"]["vcpu_second"], "0.000014");
+        assert_eq!(
+            model("gemini-2.5-pro")["rateCards"].as_array().unwrap().last().unwrap()["tiers"][0]["from"],
+            200_001
+        );
+    }
+}
