@@ -29,6 +29,7 @@ const inlineWasm = {
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 copyFileSync(wasm, join(dist, "tollgate.wasm"));
+for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(root, "..", licence), join(root, licence));
 await Promise.all([
   script("index.js", "esm", "inline"),
   script("index.cjs", "cjs", "inline"),

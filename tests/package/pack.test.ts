@@ -42,9 +42,9 @@ after(() => rm(folder, { recursive: true, force: true }));
 
 describe("the tarball", () => {
   it("has what is used and nothing else", () => {
-    const unexpected = files.filter((path) => !/^(package\.json|README\.md|LICENSE[\w-]*|dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts|wasm))$/.test(path));
+    const unexpected = files.filter((path) => !/^(package\.json|README\.md|LICENSE-(?:MIT|APACHE)|dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts|wasm))$/.test(path));
     assert.deepEqual(unexpected, []);
-    for (const path of ["README.md", "dist/index.js", "dist/index.cjs", "dist/workerd.js", "dist/edge.js", "dist/tollgate.wasm", "dist/index.d.ts", "dist/index.d.cts"]) {
+    for (const path of ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "dist/index.js", "dist/index.cjs", "dist/workerd.js", "dist/edge.js", "dist/tollgate.wasm", "dist/index.d.ts", "dist/index.d.cts"]) {
       assert.ok(files.includes(path), path);
     }
   });
@@ -70,7 +70,8 @@ describe("the tarball", () => {
 });
 
 describe("in Node", () => {
-  for (const [name, program] of [["imported", "esm.ts"], ["required", "cjs.cts"]] as const) {
+  const programs = { imported: "esm.ts", required: "cjs.cts", "without what only Node has": "plain.ts" };
+  for (const [name, program] of Object.entries(programs)) {
     it(name, async () => {
       const { stdout } = await run(process.execPath, [program], { cwd: project });
       assert.equal(stdout.trim(), PARTS);

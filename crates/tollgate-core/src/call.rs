@@ -103,16 +103,30 @@ impl Tags {
 
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
-        if tags.len() > Self::MAX {
-            return Err(de::Error::custom("at most 16 tags"));
+        // Checked inside the visitor, so that an error is placed at the tags and not at what holds them.
+        struct Pairs;
+        impl<'de> de::Visitor<'de> for Pairs {
+            type Value = Tags;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Tags, A::Error> {
+                let mut tags = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    if key.is_empty() || key.len() > 64 {
+                        return Err(de::Error::custom("a tag's name has 1 to 64 characters"));
+                    }
+                    if value.len() > 256 {
+                        return Err(de::Error::custom("a tag's value has 256 characters at most"));
+                    }
+                    tags.insert(key, value);
+                    if tags.len() > Tags::MAX {
+                        return Err(de::Error::custom("at most 16 tags"));
+                    }
+                }
+                Ok(Tags(tags))
+            }
         }
-        if tags.keys().any(|key| key.is_empty() || key.len() > 64) {
-            return Err(de::Error::custom("a tag's name has 1 to 64 characters"));
-        }
-        if tags.values().any(|value| value.len() > 256) {
-            return Err(de::Error::custom("a tag's value has 256 characters at most"));
-        }
-        Ok(Self(tags))
+        deserializer.deserialize_map(Pairs)
     }
 }

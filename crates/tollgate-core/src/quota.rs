@@ -120,17 +120,31 @@ impl Serialize for Thresholds {
 
 impl<'de> Deserialize<'de> for Thresholds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Fractions are written as money is: decimal strings, so that no reader rounds them.
-        let mut fractions: Vec<Decimal> = Vec::<Usd>::deserialize(deserializer)?.into_iter().map(Usd::value).collect();
-        if fractions.len() > Self::MAX {
-            return Err(de::Error::custom("at most 8 thresholds"));
+        // Checked inside the visitor, so that an error is placed at the thresholds and not at what holds them.
+        struct Fractions;
+        impl<'de> de::Visitor<'de> for Fractions {
+            type Value = Thresholds;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of fractions as decimal strings, such as [\"0.8\", \"1\"]")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Thresholds, A::Error> {
+                let mut fractions = Vec::new();
+                // Fractions are written as money is: decimal strings, so that no reader rounds them.
+                while let Some(fraction) = sequence.next_element::<Usd>()?.map(Usd::value) {
+                    if fraction <= Decimal::ZERO || fraction > Decimal::ONE {
+                        return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
+                    }
+                    fractions.push(fraction);
+                    if fractions.len() > Thresholds::MAX {
+                        return Err(de::Error::custom("at most 8 thresholds"));
+                    }
+                }
+                fractions.sort_unstable();
+                fractions.dedup();
+                Ok(Thresholds(fractions))
+            }
         }
-        if fractions.iter().any(|fraction| *fraction <= Decimal::ZERO || *fraction > Decimal::ONE) {
-            return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
-        }
-        fractions.sort_unstable();
-        fractions.dedup();
-        Ok(Self(fractions))
+        deserializer.deserialize_seq(Fractions)
     }
 }
 

@@ -37,7 +37,6 @@ pub struct TenantLedger {
 struct Inner {
     state: State,
     has_test_clock: bool,
-    mode: u8,
     store: RefCell<Option<TenantStore<ObjectSql>>>,
     queue: RefCell<Queue>,
     alarm: Alarm,
@@ -49,7 +48,7 @@ impl DurableObject for TenantLedger {
         let written = RowsWritten::default();
         Self {
             inner: Rc::new(Inner {
-                has_test_clock: config::has_test_clock(&env), mode: env.var("GATHER").ok().and_then(|v| v.to_string().parse().ok()).unwrap_or(2),
+                has_test_clock: config::has_test_clock(&env),
                 store: RefCell::new(None),
                 queue: RefCell::default(),
                 alarm: Alarm::new(state.storage(), written.clone()),
@@ -95,11 +94,10 @@ impl Inner {
     async fn take_turns(self: Rc<Self>) {
         self.alarm.learn().await;
         loop {
-            match self.mode { 1 => worker::Delay::from(core::time::Duration::ZERO).await, 2 => {let _ = self.state.storage().sync().await;}, 4 => {let _ = self.state.storage().sync().await;let _ = self.state.storage().sync().await;}, _ => {} }
+            gather(&self.state).await;
             let turn = self.queue.borrow_mut().take();
             let Some(turn) = turn else { break };
             self.carry_out(turn);
-            if self.mode == 3 {let _ = self.state.storage().sync().await;}
         }
     }
 
@@ -147,6 +145,10 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
+}
+
+async fn gather(state: &State) {
+    let _ = state.storage().sync().await;
 }
 
 fn problem(error: &StoreError) -> Problem {

@@ -137,7 +137,6 @@ impl From<Rejection> for Problem {
                 EndState::Released => Code::AlreadyReleased,
                 EndState::Expired => Code::AlreadyExpired,
             },
-            Rejection::Unpriced(Unpriced::MissingResource { .. }) => Code::InvalidRequest,
             Rejection::Unpriced(_) => Code::Unpriced,
             Rejection::Invalid { .. } => Code::InvalidRequest,
         };

@@ -36,7 +36,8 @@ impl Ledger {
             }
             Estimate::Sandbox(bounds) => {
                 let rates = self.rates_of(catalog, call, at)?;
-                Ok(estimate::sandbox_bound(catalog, rates.card, bounds, rates.terms)?)
+                estimate::sandbox_bound(catalog, rates.card, bounds, rates.terms)
+                    .map_err(|unpriced| sandbox_problem("estimate.sandbox", unpriced))
             }
         }
     }
@@ -92,7 +93,8 @@ impl Ledger {
             Actual::Sandbox(bounds) => {
                 let rates = self.rates_of(catalog, call, at)?;
                 let effective = rates.card.rates(rust_decimal::Decimal::ZERO, rates.terms).map_err(Unpriced::from)?;
-                let usage = price::sandbox_usage(rates.card, &effective, bounds)?;
+                let usage = price::sandbox_usage(rates.card, &effective, bounds)
+                    .map_err(|unpriced| sandbox_problem("sandbox", unpriced))?;
                 let (charge, spent) = self.priced(catalog, call, &usage, at)?;
                 Ok((charge, Amounts { seconds: bounds.seconds, ..spent }))
             }
@@ -163,6 +165,16 @@ fn reserved_sandbox(reservation: &Reservation) -> Result<&SandboxBounds, Rejecti
         field: "sandbox".to_owned(),
         message: "the reservation was not made for a sandbox; settle it by `usage`, `payload` or `usd`".to_owned(),
     })
+}
+
+/// A resource that the tier has a price for and that was not named is a field to mend, not a price that is missing.
+fn sandbox_problem(path: &str, unpriced: Unpriced) -> Rejection {
+    match unpriced {
+        Unpriced::MissingResource { resource, .. } => {
+            Rejection::Invalid { field: format!("{path}.{resource}"), message: unpriced.to_string() }
+        }
+        other => other.into(),
+    }
 }
 
 fn missing(field: &str) -> Rejection {
