@@ -162,6 +162,16 @@ describe("what is tried again", () => {
     assert.ok(first && second && second.at - first.at >= 990, "it came back too early");
   });
 
+  it("503 with a date in its Retry-After", async () => {
+    const tollgate = client();
+    const date = new Date(Date.now() + 2000).toUTCString();
+    server.next({ kind: "answer", status: 503, body: problem(503, "unavailable"), headers: { "Retry-After": date } });
+    const asked = Date.now();
+    await tollgate.reserve(dollar("a"));
+    // The date has no milliseconds.
+    assert.ok(Date.now() >= Date.parse(date) - 50 && Date.now() - asked > 900, "it came back too early");
+  });
+
   it("not 503 with a Retry-After longer than anybody waits: that fails at once and says how long", async () => {
     const tollgate = client();
     server.next({ kind: "answer", status: 503, body: problem(503, "unavailable"), headers: { "Retry-After": "120" } });

@@ -115,6 +115,22 @@ describe("a client of the Worker", () => {
     await assert.rejects(nobody.reserve(chat), (error) => error instanceof NotFoundError && error.code === "tenant_not_found");
   });
 
+  it("one command that is too large takes nothing else with it", async () => {
+    const tenant = await newTenant(worker, { q: usdQuota("10") });
+    const tollgate = clientOf(tenant);
+    const hold = await tollgate.reserve(chat);
+    const payload = { format: "openai.chat" as const, body: { padding: "x".repeat(1_100_000) } };
+    const outcomes = await Promise.allSettled([tollgate.reserve(dollar("before")), hold.settle({ payload }), tollgate.reserve(dollar("after"))]);
+    assert.deepEqual(
+      outcomes.map((outcome) => outcome.status),
+      ["fulfilled", "rejected", "fulfilled"],
+    );
+    const [, refused] = outcomes;
+    assert.ok(refused?.status === "rejected" && refused.reason instanceof InvalidRequestError, String(refused));
+    assert.equal(refused.reason.code, "body_too_large");
+    assert.equal((await tollgate.reservation(hold.id)).state, "held");
+  });
+
   it("answers a denial as the Worker does: the same document and the same headers", async () => {
     const tenant = await newTenant(worker, { month: usdQuota("10"), life: usdQuota("5", { period: "lifetime" }), day: usdQuota("1", { period: "day" }) });
     const request = usdReserve("denied", "11");

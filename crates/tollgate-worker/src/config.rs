@@ -23,12 +23,16 @@ pub fn platform_pools(env: &Env) -> Result<ObjectNamespace> {
 /// `ADMIN_TOKEN` and `TOKEN_SIGNING_KEY`.
 #[must_use]
 pub fn secrets(env: &Env) -> Secrets {
-    let secret = |name| env.secret(name).ok().map(|secret| secret.to_string());
-    Secrets::new(secret("ADMIN_TOKEN"), secret("TOKEN_SIGNING_KEY"))
+    Secrets::new(text(env, "ADMIN_TOKEN"), text(env, "TOKEN_SIGNING_KEY"))
 }
 
 /// Whether requests may say what time it is. For tests alone.
 #[must_use]
 pub fn has_test_clock(env: &Env) -> bool {
-    env.var("TEST_CLOCK").is_ok_and(|value| value.to_string() == "1")
+    text(env, "TEST_CLOCK").is_some_and(|value| value == "1")
+}
+
+/// A secret or variable. workerd binds null where the environment does not have one, which `Env::var` and `Env::secret` trip over.
+fn text(env: &Env, name: &str) -> Option<String> {
+    js_sys::Reflect::get(env.as_ref(), &name.into()).ok()?.as_string()
 }

@@ -1,6 +1,14 @@
 //! Requests that arrive together are carried out together: the queue of a tenant's object.
+//!
+//! Whoever knows that nobody else is about to join the queue takes the turn at once, so a lone request waits for nothing. While others
+//! are arriving (their bodies are being read) the last of them takes the turn for all; a timer of a millisecond bounds the wait where
+//! arrivals never cease. Measured on workerd: a timer alone costs a lone request more than a millisecond, as does waiting for the
+//! previous commit, and no gathering at all costs a journal row for each request; this costs a lone request nothing, and 32
+//! connections share a journal row among some 20 requests.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use tollgate_core::api::{Answer, Problem, Request};
@@ -9,12 +17,42 @@ use tollgate_core::time::Timestamp;
 /// The most commands that are carried out in one turn, unless a single batch has more. It bounds how long the object is deaf, and how
 /// much is in memory at once.
 pub const MAX_TURN: usize = 1_000;
+/// The longest that a request waits for others that are arriving.
+pub const LONGEST_WAIT: Duration = Duration::from_millis(1);
 
 /// Requests that wait for the next turn.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: VecDeque<Waiting>,
-    scheduled: bool,
+}
+
+/// How many requests are about to join the queue.
+#[derive(Debug, Default)]
+pub struct Arrivals(Cell<usize>);
+
+/// One request that is about to join the queue, or to fail.
+#[derive(Debug)]
+pub struct Arriving<'a>(&'a Arrivals);
+
+impl Arrivals {
+    /// One more, until the guard is dropped.
+    #[must_use]
+    pub fn begin(&self) -> Arriving<'_> {
+        self.0.set(self.0.get().saturating_add(1));
+        Arriving(self)
+    }
+
+    /// Whether nobody is about to join the queue.
+    #[must_use]
+    pub fn are_over(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.0.set(self.0.0.get().saturating_sub(1));
+    }
 }
 
 /// The requests of one HTTP request.
@@ -39,18 +77,14 @@ pub struct Turn {
 }
 
 impl Queue {
-    /// Puts requests at the end. True where nobody is about to take turns: then the caller must see to it.
-    pub fn push(&mut self, waiting: Waiting) -> bool {
+    /// Puts requests at the end.
+    pub fn push(&mut self, waiting: Waiting) {
         self.waiting.push_back(waiting);
-        !core::mem::replace(&mut self.scheduled, true)
     }
 
-    /// The next turn. None where nothing waits; then whoever pushes next must see to the turns again.
+    /// The next turn. None where nothing waits.
     pub fn take(&mut self) -> Option<Turn> {
-        let Some(first) = self.waiting.pop_front() else {
-            self.scheduled = false;
-            return None;
-        };
+        let first = self.waiting.pop_front()?;
         let mut turn = Turn { now: first.now, requests: first.requests, askers: Vec::new() };
         turn.askers.push((turn.requests.len(), first.done));
         while let Some(next) = self
@@ -114,15 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_finds_nobody_about_to_take_turns_does_it() {
-        let mut queue = Queue::default();
-        assert!(queue.push(waiting(1, None).0));
-        assert!(!queue.push(waiting(1, None).0));
-        assert_eq!(queue.take().unwrap().requests.len(), 2);
-        assert!(!queue.push(waiting(1, None).0), "the taker looks once more");
-        assert!(queue.take().is_some());
-        assert!(queue.take().is_none());
-        assert!(queue.push(waiting(1, None).0));
+    fn arrivals_are_over_when_the_last_has_joined_or_failed() {
+        let arrivals = Arrivals::default();
+        assert!(arrivals.are_over());
+        let (first, second) = (arrivals.begin(), arrivals.begin());
+        drop(first);
+        assert!(!arrivals.are_over());
+        drop(second);
+        assert!(arrivals.are_over());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One tenant's ledger: a Durable Object.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
@@ -8,14 +8,14 @@ use tollgate_core::api::{Answer, Code, Problem};
 use tollgate_core::catalog::Catalog;
 use tollgate_store::{StoreError, TenantStore};
 use wasm_bindgen_futures::spawn_local;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use crate::alarm::Alarm;
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
-use crate::gather::{Queue, Turn, Waiting};
+use crate::gather::{self, Arrivals, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::respond;
 use crate::router;
@@ -27,7 +27,7 @@ const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
 
 /// Serializes everything that a tenant and its users spend.
 ///
-/// A request's body is read first; then it waits in a queue. Whatever waits is decided and stored in one synchronous turn, in one
+/// A request's body is read first; then it joins a queue. Whatever waits there is decided and stored in one synchronous turn, in one
 /// commit, and answered. The runtime holds the answers back until the commit is durable.
 #[durable_object(alarm)]
 pub struct TenantLedger {
@@ -38,7 +38,9 @@ struct Inner {
     state: State,
     has_test_clock: bool,
     store: RefCell<Option<TenantStore<ObjectSql>>>,
+    arrivals: Arrivals,
     queue: RefCell<Queue>,
+    timer_runs: Cell<bool>,
     alarm: Alarm,
     written: RowsWritten,
 }
@@ -50,7 +52,9 @@ impl DurableObject for TenantLedger {
             inner: Rc::new(Inner {
                 has_test_clock: config::has_test_clock(&env),
                 store: RefCell::new(None),
+                arrivals: Arrivals::default(),
                 queue: RefCell::default(),
+                timer_runs: Cell::new(false),
                 alarm: Alarm::new(state.storage(), written.clone()),
                 written,
                 state,
@@ -80,21 +84,32 @@ impl Inner {
         let (path, query) = url::path_and_query(url::target(&url));
         let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
         let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        let arriving = self.arrivals.begin();
+        self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
         let Asked { requests, shape } = Asked::read(&route, query, &body)?;
         let (done, answers) = oneshot::channel();
-        let must_see_to_it = self.queue.borrow_mut().push(Waiting { now, requests, done });
-        if must_see_to_it {
-            spawn_local(Rc::clone(self).take_turns());
+        self.queue.borrow_mut().push(Waiting { now, requests, done });
+        drop(arriving);
+        if self.arrivals.are_over() {
+            self.take_turns();
+        } else if !self.timer_runs.replace(true) {
+            spawn_local(Rc::clone(self).take_turns_in_time());
         }
-        let answers = answers.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
+        let answers = answers
+            .await
+            .map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
         Ok(shape.answer(answers))
     }
 
-    async fn take_turns(self: Rc<Self>) {
-        self.alarm.learn().await;
+    async fn take_turns_in_time(self: Rc<Self>) {
+        Delay::from(gather::LONGEST_WAIT).await;
+        self.timer_runs.set(false);
+        self.take_turns();
+    }
+
+    fn take_turns(&self) {
         loop {
-            gather(&self.state).await;
             let turn = self.queue.borrow_mut().take();
             let Some(turn) = turn else { break };
             self.carry_out(turn);
@@ -145,10 +160,6 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
-}
-
-async fn gather(state: &State) {
-    let _ = state.storage().sync().await;
 }
 
 fn problem(error: &StoreError) -> Problem {
