@@ -85,7 +85,8 @@ impl Attribution {
     }
 }
 
-/// Free key-value pairs: at most [`Tags::MAX`], keys of 1 to 64 and values of up to 256 bytes.
+/// Free key-value pairs: at most [`Tags::MAX`], names of 1 to 64 and values of up to 256 bytes, all together up to
+/// [`Tags::MAX_BYTES`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Tags(BTreeMap<String, String>);
@@ -93,6 +94,8 @@ pub struct Tags(BTreeMap<String, String>);
 impl Tags {
     /// The most tags a call may have.
     pub const MAX: usize = 16;
+    /// The most bytes of all names and values: every open hold has its tags in memory and in each snapshot.
+    pub const MAX_BYTES: usize = 1_024;
 
     /// Whether there are none.
     #[must_use]
@@ -112,12 +115,17 @@ impl<'de> Deserialize<'de> for Tags {
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Tags, A::Error> {
                 let mut tags = BTreeMap::new();
+                let mut bytes = 0;
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
                     if key.is_empty() || key.len() > 64 {
                         return Err(de::Error::custom("a tag's name has 1 to 64 characters"));
                     }
                     if value.len() > 256 {
                         return Err(de::Error::custom("a tag's value has 256 characters at most"));
+                    }
+                    bytes += key.len() + value.len();
+                    if bytes > Tags::MAX_BYTES {
+                        return Err(de::Error::custom("tags have 1024 characters at most, all together"));
                     }
                     tags.insert(key, value);
                     if tags.len() > Tags::MAX {

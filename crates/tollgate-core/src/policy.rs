@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::json;
 use crate::catalog::RatesDocument;
 use crate::ids::{PlanName, QuotaId};
 use crate::money::Usd;
@@ -20,6 +21,7 @@ pub struct Policy {
     /// The plan of a tenant that is onboarded without one.
     pub default_plan: PlanName,
     /// Every plan by its name.
+    #[serde(deserialize_with = "json::map_of_objects")]
     pub plans: BTreeMap<PlanName, Plan>,
 }
 
@@ -28,7 +30,7 @@ pub struct Policy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     /// Its quotas.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::map_of_objects")]
     pub quotas: BTreeMap<QuotaId, Quota>,
     /// What a call of a model costs that the catalog does not know.
     #[serde(default)]

@@ -10,6 +10,8 @@
 
 mod support;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{at, with};
@@ -20,7 +22,7 @@ use tollgate_core::api::{
 };
 use tollgate_core::ids::{QuotaId, TenantId};
 
-/// What is wrong: a name for the request, and the field that is to be named.
+/// A request that is wrong, and the field that is to be named.
 type Case = (Value, &'static str);
 
 /// Every one is refused as invalid, with its field, and the sentence says where.
@@ -184,11 +186,10 @@ fn reserve_and_explain() {
 
 #[test]
 fn settle() {
-    let settle = |parse: Value| parse;
     refused(
         parse_settle,
         [
-            (settle(json!({})), "usage"),
+            (json!({}), "usage"),
             (json!({ "usage": { "input": 1 }, "usd": "1" }), "usage"),
             (json!({ "usd": "1", "sandbox": { "seconds": 1 } }), "usage"),
             (json!({ "usd": 1 }), "usd"),
@@ -603,4 +604,62 @@ fn the_field_is_named_at_the_end_of_a_full_body() {
     let bodies = vec![nested; 1_000_000 / 720].join(",");
     let full = format!("{{\"payload\":{{\"format\":\"openai.chat\",\"body\":[{bodies}]}},\"wrong\":1}}");
     assert_eq!(parse_settle(&full).unwrap_err().field.as_deref(), Some("wrong"));
+}
+
+/// A request with some of its bytes changed is read or refused by every reader; none panics, and what is refused says why.
+#[test]
+fn damaged_requests_are_read_or_refused() {
+    let sound = [
+        with(json!({ "op": "reserve", "ttlSeconds": 60, "attribution": { "touchpoint": "a", "tags": { "b": "c" } } }), reserve()),
+        json!({ "op": "reserve", "id": "a", "resource": "e2b", "estimate": { "sandbox": { "tier": "standard", "seconds": 1.5, "vcpus": 2, "memoryGib": "0.5" } } }),
+        json!({ "op": "settle", "id": "a", "payload": { "format": "openai.chat", "body": { "usage": { "prompt_tokens": 1, "completion_tokens": 1 } } } }),
+        json!({ "op": "extend", "id": "a", "extend": { "id": "x", "ttlSeconds": 60, "estimate": { "usd": "1.25" } } }),
+        with(json!({ "op": "record" }), record()),
+        json!({ "op": "putQuota", "id": "q", "quota": with(quota(), json!({ "warnAt": ["0.5", "1"] })) }),
+        json!({ "op": "usage", "groupBy": ["user", "day"], "from": "2026-11-24T12:00:00Z" }),
+        json!({ "commands": [{ "op": "release", "id": "a" }] }),
+        json!({ "defaultPlan": "a", "plans": { "a": { "quotas": { "q": quota() }, "unknownModel": { "fallback": { "perMillion": { "input": "1", "output": "2" } } } } } }),
+        json!({ "provider": "openai", "model": "gpt-4o", "usage": { "input": 1 }, "at": "2026-11-24T12:00:00Z", "mode": "batch" }),
+    ]
+    .map(|request| request.to_string());
+    let bytes = prop::sample::select(b"{}[]\",:\\-+.eE0159aznul \n\x7f\xc3\xa9".to_vec());
+    let damage = prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(bytes), any::<bool>()), 1..4);
+    let now = at("2026-11-24T12:00:00Z");
+    let config = Config { cases: 4_000, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&(prop::sample::select(sound.to_vec()), damage), |(request, damage)| {
+        let mut text = request.into_bytes();
+        for (at, byte, replaces) in damage {
+            let at = at.index(text.len().max(1));
+            if replaces && at < text.len() {
+                text.remove(at);
+            }
+            if let Some(byte) = byte {
+                text.insert(at.min(text.len()), byte);
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let answers = [
+            parse_command(&text).map(drop),
+            parse_batch(&text).map(|commands| commands.into_iter().for_each(|command| drop(command.map(drop)))),
+            parse_reserve(&text).map(drop),
+            parse_explain(&text).map(drop),
+            parse_settle(&text).map(drop),
+            parse_release(&text),
+            parse_extend(&text).map(drop),
+            parse_record(&text).map(drop),
+            parse_quota(&text).map(drop),
+            parse_onboard(&text).map(drop),
+            parse_policy(&text).map(drop),
+            parse_price(&text, Some(now)).map(drop),
+        ];
+        for problem in answers.into_iter().filter_map(Result::err) {
+            prop_assert!([Code::InvalidRequest, Code::InvalidPayload].contains(&problem.code), "{problem:?}");
+            prop_assert!(!problem.detail.is_empty());
+            prop_assert_ne!(problem.field.as_deref(), Some(""));
+        }
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
 }

@@ -411,7 +411,12 @@ fn a_late_settle_corrects_the_period_of_the_reservation() {
     desk.ask(with(reserve("a", "8"), json!({ "ttlSeconds": 60 }))).expect(201, json!({}));
     desk.at("2026-11-24T13:10:00Z").ask(record("next-hour", "3")).expect(201, json!({}));
     desk.restart();
-    desk.expect(settle("a", "2"), 200, json!({ "state": "expired", "late": true }));
+    // The hour that is over is forgotten; nothing is said of it rather than something wrong.
+    desk.expect(
+        settle("a", "2"),
+        200,
+        json!({ "state": "expired", "late": true, "quotas": [{ "id": "day", "spent": "5" }] }),
+    );
     assert_eq!(desk.spent_and_held("hour"), "3/0");
     assert_eq!(desk.spent_and_held("day"), "5/0");
     let by_hour: Vec<_> = desk
@@ -505,16 +510,20 @@ fn an_extension_names_the_new_total_and_never_shortens() {
     assert_eq!(desk.spent_and_held("month"), "9.5/0");
 }
 
+/// A sandbox that lives for days is extended without end, so what is remembered of extensions is bounded.
 #[test]
-fn a_hold_is_extended_a_thousand_times_at_most() {
-    let extend =
-        |n: usize| json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": 600 } });
+fn a_hold_is_extended_without_end_and_remembers_the_latest_extensions() {
+    let extend = |n: usize, ttl: u32| {
+        json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": ttl } })
+    };
     let mut local = Local::open(json!({ "tenant": "acme" }));
     let mut ask = |command: Value| local.ask(at(OPENING), &command).status;
     assert_eq!(ask(reserve("a", "4")), 201);
-    assert!((0..1000).all(|n| ask(extend(n)) == 200));
-    assert_eq!(ask(extend(1000)), 400);
-    assert_eq!(ask(extend(999)), 200, "a repeat adds nothing");
+    assert!((0..1000).all(|n| ask(extend(n, 600)) == 200));
+    let oldest = 1000 - tollgate_core::ledger::REMEMBERED_EXTENSIONS;
+    assert_eq!(ask(extend(999, 601)), 409);
+    assert_eq!(ask(extend(oldest, 601)), 409);
+    assert_eq!(ask(extend(oldest - 1, 601)), 200, "one that is forgotten counts as new");
     assert_eq!(ask(settle("a", "4")), 200);
 }
 
@@ -1081,6 +1090,13 @@ fn a_hold_of_nothing_never_erases_what_the_next_period_spent() {
         assert_eq!(desk.spent_and_held("day"), "10/0", "after {end}");
         desk.ask(reserve("c", "10")).expect_denial("day");
     }
+    // Its own period still counts it, too.
+    let mut desk = Desk::open(json!({ "quotas": { "day": tenant_quota("llm", "10", "day") } }));
+    desk.ask(nothing("a")).expect(201, json!({}));
+    desk.ask(record("b", "3")).expect(201, json!({}));
+    desk.at("2026-11-25T00:00:00Z").ask(record("c", "1")).expect(201, json!({}));
+    let of_the_first_day = json!({ "spent": "5", "periodStart": "2026-11-24T00:00:00.000Z" });
+    desk.expect(settle("a", "2"), 200, json!({ "overrun": "2", "quotas": [of_the_first_day] }));
 }
 
 /// One amount is bounded by a billion; sums are not, and a state that was written must be readable.

@@ -180,14 +180,23 @@ fn rust(workspace: &Workspace) -> Result<String> {
 }
 
 fn types(workspace: &Workspace, tools: &Tools) -> Result<String> {
-    for (project, what) in [("pkg", "the package"), ("tests", "the tests"), ("examples", "the examples")] {
-        let mut step = Step::begin("Types", what);
+    let mut projects = vec!["pkg".to_owned(), "tests".to_owned()];
+    // Each example is a project of its own, as it would be where someone copies it.
+    for entry in std::fs::read_dir(workspace.root.join("examples")).context("cannot list the examples")? {
+        let entry = entry.context("cannot list the examples")?;
+        if entry.path().is_dir() {
+            projects.push(format!("examples/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    projects.sort();
+    for project in &projects {
+        let mut step = Step::begin("Types", project);
         let mut command = tools.node.script(workspace, &workspace.root.join("node_modules/typescript/bin/tsc"))?;
         command.args(["--noEmit", "--project", project]);
         step.run(command, "mend what it names")?;
         step.done("they fit");
     }
-    Ok("they fit".to_owned())
+    Ok(format!("they fit in {}", projects.join(", ")))
 }
 
 fn javascript(workspace: &Workspace, tools: &Tools, only: Option<&str>) -> Result<String> {

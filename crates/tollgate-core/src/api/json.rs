@@ -3,7 +3,12 @@
 //! serde_json says at which byte it stopped; which field that is, is looked up only when something is wrong. (Tracking the path while
 //! reading, as `serde_path_to_error` does, doubles the code of every type: it was a fifth of the WebAssembly module.)
 
-use serde::Deserialize;
+use core::fmt;
+use core::marker::PhantomData;
+use std::collections::BTreeMap;
+
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::{Code, Problem};
 
@@ -12,16 +17,74 @@ use super::problem::{Code, Problem};
 /// # Errors
 /// The field that is wrong; none where the text is not JSON at all.
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(json).map_err(|error| explain(json, &error))
+    serde_json::from_str(json).map(|Object(value)| value).map_err(|error| explain(json, &error))
+}
+
+/// For a field that is a struct: an object, and nothing else.
+///
+/// # Errors
+/// As the struct's own.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// For a field that is a struct or left out.
+///
+/// # Errors
+/// As the struct's own.
+pub(crate) fn optional_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
+}
+
+/// For a field that is a map of structs.
+///
+/// # Errors
+/// As the structs' own.
+pub(crate) fn map_of_objects<'de, D, K, T>(deserializer: D) -> Result<BTreeMap<K, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord,
+    T: Deserialize<'de>,
+{
+    let map = BTreeMap::<K, Object<T>>::deserialize(deserializer)?;
+    Ok(map.into_iter().map(|(key, Object(value))| (key, value)).collect())
+}
+
+/// A struct that is written as an object. Left to itself, serde also reads an array as a struct, member by member; an array has no names,
+/// so nothing that is wrong could be refused by its name.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 fn explain(json: &str, error: &serde_json::Error) -> Problem {
     let whole = error.to_string();
-    if error.is_syntax() || error.is_eof() {
-        return Problem::new(Code::InvalidRequest, format!("not valid JSON: {whole}"));
-    }
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = whole.strip_suffix(&place).unwrap_or(&whole);
+    let mut message = whole.strip_suffix(&place).unwrap_or(&whole);
+    if error.is_syntax() || error.is_eof() {
+        if let Err(error) = serde_json::from_str::<IgnoredAny>(json) {
+            return Problem::new(Code::InvalidRequest, format!("not valid JSON: {error}"));
+        }
+        // It is JSON all right, but not where one of a few words is expected.
+        message = "not one of the values that there are";
+    }
     let mut path = path_at(json, offset(json, error.line(), error.column()));
     if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         push_key(&mut path, field);
@@ -43,7 +106,6 @@ fn offset(json: &str, line: usize, column: usize) -> usize {
 fn path_at(json: &str, end: usize) -> String {
     let bytes = json.as_bytes();
     let mut containers: Vec<Container> = Vec::new();
-    let mut path = String::new();
     let mut at = 0;
     while let Some(byte) = bytes.get(at).filter(|_| at < end) {
         match byte {
@@ -72,11 +134,9 @@ fn path_at(json: &str, end: usize) -> String {
             _ => {}
         }
         at += 1;
-        if !byte.is_ascii_whitespace() {
-            path = render(&containers);
-        }
     }
-    path
+    // White space and other tokens' insides leave the containers alone, so they stand where the last token left them.
+    render(&containers)
 }
 
 enum Container {
@@ -119,15 +179,16 @@ fn push_key(path: &mut String, key: &str) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
-    use std::collections::BTreeMap;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "read for their errors")]
     struct Outer {
         name: String,
+        #[serde(default, deserialize_with = "optional_object")]
         inner: Option<Inner>,
         list: Option<Vec<Inner>>,
+        word: Option<Word>,
         map: Option<BTreeMap<String, u8>>,
     }
 
@@ -138,6 +199,13 @@ mod tests {
         count: u64,
         #[serde(default)]
         text: Option<String>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Word {
+        Yes,
+        No,
     }
 
     #[test]
@@ -158,6 +226,9 @@ mod tests {
             (r#"{"name":"x","inner":{"count":1,"typo":{"deep":[1,2]}}}"#, "inner.typo"),
             (r#"{"name":"x","inner":7}"#, "inner"),
             (r#"{"name":"x","inner":[]}"#, "inner"),
+            (r#"{"name":"x","inner":[1,"a"]}"#, "inner"),
+            (r#"{"name":"x","word":7}"#, "word"),
+            (r#"{"name":"x","word":"maybe"}"#, "word"),
             (r#"{"name":"x","list":[{"count":1},{"count":"2"}]}"#, "list[1].count"),
             (r#"{"name":"x","list":[{"count":1},{"count":1},3]}"#, "list[2]"),
             (r#"{"name":"x","list":[3]}"#, "list[0]"),
@@ -179,6 +250,8 @@ mod tests {
             assert_eq!(problem.field, None, "{json}");
             assert!(problem.detail.starts_with("not valid JSON"), "{}", problem.detail);
         }
-        assert_eq!(read::<Outer>("7").unwrap_err().field, None);
+        for json in ["7", "[\"x\"]", "null"] {
+            assert_eq!(read::<Outer>(json).unwrap_err().field, None, "{json}");
+        }
     }
 }

@@ -294,19 +294,8 @@ pub fn parse_price(json: &str, now: Option<Timestamp>) -> Result<PriceRequest, P
 /// # Errors
 /// The parameter that is wrong.
 pub fn parse_usage_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Request, Problem> {
-    let mut group_by = "";
-    let mut from = None;
-    let mut to = None;
-    for (name, value) in pairs {
-        match name {
-            "groupBy" => group_by = value,
-            "from" => from = Some(value),
-            "to" => to = Some(value),
-            _ => {
-                return Err(Problem::invalid(name, "unknown parameter; there are groupBy, from and to"));
-            }
-        }
-    }
+    let [group_by, from, to] = parameters(pairs, ["groupBy", "from", "to"])?;
+    let group_by = group_by.unwrap_or_default();
     let names = group_by.split(',').filter(|name| !name.is_empty());
     Ok(Request::History(HistoryQuery::Usage(usage_query(names, from, to)?)))
 }
@@ -316,17 +305,11 @@ pub fn parse_usage_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>
 /// # Errors
 /// The parameter that is wrong.
 pub fn parse_entries_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Request, Problem> {
-    let mut after = None;
-    let mut limit = None;
-    for (name, value) in pairs {
-        let number = || value.parse().map_err(|_| Problem::invalid(name, "must be a whole number"));
-        match name {
-            "after" => after = Some(number()?),
-            "limit" => limit = Some(number()?),
-            _ => return Err(Problem::invalid(name, "unknown parameter; there are after and limit")),
-        }
-    }
-    entries(after, limit)
+    let [after, limit] = parameters(pairs, ["after", "limit"])?;
+    let number = |name: &str, text: Option<&str>| {
+        text.map(|text| text.parse().map_err(|_| Problem::invalid(name, "must be a whole number"))).transpose()
+    };
+    entries(number("after", after)?, number("limit", limit)?)
 }
 
 /// Reads an id or name that is part of a path.
@@ -399,6 +382,23 @@ fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
     Ok(RecordRequest { id: body.id, call, actual, mode: body.mode })
 }
 
+/// The values of a query's parameters: each at most once, and no others.
+fn parameters<'a, const N: usize>(
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], Problem> {
+    let mut values = [None; N];
+    for (name, value) in pairs {
+        let known = names.iter().zip(&mut values).find(|(known, _)| **known == name);
+        let (_, slot) = known
+            .ok_or_else(|| Problem::invalid(name, format_args!("unknown parameter; there are {}", names.join(", "))))?;
+        if slot.replace(value).is_some() {
+            return Err(Problem::invalid(name, "given twice"));
+        }
+    }
+    Ok(values)
+}
+
 fn only_id<T: core::str::FromStr<Err: core::fmt::Display>>(json: &str) -> Result<T, Problem> {
     let body: OnlyId = json::read(json)?;
     parse_id("id", &body.id)
@@ -451,12 +451,13 @@ struct ReserveBody {
     provider: Option<Name>,
     #[serde(default)]
     model: Option<Name>,
+    #[serde(deserialize_with = "json::object")]
     estimate: EstimateBody,
     #[serde(default)]
     mode: Option<Mode>,
     #[serde(default)]
     region: Option<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object")]
     attribution: Attribution,
     #[serde(default)]
     ttl_seconds: Option<u32>,
@@ -479,7 +480,7 @@ struct EstimateBody {
     meters: Vec<Meter>,
     #[serde(default)]
     usd: Option<Usd>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     sandbox: Option<SandboxBody>,
 }
 
@@ -494,9 +495,9 @@ struct SettleBody {
     usage: Option<Usage>,
     #[serde(default)]
     usd: Option<Usd>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     payload: Option<PayloadBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     sandbox: Option<SettledSandbox>,
 }
 
@@ -576,7 +577,7 @@ struct ExtendBody {
     id: ExtensionId,
     #[serde(default)]
     ttl_seconds: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     estimate: Option<EstimateBody>,
 }
 
@@ -587,6 +588,7 @@ struct BatchExtendBody {
     _op: IgnoredAny,
     #[serde(rename = "id")]
     _id: IgnoredAny,
+    #[serde(deserialize_with = "json::object")]
     extend: ExtendBody,
 }
 
@@ -613,11 +615,11 @@ struct RecordBody {
     usage: Option<Usage>,
     #[serde(default)]
     usd: Option<Usd>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     payload: Option<PayloadBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     sandbox: Option<SandboxBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object")]
     attribution: Attribution,
 }
 
@@ -628,6 +630,7 @@ struct PutQuotaBody {
     _op: IgnoredAny,
     #[serde(rename = "id")]
     _id: IgnoredAny,
+    #[serde(deserialize_with = "json::object")]
     quota: Quota,
 }
 
@@ -662,7 +665,7 @@ struct PriceBody {
     model: Name,
     #[serde(default)]
     usage: Option<Usage>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_object")]
     payload: Option<PayloadBody>,
     #[serde(default)]
     at: Option<Timestamp>,

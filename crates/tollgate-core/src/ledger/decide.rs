@@ -8,7 +8,7 @@ use super::command::{
 use super::counter::{Counter, QuotaState, QuotaView};
 use super::denial::{Denial, Rejection};
 use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
-use super::reservation::{EndState, MAX_EXTENSIONS, Opening, Reservation};
+use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS, MAX_QUOTAS};
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag};
@@ -251,9 +251,6 @@ impl Ledger {
         }
         if request.ttl_seconds.is_none() && request.estimate.is_none() {
             return Err(invalid("ttlSeconds", "an extension names `ttlSeconds`, `estimate` or both"));
-        }
-        if reservation.extensions.len() >= MAX_EXTENSIONS {
-            return Err(invalid("id", "a hold can be extended 1000 times at most"));
         }
         let mut held = reservation.held;
         let mut input = reservation.input;

@@ -1,8 +1,9 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
-use super::reservation::{End, EndState, Opening, Reservation};
+use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
+use crate::estimate::Estimate;
 use crate::ids::{QuotaId, ReservationId};
 use crate::money::Usd;
 use crate::policy::UnknownModel;
@@ -54,6 +55,10 @@ impl Ledger {
                     counted_on: counted_on.clone(),
                     created_at: at,
                     expires_at: *expires_at,
+                    sandbox: match &terms.estimate {
+                        Estimate::Sandbox(bounds) => Some(bounds.clone()),
+                        Estimate::Tokens(_) | Estimate::Usd(_) => None,
+                    },
                     extensions: Vec::new(),
                     end: None,
                 });
@@ -66,6 +71,12 @@ impl Ledger {
                     reservation.input = *input;
                     reservation.expires_at = *expires_at;
                     reservation.basis = basis.clone();
+                    if let Some(Estimate::Sandbox(bounds)) = &extension.estimate {
+                        reservation.sandbox = Some(bounds.clone());
+                    }
+                    if reservation.extensions.len() >= REMEMBERED_EXTENSIONS {
+                        reservation.extensions.remove(0);
+                    }
                     reservation.extensions.push(extension.clone());
                     self.open(reservation);
                 }
@@ -102,6 +113,7 @@ impl Ledger {
                         counted_on: counted_on.clone(),
                         created_at: at,
                         expires_at: at,
+                        sandbox: None,
                         extensions: Vec::new(),
                         end: Some(ended(EndState::Recorded, charged, entry)),
                     },

@@ -25,7 +25,7 @@ pub use decide::{Decision, Outcome};
 pub use denial::{Denial, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Replaced};
 pub use explain::Explanation;
-pub use reservation::{End, EndState, MAX_EXTENSIONS, Opening, Reservation};
+pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, RateCard};

@@ -1,9 +1,9 @@
 //! Which rates a call has for this tenant, and what its estimate or usage comes to.
 
+use super::Ledger;
 use super::command::Actual;
 use super::denial::Rejection;
-use super::reservation::{Opening, Reservation};
-use super::{HoldTerms, Ledger};
+use super::reservation::Reservation;
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag, NoRates, RateCard, Terms};
 use crate::estimate::{self, Amounts, Estimate, SandboxBounds, UpperBound};
@@ -150,18 +150,8 @@ impl Ledger {
     }
 }
 
-/// The resources that a sandbox was last said to have.
 fn reserved_sandbox(reservation: &Reservation) -> Result<&SandboxBounds, Rejection> {
-    let extended = reservation.extensions.iter().rev().filter_map(|extension| extension.estimate.as_ref());
-    let opened = match &reservation.opening {
-        Opening::Reserve(HoldTerms { estimate, .. }) => Some(estimate),
-        Opening::Record(_) => None,
-    };
-    let sandbox = extended.chain(opened).find_map(|estimate| match estimate {
-        Estimate::Sandbox(bounds) => Some(bounds),
-        Estimate::Tokens(_) | Estimate::Usd(_) => None,
-    });
-    sandbox.ok_or_else(|| Rejection::Invalid {
+    reservation.sandbox.as_ref().ok_or_else(|| Rejection::Invalid {
         field: "sandbox".to_owned(),
         message: "the reservation was not made for a sandbox; settle it by `usage`, `payload` or `usd`".to_owned(),
     })

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use super::event::Placement;
 use crate::call::Call;
-use crate::estimate::Amounts;
+use crate::estimate::{Amounts, SandboxBounds};
 use crate::ids::ReservationId;
 use crate::price::{Basis, Charge};
 use crate::time::Timestamp;
 
-/// The most extensions of one hold.
-pub const MAX_EXTENSIONS: usize = 1_000;
+/// How many of a hold's latest extensions are remembered, so that a repeat of one is recognized. A repeat of an older one counts as a
+/// new extension, which changes little: estimates are totals, and a deadline never comes nearer.
+pub const REMEMBERED_EXTENSIONS: usize = 8;
 
 /// A hold, or what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,10 @@ pub struct Reservation {
     pub created_at: Timestamp,
     /// When it ends unless extended.
     pub expires_at: Timestamp,
-    /// Every extension.
+    /// The resources that it was last said to have, where it is for a sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxBounds>,
+    /// The latest extensions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<ExtendRequest>,
     /// Its one end.

@@ -258,7 +258,7 @@ fn ttls() -> impl Strategy<Value = u32> {
 }
 
 fn amounts() -> impl Strategy<Value = i64> {
-    prop_oneof![2 => (0..=20_i64).prop_map(|cents| cents * 10_000), 1 => 0..=200_000_i64]
+    prop_oneof![1 => Just(0), 4 => (0..=20_i64).prop_map(|cents| cents * 10_000), 2 => 0..=200_000_i64]
 }
 
 fn tokens() -> impl Strategy<Value = (u64, u64)> {
