@@ -168,7 +168,7 @@ pub fn token_bound(
     bounds: &TokenBounds,
     terms: Terms<'_>,
 ) -> Result<UpperBound, Unpriced> {
-    let missing = |meter| Unpriced::Meter { rate_card: card.id.clone(), meter };
+    let missing = |meter| Unpriced::Meter { rate_card: card.id.to_string(), meter };
     let may = |meter: Meter| bounds.meters.is_empty() || bounds.meters.contains(&meter);
     let mut input_rate = None;
     let mut output_rate = None;
@@ -203,7 +203,7 @@ pub fn token_bound(
     Ok(UpperBound {
         amounts: Amounts { usd, tokens, requests: one(), seconds: Quantity::ZERO },
         input: Amounts { usd: input, tokens: input_tokens, requests: one(), seconds: Quantity::ZERO },
-        basis: Some(Basis { catalog: catalog.version().to_owned(), rate_card: card.id.clone() }),
+        basis: Some(Basis { catalog: catalog.version().clone(), rate_card: card.id.clone() }),
         marginal: output_rate.map(|rate| Marginal {
             unit: MarginalUnit::OutputTokens,
             fixed: input.plus(searches),

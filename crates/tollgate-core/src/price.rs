@@ -1,5 +1,8 @@
 //! The exact price of a usage: quantity × rate, line by line.
 
+use std::sync::Arc;
+
+use rust_decimal::RoundingStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, EffectiveRates, Flag, NoRates, RateCard, Terms};
@@ -41,9 +44,9 @@ pub struct Line {
 #[serde(rename_all = "camelCase")]
 pub struct Basis {
     /// The catalog's version.
-    pub catalog: String,
+    pub catalog: Arc<str>,
     /// The rate card's id, `provider/model@date`.
-    pub rate_card: String,
+    pub rate_card: Arc<str>,
 }
 
 /// Why a usage has no price.
@@ -110,11 +113,11 @@ pub fn price(catalog: &Catalog, card: &RateCard, usage: &Usage, terms: Terms<'_>
     let mut charge = Charge {
         usd: Usd::ZERO,
         lines: Vec::with_capacity(4),
-        basis: Some(Basis { catalog: catalog.version().to_owned(), rate_card: card.id.clone() }),
+        basis: Some(Basis { catalog: catalog.version().clone(), rate_card: card.id.clone() }),
         flags: Vec::new(),
     };
     for (meter, quantity) in usage.iter() {
-        let found = rates.of(meter).ok_or_else(|| Unpriced::Meter { rate_card: card.id.clone(), meter })?;
+        let found = rates.of(meter).ok_or_else(|| Unpriced::Meter { rate_card: card.id.to_string(), meter })?;
         let usd = line_price(quantity, found.rate.usd())?;
         charge.usd = charge.usd.plus(usd);
         charge.lines.push(Line { meter, quantity, unit_price: found.rate.usd(), usd });
@@ -130,7 +133,7 @@ pub fn price(catalog: &Catalog, card: &RateCard, usage: &Usage, terms: Terms<'_>
 ///
 /// # Errors
 /// The tier has no sandbox rates, a resource that it has a rate for is not named, or the quantities are too large.
-pub fn sandbox_usage(card: &RateCard, rates: &EffectiveRates, bounds: &SandboxBounds) -> Result<Usage, Unpriced> {
+pub fn sandbox_usage(card: &RateCard, rates: &EffectiveRates<'_>, bounds: &SandboxBounds) -> Result<Usage, Unpriced> {
     let mut usage = Usage::new();
     let mut priced = false;
     for (meter, resource) in [
@@ -146,18 +149,22 @@ pub fn sandbox_usage(card: &RateCard, rates: &EffectiveRates, bounds: &SandboxBo
             None => bounds.seconds,
             Some((_, Some(allocated))) => bounds.seconds.times(allocated).map_err(|_| Unpriced::TooLarge)?,
             Some((resource, None)) => {
-                return Err(Unpriced::MissingResource { rate_card: card.id.clone(), resource });
+                return Err(Unpriced::MissingResource { rate_card: card.id.to_string(), resource });
             }
         };
         usage.add(meter, quantity).map_err(|_| Unpriced::TooLarge)?;
     }
-    if priced { Ok(usage) } else { Err(Unpriced::NotASandbox { rate_card: card.id.clone() }) }
+    if priced { Ok(usage) } else { Err(Unpriced::NotASandbox { rate_card: card.id.to_string() }) }
 }
 
 /// Quantity × rate. Exact: a quantity has 6 decimals at most and a rate 12, and what is beyond the 12 decimals of money can only
 /// come from a fractional quantity; that is rounded up, so that a sum of parts is never less than the whole.
 pub(crate) fn line_price(quantity: Quantity, rate: Usd) -> Result<Usd, Unpriced> {
     let product = quantity.value().checked_mul(rate.value()).ok_or(Unpriced::TooLarge)?;
-    let rounded = product.round_dp_with_strategy(Usd::SCALE, rust_decimal::RoundingStrategy::AwayFromZero);
-    Usd::new(rounded).map_err(|_| Unpriced::TooLarge)
+    let exact = if product.scale() <= Usd::SCALE {
+        product
+    } else {
+        product.round_dp_with_strategy(Usd::SCALE, RoundingStrategy::AwayFromZero)
+    };
+    Usd::new(exact).map_err(|_| Unpriced::TooLarge)
 }

@@ -15,7 +15,7 @@ use support::{
 };
 use tollgate_core::api::{Request, parse_command};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Ledger, Rejection};
+use tollgate_core::ledger::{Event, Ledger, Rejection};
 use tollgate_core::money::Usd;
 use tollgate_core::usage_report::contribution;
 
@@ -513,9 +513,7 @@ fn an_extension_names_the_new_total_and_never_shortens() {
 /// A sandbox that lives for days is extended without end, so what is remembered of extensions is bounded.
 #[test]
 fn a_hold_is_extended_without_end_and_remembers_the_latest_extensions() {
-    let extend = |n: usize, ttl: u32| {
-        json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": ttl } })
-    };
+    let extend = |n: usize, ttl: u32| json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": ttl } });
     let mut local = Local::open(json!({ "tenant": "acme" }));
     let mut ask = |command: Value| local.ask(at(OPENING), &command).status;
     assert_eq!(ask(reserve("a", "4")), 201);
@@ -857,6 +855,11 @@ fn an_answer_that_broke_off_costs_at_least_what_was_held() {
         json!({ "released": "0", "overrun": "0", "charge": { "flags": ["incomplete_usage"] } }),
     );
     assert_eq!(settled["charge"]["usd"], held["held"]["usd"]);
+    let tokens = desk.history().iter().find_map(|entry| match &entry.event {
+        Event::Settled(charged) => Some(charged.spent.tokens.to_string()),
+        _ => None,
+    });
+    assert_eq!(tokens.as_deref(), Some("2000"), "what was not seen may have been tokens, too");
     desk.expect(settle.clone(), 200, json!({ "replayed": true }));
 
     // What was seen already costs more than was held: that is charged.

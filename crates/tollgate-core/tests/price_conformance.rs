@@ -68,7 +68,7 @@ fn check(catalog: &Catalog, case: &Value) -> Result<(), String> {
 }
 
 fn check_charge(charge: &Charge, expected: Usd, rate_card: &str) -> Result<(), String> {
-    let basis = charge.basis.as_ref().map(|basis| basis.rate_card.as_str());
+    let basis = charge.basis.as_ref().map(|basis| &*basis.rate_card);
     if charge.usd != expected || basis != Some(rate_card) {
         return Err(format!("expected {expected} by {rate_card}, got {} by {basis:?}", charge.usd));
     }

@@ -48,7 +48,7 @@ pub fn price(request_json: &str) -> String {
 #[wasm_bindgen(js_name = catalogVersion)]
 #[must_use]
 pub fn catalog_version() -> String {
-    Catalog::builtin().map(|catalog| catalog.version().to_owned()).unwrap_or_default()
+    Catalog::builtin().map(|catalog| catalog.version().to_string()).unwrap_or_default()
 }
 
 fn open(config_json: &str, now_ms: f64) -> Result<LocalLedger, Problem> {

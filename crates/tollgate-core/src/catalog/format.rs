@@ -136,7 +136,7 @@ impl RatesDocument {
     pub fn to_rate_card(&self, id: &str) -> Result<RateCard, CatalogError> {
         let rates = rates(id, &self.per_million, &self.per_unit)?;
         Ok(RateCard {
-            id: id.to_owned(),
+            id: id.into(),
             from: Timestamp::default(),
             base: rates,
             tiers: Vec::new(),
@@ -174,7 +174,7 @@ impl Catalog {
                 models.push(model);
             }
         }
-        Ok(Self { version: index.version, models, by_name })
+        Ok(Self { version: index.version.into(), models, by_name })
     }
 }
 
@@ -233,7 +233,7 @@ fn read_rate_card(
     let schedules = document.schedules.iter().map(|document| schedule(&id, document)).collect::<Result<_, _>>()?;
     let tiers = tiers(&id, &document.tiers)?;
     Ok(RateCard {
-        id,
+        id: id.into(),
         from,
         base,
         tiers,
@@ -424,6 +424,31 @@ mod tests {
             let message = read(card).unwrap_err().to_string();
             assert!(message.contains(expected), "{card}: {message}");
         }
+    }
+
+    #[test]
+    fn rates_are_rounded_once_and_tiers_begin_where_they_say() {
+        let catalog = read(
+            r#"{"from":"2026-01-01","perMillion":{"input":"0.000001","output":"0.000003"},
+                "tiers":[{"from":100,"perMillion":{"input":"1"}},{"above":200,"perMillion":{"input":"2"}}],
+                "modes":{"batch":{"multiplier":"0.5"},"flex":{"multiplier":"0.4"}},"regions":{"eu":{"multiplier":"1.1"}},
+                "source":"s","confidence":"single"}"#,
+        )
+        .unwrap();
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let card = catalog.rate_card("p", "m", at).unwrap();
+        let eu = "eu".parse().unwrap();
+        let rate = |prompt: u32, meter, mode, region| {
+            let rates = card.rates(prompt.into(), crate::catalog::Terms { at, mode, region }).unwrap();
+            rates.of(meter).unwrap().rate.usd().to_string()
+        };
+        for (prompt, expected) in [(99, "0.000000000001"), (100, "0.000001"), (200, "0.000001"), (201, "0.000002")] {
+            assert_eq!(rate(prompt, Meter::Input, None, None), expected, "{prompt}");
+        }
+        // Half of 10⁻¹² rounds away from zero, 0.4 of it to nothing; multipliers multiply before the one rounding.
+        assert_eq!(rate(0, Meter::Input, Some(Mode::Batch), None), "0.000000000001");
+        assert_eq!(rate(0, Meter::Input, Some(Mode::Flex), None), "0");
+        assert_eq!(rate(0, Meter::Output, Some(Mode::Batch), Some(&eu)), "0.000000000002");
     }
 
     #[test]

@@ -5,7 +5,9 @@ mod describe;
 mod format;
 
 use core::fmt;
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ pub use format::{CatalogError, RatesDocument};
 /// The price list.
 #[derive(Debug)]
 pub struct Catalog {
-    version: String,
+    version: Arc<str>,
     models: Vec<Model>,
     /// provider → exact model id or alias → index in `models`.
     by_name: HashMap<String, HashMap<String, usize>>,
@@ -47,7 +49,7 @@ pub struct Model {
 #[derive(Clone, Debug)]
 pub struct RateCard {
     /// `provider/model@date`.
-    pub id: String,
+    pub id: Arc<str>,
     /// In force from this instant.
     pub from: Timestamp,
     /// Rates where nothing below says otherwise.
@@ -126,6 +128,9 @@ impl Rate {
 
     /// The one place where a rate is rounded, so that line prices (quantity × rate) need no rounding and sums are exact.
     fn rounded(value: Decimal) -> Self {
+        if value.scale() <= Usd::SCALE {
+            return Self(Usd::computed(value));
+        }
         Self(Usd::computed(value.round_dp_with_strategy(Usd::SCALE, RoundingStrategy::MidpointAwayFromZero)))
     }
 }
@@ -243,7 +248,7 @@ pub enum NoRates {
 impl Catalog {
     /// The date of the list's last change.
     #[must_use]
-    pub fn version(&self) -> &str {
+    pub const fn version(&self) -> &Arc<str> {
         &self.version
     }
 
@@ -297,26 +302,27 @@ impl RateCard {
     ///
     /// # Errors
     /// The card does not have the mode or region.
-    pub fn rates(&self, prompt_tokens: Decimal, terms: Terms<'_>) -> Result<EffectiveRates, NoRates> {
-        let mut rates = self.base.clone();
+    pub fn rates(&self, prompt_tokens: Decimal, terms: Terms<'_>) -> Result<EffectiveRates<'_>, NoRates> {
+        // Most calls are at base rates, and those need not be copied.
+        let mut rates = Cow::Borrowed(&self.base);
         let tier = self.tiers.iter().rev().find(|tier| Decimal::from(tier.at_least) <= prompt_tokens);
         if let Some(tier) = tier {
-            rates.overlay(&tier.rates);
+            rates.to_mut().overlay(&tier.rates);
         }
         for schedule in self.schedules.iter().filter(|schedule| schedule.holds(terms.at)) {
-            rates.overlay(&schedule.rates);
+            rates.to_mut().overlay(&schedule.rates);
         }
         let mut multiplier = None;
         for adjustment in self.adjustments(terms)? {
             match adjustment {
-                Adjustment::Rates(over) => rates.overlay(over),
+                Adjustment::Rates(over) => rates.to_mut().overlay(over),
                 Adjustment::Multiplier(by) => {
                     multiplier = Some(multiplier.map_or(*by, |product: Decimal| product.saturating_mul(*by)));
                 }
             }
         }
         if let Some(by) = multiplier {
-            for (meter, rate) in &mut rates.0 {
+            for (meter, rate) in &mut rates.to_mut().0 {
                 if meter.is_token() {
                     *rate = rate.times(by);
                 }
@@ -334,13 +340,13 @@ impl RateCard {
         let mut found = Vec::new();
         if let Some(mode) = terms.mode {
             let named = self.modes.iter().find(|(named, _)| *named == mode);
-            let (_, adjustment) = named.ok_or_else(|| NoRates::UnknownMode { rate_card: self.id.clone(), mode })?;
+            let (_, adjustment) = named.ok_or_else(|| NoRates::UnknownMode { rate_card: self.id.to_string(), mode })?;
             found.push(adjustment);
         }
         if let Some(region) = terms.region {
             let named = self.regions.iter().find(|(named, _)| named == region.as_str());
             let (_, adjustment) = named
-                .ok_or_else(|| NoRates::UnknownRegion { rate_card: self.id.clone(), region: region.to_string() })?;
+                .ok_or_else(|| NoRates::UnknownRegion { rate_card: self.id.to_string(), region: region.to_string() })?;
             found.push(adjustment);
         }
         Ok(found)
@@ -349,7 +355,7 @@ impl RateCard {
 
 /// The rates of one call, with the rules for meters that have none of their own.
 #[derive(Clone, Debug)]
-pub struct EffectiveRates(Rates);
+pub struct EffectiveRates<'a>(Cow<'a, Rates>);
 
 /// A rate, and whether it stands in for a missing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,7 +382,7 @@ pub enum Flag {
     Expired,
 }
 
-impl EffectiveRates {
+impl EffectiveRates<'_> {
     /// The rate of a meter: its own, or the one that stands in for it. None where nothing can.
     #[must_use]
     pub fn of(&self, meter: Meter) -> Option<Found> {
