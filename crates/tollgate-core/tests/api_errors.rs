@@ -67,6 +67,8 @@ fn quota() -> Value {
 fn wrong_calls(base: &Value) -> Vec<Case> {
     let long = "x".repeat(129);
     let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("k-{n}"), json!("v"))).collect();
+    // Each within its bound, and all together too much.
+    let big: serde_json::Map<_, _> = (0..5).map(|n| (format!("k-{n}"), json!("v".repeat(250)))).collect();
     let put = |member: Value| with(base.clone(), member);
     vec![
         (without(base.clone(), "resource"), "resource"),
@@ -92,6 +94,8 @@ fn wrong_calls(base: &Value) -> Vec<Case> {
         (put(json!({ "attribution": { "tags": { "route": 7 } } })), "attribution.tags.route"),
         (put(json!({ "attribution": { "tags": { "route": "x".repeat(257) } } })), "attribution.tags"),
         (put(json!({ "attribution": { "tags": many } })), "attribution.tags"),
+        (put(json!({ "attribution": { "tags": big } })), "attribution.tags"),
+        (put(json!({ "attribution": { "tags": { "k".repeat(65): "v" } } })), "attribution.tags"),
         (put(json!({ "tenantId": "acme" })), "tenantId"),
         (put(json!({ "user_id": "u-7" })), "user_id"),
     ]
