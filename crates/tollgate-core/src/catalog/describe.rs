@@ -113,7 +113,7 @@ fn rates<M: SerializeMap>(map: &mut M, rates: &Rates) -> Result<(), M::Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use crate::catalog::Catalog;
 
     #[test]
