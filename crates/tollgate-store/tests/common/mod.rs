@@ -1,6 +1,6 @@
 //! What the tests of the store share.
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::cell::{Cell as Counter, RefCell};
 use std::rc::Rc;
