@@ -96,9 +96,7 @@ impl Inner {
         } else if !self.timer_runs.replace(true) {
             spawn_local(Rc::clone(self).take_turns_in_time());
         }
-        let answers = answers
-            .await
-            .map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
+        let answers = answers.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
         Ok(shape.answer(answers))
     }
 
