@@ -1,6 +1,7 @@
 //! `cargo xtask`: sets Tollgate up, builds it, runs it, tests it. `cargo xtask` alone lists the tasks.
 
 mod build;
+mod catalog;
 mod demo;
 mod failure;
 mod hash;
@@ -51,6 +52,9 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
+    /// Make, check or describe the price list
+    #[command(subcommand)]
+    Catalog(catalog::Task),
 }
 
 #[derive(Args)]
@@ -134,6 +138,7 @@ fn run(arguments: Arguments) -> Result<()> {
             demo::run(&workspace, &tools, None)
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
+        Task::Catalog(task) => catalog::run(&workspace, &task),
     }
 }
 

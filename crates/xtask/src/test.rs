@@ -16,7 +16,7 @@ use crate::step::{Step, took};
 use crate::tools::{self, Tools};
 use crate::wasm::TARGET;
 use crate::workspace::Workspace;
-use crate::{build, demo, tidy};
+use crate::{build, catalog, demo, tidy};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -25,6 +25,8 @@ pub enum Part {
     Fmt,
     /// No unfinished work, machine paths or registry addresses in the files
     Tidy,
+    /// The price list is as `cargo xtask catalog update` writes it, and its decisions are about models that it has
+    Catalog,
     /// Clippy has nothing to say, natively and for wasm
     Clippy,
     /// Unit and property tests of the crates
@@ -41,8 +43,18 @@ pub enum Part {
     Demo,
 }
 
-const ALL: [Part; 9] =
-    [Part::Fmt, Part::Tidy, Part::Clippy, Part::Rust, Part::Build, Part::Types, Part::Js, Part::Wrangler, Part::Demo];
+const ALL: [Part; 10] = [
+    Part::Fmt,
+    Part::Tidy,
+    Part::Catalog,
+    Part::Clippy,
+    Part::Rust,
+    Part::Build,
+    Part::Types,
+    Part::Js,
+    Part::Wrangler,
+    Part::Demo,
+];
 
 /// What to run.
 pub struct Selection {
@@ -101,6 +113,7 @@ fn one(workspace: &Workspace, tools: &Tools, part: Part, only: Option<&str>) -> 
             step.done(&format!("{files} files"));
             Ok(format!("{files} files"))
         }
+        Part::Catalog => catalog::check(workspace),
         Part::Clippy => clippy(workspace, tools),
         Part::Rust => rust(workspace),
         Part::Build => {

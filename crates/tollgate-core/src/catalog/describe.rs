@@ -2,8 +2,9 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Adjustment, Catalog, Model, RateCard, Rates, Schedule, Tier};
+use super::{Adjustment, Catalog, Change, Model, RateCard, Rates, Schedule, Tier};
 use crate::money::Usd;
+use crate::time::Timestamp;
 
 impl Serialize for Catalog {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -69,9 +70,17 @@ impl Serialize for Tier {
 impl Serialize for Adjustment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        match self {
-            Self::Multiplier(by) => map.serialize_entry("multiplier", &by.normalize().to_string())?,
-            Self::Rates(over) => rates(&mut map, over)?,
+        match &self.change {
+            Change::Multiplier(by) => map.serialize_entry("multiplier", &by.normalize().to_string())?,
+            Change::Rates { base, tiers } => {
+                rates(&mut map, base)?;
+                if !tiers.is_empty() {
+                    map.serialize_entry("tiers", tiers)?;
+                }
+            }
+        }
+        if let Some(confidence) = self.confidence {
+            map.serialize_entry("confidence", &confidence)?;
         }
         map.end()
     }
@@ -83,6 +92,18 @@ impl Serialize for Schedule {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("from", &of_day(self.from))?;
         map.serialize_entry("to", &of_day(self.to))?;
+        if self.weekdays != Schedule::ALL_WEEK {
+            let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+            let named: Vec<_> = (0..).zip(names).filter(|(day, _)| self.weekdays >> day & 1 == 1).collect();
+            map.serialize_entry("weekdays", &named.iter().map(|(_, name)| name).collect::<Vec<_>>())?;
+        }
+        if !self.except.is_empty() {
+            let dates = self.except.iter().filter_map(|day| {
+                let at = Timestamp::from_millis(i64::try_from(*day).ok()?.checked_mul(86_400_000)?).ok()?;
+                Some(at.to_string().get(..10)?.to_owned())
+            });
+            map.serialize_entry("exceptDates", &dates.collect::<Vec<_>>())?;
+        }
         rates(&mut map, &self.rates)?;
         map.end()
     }

@@ -2,12 +2,12 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Adjustment, Catalog, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier};
+use super::{Adjustment, Catalog, Change, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier, pack};
 use crate::meter::Meter;
 use crate::money::Usd;
 use crate::time::Timestamp;
@@ -26,6 +26,10 @@ pub struct CatalogError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct IndexDocument {
     version: String,
+    /// The providers whose models are also in the npm package.
+    #[serde(default)]
+    #[expect(dead_code, reason = "for whoever chooses the files that are read")]
+    package: Vec<String>,
     sources: Pairs<String, SourceDocument>,
 }
 
@@ -103,6 +107,10 @@ struct AdjustmentDocument {
     per_million: Pairs<Meter, Usd>,
     #[serde(default)]
     per_unit: Pairs<Meter, Usd>,
+    #[serde(default)]
+    tiers: Vec<TierDocument>,
+    #[serde(default)]
+    confidence: Option<Confidence>,
 }
 
 #[derive(Deserialize)]
@@ -111,9 +119,25 @@ struct ScheduleDocument {
     from: String,
     to: String,
     #[serde(default)]
+    weekdays: Option<Vec<Weekday>>,
+    #[serde(default)]
+    except_dates: Vec<String>,
+    #[serde(default)]
     per_million: Pairs<Meter, Usd>,
     #[serde(default)]
     per_unit: Pairs<Meter, Usd>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Weekday {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
 }
 
 /// Rates as a policy writes them: USD per million tokens and USD per one of anything else.
@@ -156,25 +180,26 @@ impl Catalog {
     /// The first thing that is wrong.
     pub fn read(index: &str, providers: &[(&str, &str)]) -> Result<Self, CatalogError> {
         let index: IndexDocument = parse("catalog.json", index)?;
-        format!("{}T00:00:00Z", index.version)
-            .parse::<Timestamp>()
-            .map_err(|_| error("catalog.json", "version is not a date"))?;
+        midnight(&index.version).ok_or_else(|| error("catalog.json", "version is not a date"))?;
         let mut models = Vec::new();
-        let mut by_name: HashMap<String, HashMap<String, usize>> = HashMap::new();
+        let mut known: HashSet<String> = HashSet::new();
         for (file, text) in providers {
             let document: ProviderDocument = parse(file, text)?;
-            let names = by_name.entry(document.provider.clone()).or_default();
+            if !known.insert(document.provider.clone()) {
+                return Err(error(file, &format!("provider `{}` has another file", document.provider)));
+            }
+            let mut names: HashSet<String> = HashSet::new();
             for model in document.models {
                 let model = read_model(&document.provider, model, &index.sources)?;
                 for name in core::iter::once(&model.model).chain(&model.aliases) {
-                    if names.insert(name.clone(), models.len()).is_some() {
+                    if !names.insert(name.clone()) {
                         return Err(error(file, &format!("`{name}` is named twice")));
                     }
                 }
                 models.push(model);
             }
         }
-        Ok(Self { version: index.version.into(), models, by_name })
+        Self::open(pack::pack(&index.version, &models).into())
     }
 }
 
@@ -211,7 +236,7 @@ fn read_rate_card(
     sources: &Pairs<String, SourceDocument>,
 ) -> Result<RateCard, CatalogError> {
     let id = format!("{model}@{}", document.from);
-    let from = format!("{}T00:00:00Z", document.from).parse().map_err(|_| error(&id, "`from` is not a date"))?;
+    let from = midnight(&document.from).ok_or_else(|| error(&id, "`from` is not a date"))?;
     if sources.iter().all(|(name, _)| *name != document.source) {
         return Err(error(&id, &format!("source `{}` is not in catalog.json", document.source)));
     }
@@ -267,17 +292,19 @@ fn tiers(id: &str, documents: &[TierDocument]) -> Result<Vec<Tier>, CatalogError
 
 fn adjustment(id: &str, document: &AdjustmentDocument) -> Result<Adjustment, CatalogError> {
     let rates = rates(id, &document.per_million, &document.per_unit)?;
-    match (&document.multiplier, rates.0.is_empty()) {
-        (Some(multiplier), true) => {
+    let tiers = tiers(id, &document.tiers)?;
+    let change = match (&document.multiplier, rates.0.is_empty()) {
+        (Some(multiplier), true) if tiers.is_empty() => {
             let by: Usd = multiplier.parse().map_err(|_| error(id, "a multiplier is not a decimal"))?;
             if by.is_negative() || by.value() > Decimal::from(100) {
                 return Err(error(id, "a multiplier lies beyond 0 to 100"));
             }
-            Ok(Adjustment::Multiplier(by.value()))
+            Change::Multiplier(by.value())
         }
-        (None, false) => Ok(Adjustment::Rates(rates)),
-        _ => Err(error(id, "a mode or region has either a multiplier or rates")),
-    }
+        (None, false) => Change::Rates { base: rates, tiers },
+        _ => return Err(error(id, "a mode or region has either a multiplier or rates")),
+    };
+    Ok(Adjustment { change, confidence: document.confidence })
 }
 
 fn schedule(id: &str, document: &ScheduleDocument) -> Result<Schedule, CatalogError> {
@@ -287,12 +314,31 @@ fn schedule(id: &str, document: &ScheduleDocument) -> Result<Schedule, CatalogEr
         let minute: i64 = minute.parse().ok().filter(|minute| (0..60).contains(minute))?;
         Some((hour * 60 + minute) * 60_000)
     };
-    match (of_day(&document.from), of_day(&document.to)) {
-        (Some(from), Some(to)) if from != to => {
-            Ok(Schedule { from, to, rates: rates(id, &document.per_million, &document.per_unit)? })
-        }
-        _ => Err(error(id, "a schedule's times are not two different times HH:MM")),
+    let (Some(from), Some(to)) = (of_day(&document.from), of_day(&document.to)) else {
+        return Err(error(id, "a schedule's times are not two different times HH:MM"));
+    };
+    if from == to {
+        return Err(error(id, "a schedule's times are not two different times HH:MM"));
     }
+    let weekdays = match &document.weekdays {
+        None => Schedule::ALL_WEEK,
+        Some(days) if days.is_empty() => return Err(error(id, "a schedule without weekdays never holds")),
+        Some(days) => days.iter().fold(0, |all, day| all | 1 << (*day as u8)),
+    };
+    let mut except: Vec<u64> = Vec::new();
+    for date in &document.except_dates {
+        let day = midnight(date).and_then(|at| u64::try_from(at.millis() / 86_400_000).ok());
+        let day = day.ok_or_else(|| error(id, "a schedule's `exceptDates` are not dates"))?;
+        if except.last().is_some_and(|earlier| *earlier >= day) {
+            return Err(error(id, "a schedule's `exceptDates` are not ascending"));
+        }
+        except.push(day);
+    }
+    Ok(Schedule { from, to, weekdays, except, rates: rates(id, &document.per_million, &document.per_unit)? })
+}
+
+fn midnight(date: &str) -> Option<Timestamp> {
+    format!("{date}T00:00:00Z").parse().ok()
 }
 
 fn rates<'a>(
@@ -387,7 +433,7 @@ fn error(place: &str, message: &str) -> CatalogError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use super::*;
 
     const INDEX: &str = r#"{"version":"2026-11-24","sources":{"s":{"name":"s","licence":"MIT"}}}"#;
@@ -420,6 +466,16 @@ mod tests {
                 r#"{"from":"2026-01-01","perMillion":{"input":"1"},"modes":{"batch":{}},"source":"s","confidence":"single"}"#,
                 "either",
             ),
+            (
+                r#"{"from":"2026-01-01","perMillion":{"input":"1"},"schedules":[{"from":"01:00","to":"02:00","weekdays":[]}],
+                    "source":"s","confidence":"single"}"#,
+                "without weekdays",
+            ),
+            (
+                r#"{"from":"2026-01-01","perMillion":{"input":"1"},"source":"s","confidence":"single",
+                    "schedules":[{"from":"01:00","to":"02:00","exceptDates":["2026-10-02","2026-10-01"]}]}"#,
+                "not ascending",
+            ),
         ] {
             let message = read(card).unwrap_err().to_string();
             assert!(message.contains(expected), "{card}: {message}");
@@ -449,6 +505,66 @@ mod tests {
         assert_eq!(rate(0, Meter::Input, Some(Mode::Batch), None), "0.000000000001");
         assert_eq!(rate(0, Meter::Input, Some(Mode::Flex), None), "0");
         assert_eq!(rate(0, Meter::Output, Some(Mode::Batch), Some(&eu)), "0.000000000002");
+    }
+
+    #[test]
+    fn a_mode_has_tiers_of_its_own_over_those_of_the_card() {
+        let catalog = read(
+            r#"{"from":"2026-01-01","perMillion":{"input":"2","cache_read":"1","output":"6"},
+                "tiers":[{"above":100,"perMillion":{"input":"4","cache_read":"2","output":"12"}}],
+                "modes":{"batch":{"perMillion":{"input":"1","output":"3"},"tiers":[{"above":200,"perMillion":{"input":"3"}}],
+                         "confidence":"reported"}},
+                "source":"s","confidence":"single"}"#,
+        )
+        .unwrap();
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let card = catalog.rate_card("p", "m", at).unwrap();
+        let rate = |prompt: u32, meter| {
+            let terms = crate::catalog::Terms { at, mode: Some(Mode::Batch), region: None };
+            card.rates(prompt.into(), terms).unwrap().of(meter).unwrap().rate.usd().to_string()
+        };
+        for (prompt, input, cache_read) in
+            [(100, "0.000001", "0.000001"), (200, "0.000001", "0.000002"), (201, "0.000003", "0.000002")]
+        {
+            assert_eq!(
+                (rate(prompt, Meter::Input).as_str(), rate(prompt, Meter::CacheRead).as_str()),
+                (input, cache_read),
+                "{prompt}"
+            );
+            assert_eq!(rate(prompt, Meter::Output), "0.000003");
+        }
+        // An estimate must look at the boundaries of modes too.
+        assert_eq!(card.thresholds(1_000).collect::<Vec<_>>(), [101, 201]);
+        assert_eq!(card.modes[0].1.confidence, Some(Confidence::Reported));
+    }
+
+    #[test]
+    fn a_window_over_midnight_belongs_to_the_day_on_which_it_began() {
+        let catalog = read(
+            r#"{"from":"2026-01-01","perMillion":{"input":"1"},
+                "schedules":[{"from":"22:00","to":"02:00","weekdays":["fri"],"exceptDates":["2026-11-13"],"perMillion":{"input":"9"}}],
+                "source":"s","confidence":"single"}"#,
+        )
+        .unwrap();
+        for (at, expected) in [
+            ("2026-11-06T21:59:59.999Z", "0.000001"),
+            ("2026-11-06T22:00:00Z", "0.000009"),
+            // Saturday, but Friday's window.
+            ("2026-11-07T01:59:59.999Z", "0.000009"),
+            ("2026-11-07T02:00:00Z", "0.000001"),
+            ("2026-11-07T22:00:00Z", "0.000001"),
+            // Friday, but Thursday's hours.
+            ("2026-11-06T01:00:00Z", "0.000001"),
+            ("2026-11-13T23:00:00Z", "0.000001"),
+            ("2026-11-14T01:00:00Z", "0.000001"),
+            ("2026-11-20T23:00:00Z", "0.000009"),
+        ] {
+            let at_time = at.parse().unwrap();
+            let card = catalog.rate_card("p", "m", at_time).unwrap();
+            let rates =
+                card.rates(Decimal::ZERO, crate::catalog::Terms { at: at_time, mode: None, region: None }).unwrap();
+            assert_eq!(rates.of(Meter::Input).unwrap().rate.usd().to_string(), expected, "{at}");
+        }
     }
 
     #[test]

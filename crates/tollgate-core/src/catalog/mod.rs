@@ -3,11 +3,12 @@
 mod builtin;
 mod describe;
 mod format;
+mod pack;
+mod unpack;
 
 use core::fmt;
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
@@ -19,13 +20,13 @@ use crate::time::Timestamp;
 
 pub use format::{CatalogError, RatesDocument};
 
-/// The price list.
+use unpack::Packed;
+
+/// The price list. It stays in its compact form; what is asked for is read from it once.
 #[derive(Debug)]
 pub struct Catalog {
-    version: Arc<str>,
-    models: Vec<Model>,
-    /// provider → exact model id or alias → index in `models`.
-    by_name: HashMap<String, HashMap<String, usize>>,
+    packed: Packed,
+    all: OnceLock<Vec<Model>>,
 }
 
 /// One model's or sandbox tier's rate cards.
@@ -168,11 +169,18 @@ pub(crate) struct Tier {
 
 /// What a mode or region changes.
 #[derive(Clone, Debug)]
-pub(crate) enum Adjustment {
+pub(crate) struct Adjustment {
+    pub(crate) change: Change,
+    /// How sure it is, where that differs from the card.
+    pub(crate) confidence: Option<Confidence>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
     /// Multiplies every token rate.
     Multiplier(Decimal),
-    /// Replaces the rates that it names.
-    Rates(Rates),
+    /// Replaces the rates that it names: those of `base` in every tier, those of the highest of `tiers` that the prompt reaches over them.
+    Rates { base: Rates, tiers: Vec<Tier> },
 }
 
 /// Rates during a daily window in UTC.
@@ -181,17 +189,33 @@ pub(crate) struct Schedule {
     /// Milliseconds since midnight; the window wraps past midnight where `to` is not later.
     pub(crate) from: i64,
     pub(crate) to: i64,
+    /// The days on which a window begins: bit 0 is Monday.
+    pub(crate) weekdays: u8,
+    /// Days since 1970-01-01 on which no window begins, ascending.
+    pub(crate) except: Vec<u64>,
     pub(crate) rates: Rates,
 }
 
 impl Schedule {
-    const fn holds(&self, at: Timestamp) -> bool {
+    /// Every day of the week.
+    const ALL_WEEK: u8 = 0b111_1111;
+
+    fn holds(&self, at: Timestamp) -> bool {
+        let today = at.millis().div_euclid(86_400_000);
         let of_day = at.millis().rem_euclid(86_400_000);
         if self.from < self.to {
-            self.from <= of_day && of_day < self.to
+            self.from <= of_day && of_day < self.to && self.begins_on(today)
         } else {
-            self.from <= of_day || of_day < self.to
+            // After midnight, the window is the one that began the day before.
+            self.from <= of_day && self.begins_on(today) || of_day < self.to && self.begins_on(today - 1)
         }
+    }
+
+    fn begins_on(&self, day: i64) -> bool {
+        // 1970-01-01 was a Thursday.
+        let weekday = (day + 3).rem_euclid(7);
+        self.weekdays >> weekday & 1 == 1
+            && u64::try_from(day).is_ok_and(|day| self.except.binary_search(&day).is_err())
     }
 }
 
@@ -249,20 +273,34 @@ impl Catalog {
     /// The date of the list's last change.
     #[must_use]
     pub const fn version(&self) -> &Arc<str> {
-        &self.version
+        &self.packed.version
     }
 
-    /// Every model, by provider and name.
+    /// Every model, in the order of the files. Reads all of the list; [`Catalog::model`] reads only the one.
     #[must_use]
     pub fn models(&self) -> &[Model] {
-        &self.models
+        // A test reads every model of what is shipped; what is made by `read` is written by `pack`.
+        self.all.get_or_init(|| self.packed.all().unwrap_or_default())
+    }
+
+    /// The compact form: what [`Catalog::open`] reads.
+    #[must_use]
+    pub fn packed(&self) -> &[u8] {
+        self.packed.bytes()
+    }
+
+    /// A catalog in its compact form.
+    ///
+    /// # Errors
+    /// The bytes are not one.
+    pub fn open(packed: Cow<'static, [u8]>) -> Result<Self, CatalogError> {
+        Ok(Self { packed: Packed::open(packed)?, all: OnceLock::new() })
     }
 
     /// The model that a provider calls by exactly this id or alias.
     #[must_use]
     pub fn model(&self, provider: &str, model: &str) -> Option<&Model> {
-        let at = self.by_name.get(provider)?.get(model)?;
-        self.models.get(*at)
+        self.packed.model(provider, model)
     }
 
     /// The rate card in force.
@@ -305,8 +343,7 @@ impl RateCard {
     pub fn rates(&self, prompt_tokens: Decimal, terms: Terms<'_>) -> Result<EffectiveRates<'_>, NoRates> {
         // Most calls are at base rates, and those need not be copied.
         let mut rates = Cow::Borrowed(&self.base);
-        let tier = self.tiers.iter().rev().find(|tier| Decimal::from(tier.at_least) <= prompt_tokens);
-        if let Some(tier) = tier {
+        if let Some(tier) = reached(&self.tiers, prompt_tokens) {
             rates.to_mut().overlay(&tier.rates);
         }
         for schedule in self.schedules.iter().filter(|schedule| schedule.holds(terms.at)) {
@@ -314,9 +351,14 @@ impl RateCard {
         }
         let mut multiplier = None;
         for adjustment in self.adjustments(terms)? {
-            match adjustment {
-                Adjustment::Rates(over) => rates.to_mut().overlay(over),
-                Adjustment::Multiplier(by) => {
+            match &adjustment.change {
+                Change::Rates { base, tiers } => {
+                    rates.to_mut().overlay(base);
+                    if let Some(tier) = reached(tiers, prompt_tokens) {
+                        rates.to_mut().overlay(&tier.rates);
+                    }
+                }
+                Change::Multiplier(by) => {
                     multiplier = Some(multiplier.map_or(*by, |product: Decimal| product.saturating_mul(*by)));
                 }
             }
@@ -333,7 +375,20 @@ impl RateCard {
 
     /// The prompt lengths, in tokens, at which other rates begin, up to a length.
     pub(crate) fn thresholds(&self, up_to: u64) -> impl Iterator<Item = u64> + '_ {
-        self.tiers.iter().map(|tier| tier.at_least).filter(move |at_least| *at_least <= up_to)
+        self.all_thresholds().filter(move |at_least| *at_least <= up_to)
+    }
+
+    /// Those of the card and those of its modes and regions, which may be the same ones again.
+    fn all_thresholds(&self) -> impl Iterator<Item = u64> + '_ {
+        let modes = self.modes.iter().map(|(_, adjustment)| adjustment);
+        let of_adjustments =
+            modes.chain(self.regions.iter().map(|(_, adjustment)| adjustment)).flat_map(|adjustment| match &adjustment
+                .change
+            {
+                Change::Rates { tiers, .. } => tiers.as_slice(),
+                Change::Multiplier(_) => &[],
+            });
+        self.tiers.iter().chain(of_adjustments).map(|tier| tier.at_least)
     }
 
     fn adjustments(&self, terms: Terms<'_>) -> Result<Vec<&Adjustment>, NoRates> {
@@ -351,6 +406,11 @@ impl RateCard {
         }
         Ok(found)
     }
+}
+
+/// The highest tier that a prompt reaches.
+fn reached(tiers: &[Tier], prompt_tokens: Decimal) -> Option<&Tier> {
+    tiers.iter().rev().find(|tier| Decimal::from(tier.at_least) <= prompt_tokens)
 }
 
 /// The rates of one call, with the rules for meters that have none of their own.
