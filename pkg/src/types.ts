@@ -120,6 +120,8 @@ export interface ReserveRequest {
   ttlSeconds?: number;
   /** `charge_input` by default with token and byte estimates, `charge_hold` with the others. */
   onExpiry?: OnExpiry;
+  /** `shrink` holds the largest part that fits where the estimate does not; the answer's `granted` says what that allows. */
+  onInsufficient?: "deny" | "shrink";
 }
 
 /** What was really used. Exactly one of the four; a settled sandbox keeps the size that it was reserved with. */
@@ -277,6 +279,8 @@ export interface ReservationBody {
   createdAt: string;
   expiresAt: string;
   onExpiry: OnExpiry;
+  /** What may be used, where `onInsufficient: "shrink"` held less than was asked for. Give it to the call as its limit. */
+  granted?: { maxOutputTokens?: number; seconds?: number | string; usd?: string };
   basis?: Basis;
   quotas: QuotaState[];
   /** True when this id had been reserved before with the same content. */

@@ -119,6 +119,27 @@ pub struct Affordable {
     pub seconds: Option<u64>,
 }
 
+impl Affordable {
+    /// The largest part of an estimate that the money buys. None where it buys nothing worth having.
+    #[must_use]
+    pub fn shrunk(&self, estimate: &Estimate) -> Option<Estimate> {
+        match estimate {
+            Estimate::Usd(_) => (!self.usd.is_zero()).then_some(Estimate::Usd(self.usd)),
+            Estimate::Tokens(bounds) => {
+                let max_output_tokens = self.max_output_tokens.filter(|tokens| *tokens > 0)?;
+                Some(Estimate::Tokens(TokenBounds { max_output_tokens, ..bounds.clone() }))
+            }
+            Estimate::Sandbox(bounds) => {
+                let seconds = self.seconds.filter(|seconds| *seconds > 0)?;
+                Some(Estimate::Sandbox(SandboxBounds {
+                    seconds: Quantity::from_count(seconds).ok()?,
+                    ..bounds.clone()
+                }))
+            }
+        }
+    }
+}
+
 impl UpperBound {
     /// The bound of an amount that the caller worked out.
     ///

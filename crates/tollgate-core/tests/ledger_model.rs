@@ -19,7 +19,7 @@ use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::estimate::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::ledger::{
-    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, Onboard, RecordMode, RecordRequest,
+    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
     Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
@@ -395,6 +395,7 @@ fn command(op: &Op) -> Command {
                 estimate: estimation(estimate),
                 ttl_seconds: *ttl_seconds,
                 on_expiry: [OnExpiry::Release, OnExpiry::ChargeInput, OnExpiry::ChargeHold][*on_expiry],
+                on_insufficient: OnInsufficient::Deny,
             },
         }),
         Op::Extend { id, extension, ttl_seconds, estimate } => Command::Extend(

@@ -185,6 +185,42 @@ fn what_a_denial_calls_affordable_fits_and_one_token_more_does_not() {
     assert_eq!(denial.expect_denial("llm")["affordable"], json!({ "usd": "0.0000035" }));
 }
 
+/// litellm#38647, #27509: worst-case holds lock everybody out. LiteLLM shrinks the hold and lets the call use all the same; here the
+/// caller is told what it may use, and holds exactly that.
+#[test]
+fn a_call_that_may_shrink_holds_the_largest_part_that_fits() {
+    let shrink = |command: Value| with(command, json!({ "onInsufficient": "shrink" }));
+    let mut desk = Desk::open(json!({ "quotas": {
+        "llm": tenant_quota("llm", "0.0103335", "month"), "e2b": tenant_quota("e2b", "0.01", "month"),
+    } }));
+    // What fits is not cut.
+    let fits = desk.ask(shrink(reserve_tokens("small", GPT_4O, 10, 1)));
+    fits.expect(201, json!({}));
+    assert!(fits.body.get("granted").is_none());
+    desk.expect(json!({ "op": "release", "id": "small" }), 200, json!({}));
+    let cut = json!({ "granted": { "maxOutputTokens": 783 }, "held": { "usd": "0.01033", "tokens": 1783 } });
+    desk.expect(shrink(reserve_tokens("a", GPT_4O, 1000, 4000)), 201, cut.clone());
+    desk.restart();
+    let mut again = cut;
+    again["replayed"] = json!(true);
+    desk.expect(shrink(reserve_tokens("a", GPT_4O, 1000, 4000)), 201, again);
+    // Without the word it is another content, and another id is denied: of the prompt nothing is cut.
+    desk.ask(reserve_tokens("a", GPT_4O, 1000, 4000)).expect(409, json!({ "code": "idempotency_conflict" }));
+    desk.ask(shrink(reserve_tokens("b", GPT_4O, 1000, 4000))).expect_denial("llm");
+    desk.expect(json!({ "op": "release", "id": "a" }), 200, json!({}));
+    // Money and a sandbox's life are cut as well; a sandbox settles by what it was granted.
+    desk.expect(shrink(reserve("c", "5")), 201, json!({ "granted": { "usd": "0.0103335" } }));
+    desk.ask(shrink(reserve("d", "5"))).expect_denial("llm");
+    let sandbox = json!({ "op": "reserve", "id": "s", "resource": "e2b",
+        "estimate": { "sandbox": { "tier": "standard", "seconds": 3600, "vcpus": 2, "memoryGib": 0.5 } } });
+    desk.expect(shrink(sandbox), 201, json!({ "granted": { "seconds": 330 }, "held": { "seconds": 330 } }));
+    desk.expect(
+        json!({ "op": "settle", "id": "s", "sandbox": { "seconds": 330 } }),
+        200,
+        json!({ "overrun": "0" }),
+    );
+}
+
 #[test]
 fn what_a_denial_of_a_sandbox_calls_affordable_fits() {
     let mut desk = Desk::open(json!({ "quotas": { "e2b": tenant_quota("e2b", "0.01", "month") } }));

@@ -7,11 +7,12 @@ use super::problem::{Problem, ProblemBody};
 use super::request::StateQuery;
 use crate::call::{Attribution, Resource};
 use crate::catalog::Catalog;
-use crate::estimate::{Affordable, Amounts};
+use crate::estimate::{Affordable, Amounts, Estimate};
 use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::ledger::{
     Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, QuotaSource, QuotaView, Rejection, Reservation,
 };
+use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
 use crate::price::{Basis, Charge};
@@ -309,6 +310,8 @@ struct ReplyBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     on_expiry: Option<OnExpiry>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    granted: Option<GrantedBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     basis: Option<&'a Basis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     charge: Option<&'a Charge>,
@@ -332,6 +335,7 @@ impl<'a> ReplyBody<'a> {
             created_at: None,
             expires_at: None,
             on_expiry: None,
+            granted: None,
             basis: None,
             charge: None,
             released: None,
@@ -349,6 +353,7 @@ impl<'a> ReplyBody<'a> {
                 body.created_at = Some(reservation.created_at);
                 body.expires_at = Some(reservation.expires_at);
                 body.on_expiry = on_expiry(reservation);
+                body.granted = reservation.granted.as_ref().map(Into::into);
                 body.basis = reservation.basis.as_ref();
             }
             ReplyKind::Settled => {
@@ -360,6 +365,29 @@ impl<'a> ReplyBody<'a> {
             ReplyKind::Recorded => body.charge = charge,
         }
         body
+    }
+}
+
+/// What was held, where it is less than was asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GrantedBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<Quantity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd: Option<Usd>,
+}
+
+impl From<&Estimate> for GrantedBody {
+    fn from(estimate: &Estimate) -> Self {
+        let nothing = Self { max_output_tokens: None, seconds: None, usd: None };
+        match estimate {
+            Estimate::Tokens(bounds) => Self { max_output_tokens: Some(bounds.max_output_tokens), ..nothing },
+            Estimate::Sandbox(bounds) => Self { seconds: Some(bounds.seconds), ..nothing },
+            Estimate::Usd(usd) => Self { usd: Some(*usd), ..nothing },
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, Onboard, RecordMode, RecordRequest, ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
+    ReserveRequest,
 };
 use super::counter::{Counter, QuotaState, QuotaView};
 use super::denial::{Denial, Rejection};
@@ -219,12 +220,12 @@ impl Ledger {
         if self.open_holds() >= MAX_OPEN_HOLDS {
             return Err(Rejection::TooManyHolds);
         }
-        let bound = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
-        let counted_on = self.admit(&request.call, &bound, now)?;
+        let (granted, bound, counted_on) = self.grant(catalog, request, now)?;
         let event = Event::Reserved {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
             terms: request.terms.clone(),
+            granted,
             held: bound.amounts,
             input: bound.input,
             expires_at: now.plus_seconds(request.terms.ttl_seconds),
@@ -232,6 +233,26 @@ impl Ledger {
             counted_on,
         };
         Ok(Decision { events: vec![event], outcome: Outcome::Reserved { id, replayed: false } })
+    }
+
+    /// What a reserve holds: all that it asks for, or, where it says so, the largest part that fits.
+    fn grant(&self, catalog: &Catalog, request: &ReserveRequest, now: Timestamp) -> Result<Grant, Rejection> {
+        let asked = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
+        let denial = match self.admit(&request.call, &asked, now) {
+            Ok(counted_on) => return Ok((None, asked, counted_on)),
+            Err(Rejection::QuotaExceeded(denial)) => denial,
+            Err(other) => return Err(other),
+        };
+        let smaller = match request.terms.on_insufficient {
+            OnInsufficient::Deny => None,
+            OnInsufficient::Shrink => {
+                denial.affordable.as_ref().and_then(|affordable| affordable.shrunk(&request.terms.estimate))
+            }
+        };
+        let Some(smaller) = smaller else { return Err(Rejection::QuotaExceeded(denial)) };
+        let bound = self.upper_bound(catalog, &request.call, &smaller, now)?;
+        let counted_on = self.admit(&request.call, &bound, now)?;
+        Ok((Some(smaller), bound, counted_on))
     }
 
     fn extend(
@@ -431,6 +452,9 @@ impl Ledger {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
 }
+
+/// The estimate, where it is smaller than asked; its bound; what counts it.
+type Grant = (Option<Estimate>, UpperBound, Arc<[Placement]>);
 
 fn placement(view: &QuotaView<'_>, state: &QuotaState) -> Placement {
     Placement { quota_id: view.id.clone(), generation: state.generation, period_start: view.window.start }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use crate::call::Call;
-use crate::estimate::Amounts;
+use crate::estimate::{Amounts, Estimate};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
 use crate::money::Usd;
 use crate::policy::{UnknownModel, WithoutQuota};
@@ -90,6 +90,9 @@ pub enum Event {
         call: Arc<Call>,
         /// How much, how long, and what then.
         terms: HoldTerms,
+        /// The estimate that was held, where the one that was asked for did not fit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted: Option<Estimate>,
         /// The upper bound in every unit.
         held: Amounts,
         /// The part of it that the input alone can cost.

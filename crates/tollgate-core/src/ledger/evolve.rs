@@ -43,19 +43,20 @@ impl Ledger {
                     counter.reset_seq = entry.seq;
                 }
             }
-            Event::Reserved { id, call, terms, held, input, expires_at, basis, counted_on } => {
+            Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
                 self.count(counted_on, Change::hold(held.usd));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
                     opening: Opening::Reserve(terms.clone()),
+                    granted: granted.clone(),
                     held: *held,
                     input: *input,
                     basis: basis.clone(),
                     counted_on: counted_on.clone(),
                     created_at: at,
                     expires_at: *expires_at,
-                    sandbox: match &terms.estimate {
+                    sandbox: match granted.as_ref().unwrap_or(&terms.estimate) {
                         Estimate::Sandbox(bounds) => Some(bounds.clone()),
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
@@ -107,6 +108,7 @@ impl Ledger {
                         id: charged.id.clone(),
                         call: charged.call.clone(),
                         opening: Opening::Record(*mode),
+                        granted: None,
                         held: crate::estimate::Amounts::default(),
                         input: crate::estimate::Amounts::default(),
                         basis: charged.charge.basis.clone(),

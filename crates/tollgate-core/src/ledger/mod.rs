@@ -18,7 +18,8 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, Onboard, RecordMode, RecordRequest, ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
+    ReserveRequest,
 };
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
