@@ -19,8 +19,8 @@ use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::estimate::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::ledger::{
-    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
-    Rejection, ReserveRequest, Snapshot,
+    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode,
+    RecordRequest, Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::money::Usd;

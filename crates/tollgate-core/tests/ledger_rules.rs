@@ -214,11 +214,7 @@ fn a_call_that_may_shrink_holds_the_largest_part_that_fits() {
     let sandbox = json!({ "op": "reserve", "id": "s", "resource": "e2b",
         "estimate": { "sandbox": { "tier": "standard", "seconds": 3600, "vcpus": 2, "memoryGib": 0.5 } } });
     desk.expect(shrink(sandbox), 201, json!({ "granted": { "seconds": 330 }, "held": { "seconds": 330 } }));
-    desk.expect(
-        json!({ "op": "settle", "id": "s", "sandbox": { "seconds": 330 } }),
-        200,
-        json!({ "overrun": "0" }),
-    );
+    desk.expect(json!({ "op": "settle", "id": "s", "sandbox": { "seconds": 330 } }), 200, json!({ "overrun": "0" }));
 }
 
 #[test]
