@@ -92,7 +92,7 @@ pub enum NoRoute {
 }
 
 /// Every route there is.
-pub const ROUTES: [(Method, &str, Endpoint); 23] = [
+pub const ROUTES: [(Method, &str, Endpoint); 24] = [
     (Method::Get, "/healthz", Endpoint::Health),
     (Method::Post, "/v1/tokens", Endpoint::IssueServiceToken),
     (Method::Get, "/v1/policy", Endpoint::GetPolicy),
