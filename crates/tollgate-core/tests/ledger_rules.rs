@@ -163,6 +163,135 @@ fn the_quota_that_resets_last_binds() {
     assert_eq!(denial.header("Retry-After"), None);
 }
 
+// Units, filters, warnings.
+
+fn quota_of(unit: &str, limit: &str, period: &str) -> Value {
+    json!({ "scope": "tenant", "resource": "all", "unit": unit, "limit": limit, "period": period })
+}
+
+/// Otari PR #906: "asked to cap tokens and requests, not dollars alone". One reservation passes all of them or none.
+#[test]
+fn dollars_tokens_and_requests_pass_together_or_not_at_all() {
+    let mut desk = Desk::open(json!({ "quotas": {
+        "money": quota_of("usd", "1", "month"),
+        "tokens": quota_of("tokens", "5000", "hour"),
+        "calls": quota_of("requests", "3", "hour"),
+    } }));
+    desk.expect(reserve_tokens("a", GPT_4O, 1000, 2000), 201, json!({}));
+    assert_eq!(desk.spent_and_held("tokens"), "0/3000");
+    assert_eq!(desk.spent_and_held("calls"), "0/1");
+    // Tokens are short: what is left of them after the prompt is what the answer may have.
+    let denial = desk.ask(reserve_tokens("b", GPT_4O, 1000, 1001));
+    denial.expect(
+        429,
+        json!({ "denial": { "quota": "tokens", "unit": "tokens", "requested": "2001", "remaining": "2000",
+                            "affordable": { "maxOutputTokens": 1000 } } }),
+    );
+    assert_eq!(denial.header("RateLimit-Policy"), Some(r#""tokens";q=5000;qu="tokens";w=3600"#));
+    assert_eq!(desk.spent_and_held("money"), "0/0.0225");
+    // Settled by usage, the tokens that were used count; settled by an amount, those that were held.
+    let usage = json!({ "op": "settle", "id": "a", "usage": { "input": 900, "cache_read": 100, "output": 500 } });
+    desk.expect(usage, 200, json!({}));
+    assert_eq!(desk.spent_and_held("tokens"), "1500/0");
+    desk.expect(reserve_tokens("c", GPT_4O, 1000, 1000), 201, json!({}));
+    desk.expect(settle("c", "0.01"), 200, json!({}));
+    assert_eq!(desk.spent_and_held("tokens"), "3500/0");
+    desk.expect(reserve_tokens("d", GPT_4O, 10, 10), 201, json!({}));
+    let denial = desk.ask(reserve_tokens("e", GPT_4O, 10, 10));
+    denial.expect(429, json!({ "denial": { "quota": "calls", "requested": "1", "remaining": "0" } }));
+    assert_eq!(desk.spent_and_held("calls"), "2/1");
+}
+
+#[test]
+fn what_is_open_at_the_same_time_is_limited_and_never_spent() {
+    let mut desk = Desk::open(json!({ "quotas": { "open": quota_of("concurrent", "2", "lifetime") } }));
+    for id in ["a", "b"] {
+        desk.expect(reserve(id, "1"), 201, json!({}));
+    }
+    let denial = desk.ask(reserve("c", "1"));
+    denial.expect(429, json!({ "denial": { "quota": "open", "retryAfterSeconds": null } }));
+    desk.expect(settle("a", "1"), 200, json!({}));
+    desk.expect(reserve("c", "1"), 201, json!({}));
+    desk.restart();
+    assert_eq!(desk.spent_and_held("open"), "0/2");
+    // One that expires makes room as well.
+    desk.at("2026-11-24T13:00:00Z").expect(reserve("d", "1"), 201, json!({}));
+    assert_eq!(desk.spent_and_held("open"), "0/1");
+}
+
+#[test]
+fn sandbox_seconds_are_held_and_spent() {
+    let mut desk = Desk::open(json!({ "quotas": { "seconds": quota_of("seconds", "600", "day") } }));
+    let sandbox = |id: &str, seconds: u32| {
+        json!({ "op": "reserve", "id": id, "resource": "e2b", "onInsufficient": "shrink",
+                "estimate": { "sandbox": { "tier": "standard", "seconds": seconds, "vcpus": 2, "memoryGib": "0.5" } } })
+    };
+    desk.expect(sandbox("a", 400), 201, json!({}));
+    desk.expect(json!({ "op": "settle", "id": "a", "sandbox": { "seconds": 141.25 } }), 200, json!({}));
+    assert_eq!(desk.spent_and_held("seconds"), "141.25/0");
+    desk.expect(sandbox("b", 3600), 201, json!({ "granted": { "seconds": 458 } }));
+    assert_eq!(desk.spent_and_held("seconds"), "141.25/458");
+}
+
+/// Bifrost, LiteLLM: budgets per model and per route.
+#[test]
+fn a_filter_lets_a_quota_count_some_calls_alone() {
+    let filtered = |filter: Value| with(quota_of("usd", "1", "month"), json!({ "filter": filter }));
+    let mut desk = Desk::open(json!({ "quotas": {
+        "chat": filtered(json!({ "touchpoint": "main-chat" })),
+        "mini": filtered(json!({ "provider": "openai", "model": "gpt-4o-mini" })),
+    } }));
+    let from =
+        |id: &str, touchpoint: &str| with(reserve(id, "1"), json!({ "attribution": { "touchpoint": touchpoint } }));
+    desk.expect(from("a", "main-chat"), 201, json!({}));
+    desk.ask(from("b", "main-chat")).expect_denial("chat");
+    desk.expect(from("c", "pii-sanitizer"), 201, json!({}));
+    desk.expect(reserve("d", "1"), 201, json!({}));
+    assert_eq!((desk.spent_and_held("chat"), desk.spent_and_held("mini")), ("0/1".to_owned(), "0/0".to_owned()));
+    let of = |id: &str, model: &str| with(reserve(id, "1"), json!({ "provider": "openai", "model": model }));
+    desk.expect(of("e", "gpt-4o-mini"), 201, json!({}));
+    desk.expect(of("f", "gpt-4o"), 201, json!({}));
+    desk.ask(of("g", "gpt-4o-mini")).expect_denial("mini");
+    // Another filter counts something else.
+    let other = with(filtered(json!({ "touchpoint": "pii-sanitizer" })), json!({}));
+    desk.expect(json!({ "op": "putQuota", "id": "chat", "quota": other }), 200, json!({ "spent": "0", "held": "0" }));
+}
+
+#[test]
+fn a_quota_that_warns_counts_and_lets_pass() {
+    let soft = with(quota_of("usd", "10", "month"), json!({ "enforcement": "warn" }));
+    let mut desk = Desk::open(json!({ "quotas": { "soft": soft, "hard": quota_of("usd", "30", "month") } }));
+    desk.expect(reserve("a", "12"), 201, json!({}));
+    desk.expect(settle("a", "12"), 200, json!({}));
+    assert_eq!(desk.spent_and_held("soft"), "12/0");
+    desk.expect(
+        json!({ "op": "listQuotas" }),
+        200,
+        json!({ "quotas": [{}, { "id": "soft", "warned": ["0.8", "1"], "remaining": "0" }] }),
+    );
+    desk.ask(reserve("b", "19")).expect_denial("hard");
+    // Whether it warns or blocks is a setting; what was counted stays.
+    let blocks = quota_of("usd", "10", "month");
+    desk.expect(json!({ "op": "putQuota", "id": "soft", "quota": blocks }), 200, json!({ "spent": "12" }));
+    desk.ask(reserve("c", "1")).expect_denial("soft");
+}
+
+#[test]
+fn a_limit_fits_its_unit() {
+    let mut desk = Desk::open(json!({ "quotas": {} }));
+    for (unit, limit, period, field) in [
+        ("tokens", "1.5", "day", "quota.limit"),
+        ("requests", "0.1", "day", "quota.limit"),
+        ("seconds", "0.0000001", "day", "quota.limit"),
+        ("usd", "1000000000.01", "day", "quota.limit"),
+        ("tokens", "1000000000001", "day", "quota.limit"),
+        ("concurrent", "2", "day", "quota.period"),
+    ] {
+        let put = json!({ "op": "putQuota", "id": "q", "quota": quota_of(unit, limit, period) });
+        desk.ask(put).expect(400, json!({ "code": "invalid_request", "field": field }));
+    }
+}
+
 // What a denial says would fit.
 
 #[test]

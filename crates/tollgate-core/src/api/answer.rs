@@ -1,10 +1,12 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::problem::{Problem, ProblemBody};
 use super::request::StateQuery;
+use crate::amount::Amount;
 use crate::call::{Attribution, Resource};
 use crate::catalog::Catalog;
 use crate::estimate::{Affordable, Amounts, Estimate};
@@ -16,7 +18,7 @@ use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
 use crate::price::{Basis, Charge};
-use crate::quota::{ResourceFilter, Scope, Thresholds, Unit};
+use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
 use crate::time::Timestamp;
 use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
 
@@ -207,13 +209,25 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
     if let Some(seconds) = denial.retry_after_seconds() {
         headers.push(("Retry-After", seconds.to_string()));
     }
-    let micros = |usd: Usd| usd.micros().min(MAX_HEADER_INTEGER);
+    // These fields hold integers: money is counted in millionths of a dollar, and parts of a second are left out.
+    let integer = |unit: Unit, amount: Amount| match unit {
+        Unit::Usd => amount.as_usd().micros().min(MAX_HEADER_INTEGER),
+        _ => amount.value().trunc().to_i64().unwrap_or(MAX_HEADER_INTEGER).min(MAX_HEADER_INTEGER),
+    };
     let mut policies = Vec::new();
     let mut limits = Vec::new();
     for denying in &denial.quotas {
         let view = denying.view();
-        let mut policy = format!("\"{}\";q={};qu=\"micro-usd\"", view.id, micros(view.quota.limit));
-        let mut limit = format!("\"{}\";r={}", view.id, micros(view.remaining()));
+        let unit = view.quota.unit;
+        let name = match unit {
+            Unit::Usd => "micro-usd",
+            Unit::Tokens => "tokens",
+            Unit::Requests => "requests",
+            Unit::Seconds => "seconds",
+            Unit::Concurrent => "concurrent-requests",
+        };
+        let mut policy = format!("\"{}\";q={};qu=\"{name}\"", view.id, integer(unit, view.quota.limit));
+        let mut limit = format!("\"{}\";r={}", view.id, integer(unit, view.remaining()));
         if let Some(end) = view.window.end {
             policy.push_str(&format!(";w={}", end.seconds_since(view.window.start)));
             limit.push_str(&format!(";t={}", end.seconds_since(denial.at)));
@@ -248,13 +262,16 @@ struct QuotaBody<'a> {
     scope_id: Option<&'a UserId>,
     resource: ResourceFilter,
     unit: Unit,
-    limit: Usd,
+    limit: Amount,
     period: Period,
     warn_at: &'a Thresholds,
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    filter: &'a Filter,
+    enforcement: Enforcement,
     source: QuotaSource,
-    spent: Usd,
-    held: Usd,
-    remaining: Usd,
+    spent: Amount,
+    held: Amount,
+    remaining: Amount,
     utilization: Option<String>,
     warned: Vec<String>,
     period_start: Option<Timestamp>,
@@ -274,6 +291,8 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             limit: view.quota.limit,
             period: view.quota.period,
             warn_at: &view.quota.warn_at,
+            filter: &view.quota.filter,
+            enforcement: view.quota.enforcement,
             source: view.source,
             spent: view.spent,
             held: view.held,
@@ -458,7 +477,7 @@ pub(super) struct DenialBody<'a> {
     quota: Option<&'a QuotaId>,
     #[serde(flatten)]
     binding: Option<BindingBody<'a>>,
-    requested: Usd,
+    requested: Amount,
     retry_after_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     affordable: Option<&'a Affordable>,
@@ -474,10 +493,10 @@ struct BindingBody<'a> {
     resource: ResourceFilter,
     unit: Unit,
     period: Period,
-    limit: Usd,
-    spent: Usd,
-    held: Usd,
-    remaining: Usd,
+    limit: Amount,
+    spent: Amount,
+    held: Amount,
+    remaining: Amount,
     period_end: Option<Timestamp>,
 }
 
@@ -486,7 +505,7 @@ impl<'a> From<&'a Denial> for DenialBody<'a> {
         let binding = denial.binding();
         Self {
             quota: binding.as_ref().map(|view| view.id),
-            requested: denial.requested,
+            requested: denial.needed(),
             retry_after_seconds: denial.retry_after_seconds(),
             affordable: denial.affordable.as_ref(),
             quotas: denial.quotas.iter().map(|denying| QuotaBody::from(&denying.view())).collect(),

@@ -18,7 +18,7 @@ use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Policy;
 use crate::price::{self, Charge, Unpriced};
-use crate::quota::Quota;
+use crate::quota::{InvalidQuota, Quota};
 use crate::time::Timestamp;
 use crate::usage_report::{Dimension, UsageQuery};
 
@@ -210,6 +210,8 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         }
         Op::PutQuota => {
             let body: PutQuotaBody = json::read(json)?;
+            let wrong = |problem: InvalidQuota| Problem::invalid(format!("quota.{}", problem.field), problem.message);
+            body.quota.check().map_err(wrong)?;
             Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
         }
         Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
@@ -232,7 +234,9 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
-    json::read(json)
+    let quota: Quota = json::read(json)?;
+    quota.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
+    Ok(quota)
 }
 
 /// Reads an onboarding.

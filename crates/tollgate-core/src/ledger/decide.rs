@@ -11,14 +11,14 @@ use super::denial::{Denial, Rejection};
 use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS, MAX_QUOTAS};
+use crate::amount::Amount;
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag};
 use crate::estimate::{Amounts, Estimate, UpperBound};
 use crate::ids::{QuotaId, ReservationId};
-use crate::money::Usd;
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
-use crate::quota::Quota;
+use crate::quota::{Enforcement, Quota, Unit};
 use crate::time::Timestamp;
 
 /// What a command leads to.
@@ -125,7 +125,7 @@ impl Ledger {
         };
         let charge = Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }.flagged(Flag::Expired);
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, spent.usd);
+        let mut events = self.thresholds(&reservation.counted_on, |unit| unit.spent(&spent));
         events.insert(0, Event::Expired(charged));
         Some(events)
     }
@@ -290,9 +290,7 @@ impl Ledger {
                     "an extension's estimate is the new total, and cannot be less than what is held",
                 ));
             }
-            if !more.is_zero() {
-                self.admit_more(reservation, &bound, more, now)?;
-            }
+            self.admit_more(reservation, &bound, now)?;
             held = bound.amounts;
             input = bound.input;
             basis = bound.basis;
@@ -324,8 +322,10 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = Charged { replaces: replaced, ..charged(reservation, Some(actual.clone()), charge, spent) };
-        let more = spent.usd.minus(replaced.map_or(Usd::ZERO, |replaced| replaced.amounts.usd));
-        let mut events = self.thresholds(&reservation.counted_on, more);
+        let before = replaced.map(|replaced| replaced.amounts);
+        let mut events = self.thresholds(&reservation.counted_on, |unit| {
+            unit.spent(&spent).minus(before.map_or(Amount::ZERO, |before| unit.spent(&before)))
+        });
         let event = if replaced.is_some() {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
@@ -357,11 +357,11 @@ impl Ledger {
         let counted_on = match request.mode {
             RecordMode::Always => self.placements(&request.call, now),
             RecordMode::WithinLimit => {
-                let bound = UpperBound::of_amount(spent.usd);
+                let bound = UpperBound::of_amounts(spent);
                 self.admit(&request.call, &bound, now)?
             }
         };
-        let mut events = self.thresholds(&counted_on, spent.usd);
+        let mut events = self.thresholds(&counted_on, |unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
@@ -377,12 +377,12 @@ impl Ledger {
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
     pub(super) fn admit(&self, call: &Call, bound: &UpperBound, now: Timestamp) -> Result<Arc<[Placement]>, Rejection> {
-        let requested = bound.amounts.usd;
         let mut tight = Vec::new();
         let mut placements = Vec::new();
         for (id, state) in self.applicable(call) {
             let view = state.view(id, now);
-            if view.fits(requested) {
+            let requested = state.quota.unit.held(&bound.amounts);
+            if view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
                 placements.push(placement(&view, state));
             } else {
                 tight.push(view);
@@ -390,28 +390,35 @@ impl Ledger {
         }
         let denies_without_quota = || self.tenant().is_some_and(|tenant| tenant.without_quota == WithoutQuota::Deny);
         if !tight.is_empty() || (placements.is_empty() && denies_without_quota()) {
-            let denial = Denial::new(now, requested, Some(bound), &tight);
+            let affordable = (!tight.is_empty()).then(|| bound.affordable(tight.iter().map(left)));
+            let denial = Denial::new(now, bound.amounts, affordable, &tight);
             return Err(Rejection::QuotaExceeded(Box::new(denial)));
         }
         Ok(placements.into())
     }
 
     /// Whether a hold may grow, in the periods in which it was reserved.
-    fn admit_more(
-        &self,
-        reservation: &Reservation,
-        bound: &UpperBound,
-        more: Usd,
-        now: Timestamp,
-    ) -> Result<(), Rejection> {
-        let tight: Vec<QuotaView<'_>> = self.quotas_of(reservation).filter(|view| !view.fits(more)).collect();
+    fn admit_more(&self, reservation: &Reservation, bound: &UpperBound, now: Timestamp) -> Result<(), Rejection> {
+        let more = |unit: Unit| unit.held(&bound.amounts).minus(unit.held(&reservation.held));
+        let tight: Vec<QuotaView<'_>> = self
+            .quotas_of(reservation)
+            .filter(|view| {
+                // What adds nothing needs no room, also where there is none.
+                let more = more(view.quota.unit);
+                more > Amount::ZERO && !view.fits(more) && view.quota.enforcement == Enforcement::Block
+            })
+            .collect();
         if tight.is_empty() {
             return Ok(());
         }
-        let mut denial = Denial::new(now, more, None, &tight);
         // What is held already is the caller's own, and part of what the whole call can afford.
-        denial.affordable = denial.affordable.map(|left| bound.affordable(left.usd.plus(reservation.held.usd)));
-        Err(Rejection::QuotaExceeded(Box::new(denial)))
+        let own = |view: &QuotaView<'_>| {
+            let (unit, left) = left(view);
+            (unit, left.plus(unit.held(&reservation.held)))
+        };
+        let affordable = bound.affordable(tight.iter().map(own));
+        let requested = bound.amounts.less(&reservation.held);
+        Err(Rejection::QuotaExceeded(Box::new(Denial::new(now, requested, Some(affordable), &tight))))
     }
 
     /// The quotas that count a call, whether or not it fits.
@@ -420,7 +427,7 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], more: Usd) -> Vec<Event> {
+    fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -436,7 +443,7 @@ impl Ledger {
                 // The period is over and its counter gone; who should be warned was.
                 None => continue,
             };
-            let spent = counter.spent.plus(more);
+            let spent = counter.spent.plus(more(state.quota.unit));
             events.extend(state.newly_crossed(counter, spent).into_iter().map(|threshold| Event::ThresholdCrossed {
                 quota_id: placement.quota_id.clone(),
                 period_start: placement.period_start,
@@ -451,6 +458,11 @@ impl Ledger {
     fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
+}
+
+/// What a quota has left, and of what.
+fn left(view: &QuotaView<'_>) -> (Unit, Amount) {
+    (view.quota.unit, view.remaining())
 }
 
 /// The estimate, where it is smaller than asked; its bound; what counts it.

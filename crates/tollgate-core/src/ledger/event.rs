@@ -6,10 +6,10 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
+use crate::amount::Amount;
 use crate::call::Call;
 use crate::estimate::{Amounts, Estimate};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
-use crate::money::Usd;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::Quota;
@@ -79,8 +79,7 @@ pub enum Event {
         /// Start of the period that was reset.
         period_start: Timestamp,
         /// What had been spent in it.
-        #[serde(with = "crate::money::sum")]
-        dropped: Usd,
+        dropped: Amount,
     },
     /// Money was held.
     Reserved {
@@ -157,10 +156,9 @@ pub enum Event {
         /// The fraction.
         threshold: Decimal,
         /// Spent when it was crossed.
-        #[serde(with = "crate::money::sum")]
-        spent: Usd,
+        spent: Amount,
         /// The limit then.
-        limit: Usd,
+        limit: Amount,
     },
 }
 
