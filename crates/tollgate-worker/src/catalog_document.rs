@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tollgate_core::api::Answer;
-use tollgate_core::catalog::{Catalog, Model};
+use tollgate_core::catalog::{Catalog, Confidence, Model};
 use tollgate_core::time::Timestamp;
 
 /// The answer that lists every model with its rate cards.
@@ -36,6 +36,7 @@ struct RateCardDocument<'a> {
     id: &'a str,
     from: Timestamp,
     source: &'a str,
+    confidence: Confidence,
 }
 
 impl<'a> From<&'a Model> for ModelDocument<'a> {
@@ -49,7 +50,12 @@ impl<'a> From<&'a Model> for ModelDocument<'a> {
             rate_cards: model
                 .rate_cards()
                 .iter()
-                .map(|card| RateCardDocument { id: &card.id, from: card.from, source: &card.source })
+                .map(|card| RateCardDocument {
+                    id: &card.id,
+                    from: card.from,
+                    source: &card.source,
+                    confidence: card.confidence,
+                })
                 .collect(),
         }
     }

@@ -63,8 +63,11 @@ pub struct Waiting {
     /// To be carried out in order.
     pub requests: Vec<Request>,
     /// Who waits for the answers.
-    pub done: oneshot::Sender<Result<Vec<Answer>, Problem>>,
+    pub done: oneshot::Sender<Answers>,
 }
+
+/// What an asker gets: an answer for each request, or the problem that all of them have.
+pub type Answers = Result<Vec<Answer>, Problem>;
 
 /// What is carried out in one turn, at one instant.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ pub struct Turn {
     pub now: Option<Timestamp>,
     /// Every request, in the order of arrival.
     pub requests: Vec<Request>,
-    askers: Vec<(usize, oneshot::Sender<Result<Vec<Answer>, Problem>>)>,
+    askers: Vec<(usize, oneshot::Sender<Answers>)>,
 }
 
 impl Queue {
@@ -87,10 +90,11 @@ impl Queue {
         let first = self.waiting.pop_front()?;
         let mut turn = Turn { now: first.now, requests: first.requests, askers: Vec::new() };
         turn.askers.push((turn.requests.len(), first.done));
-        while let Some(next) = self
-            .waiting
-            .pop_front_if(|next| next.now == turn.now && turn.requests.len() + next.requests.len() <= MAX_TURN)
-        {
+        while let Some(next) = self.waiting.pop_front() {
+            if next.now != turn.now || turn.requests.len() + next.requests.len() > MAX_TURN {
+                self.waiting.push_front(next);
+                break;
+            }
             turn.askers.push((next.requests.len(), next.done));
             turn.requests.extend(next.requests);
         }
@@ -100,7 +104,7 @@ impl Queue {
 
 impl Turn {
     /// Gives each asker its part of the answers, or the problem that all of them have. An asker that is gone is left out.
-    pub fn answer(self, answers: Result<Vec<Answer>, Problem>) {
+    pub fn answer(self, answers: Answers) {
         match answers {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
@@ -126,9 +130,9 @@ mod tests {
 
     use super::*;
 
-    type Answers = oneshot::Receiver<Result<Vec<Answer>, Problem>>;
+    type Asker = oneshot::Receiver<Answers>;
 
-    fn waiting(count: usize, now: Option<i64>) -> (Waiting, Answers) {
+    fn waiting(count: usize, now: Option<i64>) -> (Waiting, Asker) {
         let (done, answers) = oneshot::channel();
         let waiting = Waiting {
             now: now.map(|millis| Timestamp::from_millis(millis).unwrap()),
@@ -142,7 +146,7 @@ mod tests {
         Answer { status, body: String::new(), headers: Vec::new() }
     }
 
-    fn statuses(answers: &mut Answers) -> Vec<u16> {
+    fn statuses(answers: &mut Asker) -> Vec<u16> {
         let answers = answers.now_or_never().unwrap().unwrap().unwrap();
         answers.iter().map(|answer| answer.status).collect()
     }

@@ -68,20 +68,19 @@ impl Call<'_> {
                 Err(error) => error,
             };
             let is = |flag: &str| js_sys::Reflect::get(&error, &flag.into()).is_ok_and(|value| value.is_truthy());
-            let (retryable, overloaded) = (is("retryable"), is("overloaded"));
+            let failure = Failure { retryable: is("retryable"), overloaded: is("overloaded") };
             let error = worker::Error::from(error);
-            if retryable && !overloaded && self.repeats_safely {
-                if let Some(pause) = pauses.next() {
+            match failure.next(self.repeats_safely, &mut pauses) {
+                Next::Again(pause) => {
                     unexpected("calling an object, trying again", &error);
                     Delay::from(pause).await;
-                    continue;
                 }
+                Next::Later => {
+                    unexpected("calling an object", &error);
+                    return Err(Problem::new(Code::Unavailable, "the ledger cannot be reached at the moment"));
+                }
+                Next::Never => return Err(internal("calling an object", &error)),
             }
-            if retryable || overloaded {
-                unexpected("calling an object", &error);
-                return Err(Problem::new(Code::Unavailable, "the ledger cannot be reached at the moment"));
-            }
-            return Err(internal("calling an object", &error));
         }
     }
 
@@ -104,6 +103,39 @@ impl Call<'_> {
     }
 }
 
+/// What the runtime says about a call that failed.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    /// The object was not reached, or gave up for no fault of the request: it may be repeated where that is safe.
+    retryable: bool,
+    /// The object has too much to do; a repeat would make it worse.
+    overloaded: bool,
+}
+
+/// What to do after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Try again after a pause.
+    Again(Duration),
+    /// Leave it to the client to try again.
+    Later,
+    /// It is our fault.
+    Never,
+}
+
+impl Failure {
+    fn next(self, repeats_safely: bool, pauses: &mut impl Iterator<Item = Duration>) -> Next {
+        if self.overloaded {
+            return Next::Later;
+        }
+        if !self.retryable {
+            return Next::Never;
+        }
+        let pause = if repeats_safely { pauses.next() } else { None };
+        pause.map_or(Next::Later, Next::Again)
+    }
+}
+
 #[wasm_bindgen]
 extern "C" {
     /// A stub. The `worker` crate's own `fetch` takes the response apart and the runtime puts it together again on the way to the
@@ -112,4 +144,27 @@ extern "C" {
 
     #[wasm_bindgen(method, catch)]
     fn fetch(this: &RawStub, request: &Request) -> Result<js_sys::Promise, JsValue>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_are_few_and_only_where_they_are_safe_and_help() {
+        let mut pauses = PAUSES.into_iter();
+        let unreachable = Failure { retryable: true, overloaded: false };
+        let next = [(); 3].map(|()| unreachable.next(true, &mut pauses));
+        assert_eq!(next, [Next::Again(PAUSES[0]), Next::Again(PAUSES[1]), Next::Later]);
+
+        let mut pauses = PAUSES.into_iter();
+        assert_eq!(unreachable.next(false, &mut pauses), Next::Later);
+        for retryable in [false, true] {
+            let overloaded = Failure { retryable, overloaded: true };
+            assert_eq!(overloaded.next(true, &mut pauses), Next::Later);
+        }
+        let broken = Failure { retryable: false, overloaded: false };
+        assert_eq!(broken.next(true, &mut pauses), Next::Never);
+        assert_eq!(pauses.len(), PAUSES.len(), "no pause was used up");
+    }
 }
