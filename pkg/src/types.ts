@@ -46,9 +46,21 @@ export type Usage = Partial<Record<Meter, number>>;
 export type PayloadFormat =
   | "openai.chat"
   | "openai.responses"
+  | "azure.chat"
+  | "azure.responses"
   | "anthropic.messages"
   | "gemini.generate_content"
-  | "groq.chat";
+  | "vertex.generate_content"
+  | "bedrock.converse"
+  | "groq.chat"
+  | "mistral.chat"
+  | "xai.chat"
+  | "deepseek.chat"
+  | "cohere.chat"
+  | "openrouter.chat"
+  | "together.chat"
+  | "fireworks.chat"
+  | "ai-sdk.usage";
 
 /** A provider's own answer: the whole document, or the array of its stream events. */
 export interface Payload {

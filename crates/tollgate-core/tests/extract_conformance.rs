@@ -8,14 +8,18 @@
     reason = "tests fail by panicking"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use tollgate_core::api::parse_price;
+use tollgate_core::catalog::{Catalog, NoRates};
 use tollgate_core::extract::{Format, extract};
 use tollgate_core::meter::{Meter, MeterKind, Usage};
+use tollgate_core::time::Timestamp;
 
 fn tests_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests")
@@ -56,8 +60,11 @@ fn body_of(case: &Value, used: &mut BTreeSet<String>) -> Value {
 
 #[test]
 fn conformance() {
+    let catalog = Catalog::builtin().unwrap();
     let mut used = BTreeSet::new();
     let mut cases = 0;
+    let mut prices: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut from_catalog = 0;
     let mut failures = Vec::new();
     for file in fs::read_dir(tests_folder().join("conformance/extract")).unwrap() {
         let path = file.unwrap().path();
@@ -80,10 +87,22 @@ fn conformance() {
             if &got != expect {
                 failures.push(format!("{name}\n  expected {expect}\n  got      {got}"));
             }
+            if let Some(price) = case.get("price") {
+                *prices.entry(format.name()).or_default() += 1;
+                match check_price(catalog, price, &expect["usage"]) {
+                    Ok(in_catalog) => from_catalog += usize::from(in_catalog),
+                    Err(failure) => failures.push(format!("{name}\n  {failure}")),
+                }
+            }
         }
     }
     assert!(failures.is_empty(), "{} of {cases} cases:\n{}", failures.len(), failures.join("\n"));
-    assert!(cases > 100, "only {cases} cases were found");
+    assert!(cases >= 260, "only {cases} cases were found");
+    for format in Format::ALL {
+        let count = prices.get(format.name()).copied().unwrap_or(0);
+        assert!(count >= 2, "{format} has {count} prices");
+    }
+    assert!(from_catalog >= 20, "only {from_catalog} prices were compared with the catalog's");
 
     // A fixture that no case reads proves nothing.
     let mut unused = Vec::new();
@@ -99,6 +118,73 @@ fn conformance() {
         }
     }
     assert!(unused.is_empty(), "no case reads {unused:?}");
+}
+
+/// Whether the hand-computed price is right: its arithmetic holds and covers the whole usage, and the catalog, where it
+/// has the model (which is the answer), charges the same.
+fn check_price(catalog: &Catalog, price: &Value, usage: &Value) -> Result<bool, String> {
+    let [provider, model, at, usd, arithmetic] =
+        ["provider", "model", "at", "usd", "arithmetic"].map(|key| price[key].as_str().expect(key));
+    check_arithmetic(arithmetic, usd.parse().unwrap(), usage)?;
+    let time: Timestamp = at.parse().unwrap();
+    match catalog.rate_card(provider, model, time) {
+        Err(NoRates::UnknownModel { .. }) => return Ok(false),
+        Err(other) => return Err(format!("{provider}/{model} at {at}: {other}")),
+        Ok(_) => {}
+    }
+    let request = json!({ "provider": provider, "model": model, "at": at, "usage": usage });
+    let charge = parse_price(&request.to_string(), None)
+        .and_then(|request| request.price(catalog))
+        .map_err(|problem| format!("{request}: {problem:?}"))?;
+    if json!(charge.usd) == price["usd"] { Ok(true) } else { Err(format!("expected {usd}, got {}", charge.usd)) }
+}
+
+/// `quantity × rate = amount; …; sum total`, with a rate that may be by the million.
+fn check_arithmetic(arithmetic: &str, usd: Decimal, usage: &Value) -> Result<(), String> {
+    let number = |text: &str| text.parse::<Decimal>().unwrap_or_else(|_| panic!("{text} in {arithmetic}"));
+    let (terms, sum) = arithmetic.split_once("; sum ").expect("a sum");
+    let mut quantities = Vec::new();
+    let mut total = Decimal::ZERO;
+    for term in terms.split("; ") {
+        let (product, amount) = term.split_once(" = ").expect("an amount");
+        let (quantity, rate) = product.split_once(" × ").expect("a product");
+        let quantity = number(quantity);
+        let rate = match rate.strip_suffix("/1e6") {
+            Some(per_million) => number(per_million) / Decimal::from(1_000_000),
+            None => number(rate),
+        };
+        if quantity * rate != number(amount) {
+            return Err(format!("wrong: {term}"));
+        }
+        quantities.push(quantity);
+        total += number(amount);
+    }
+    let mut pools: Vec<Decimal> =
+        usage.as_object().unwrap().values().map(|quantity| number(&quantity.to_string())).collect();
+    pools.sort();
+    quantities.sort();
+    if total != number(sum) || total != usd || pools != quantities {
+        return Err(format!("{usd} USD for {usage}, but: {arithmetic}"));
+    }
+    Ok(())
+}
+
+/// The list of formats that people read is the list that there is.
+#[test]
+fn every_format_is_documented() {
+    let page = fs::read_to_string(tests_folder().join("../docs/usage-extraction.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> =
+        Format::ALL.iter().map(|format| format!("| `{format}` | {} |", format.purpose())).collect();
+    let documented: Vec<&str> = rows.into_iter().take(expected.len()).collect();
+    assert_eq!(documented, expected);
+
+    let api = fs::read_to_string(tests_folder().join("../docs/http-api.md")).unwrap();
+    let types = fs::read_to_string(tests_folder().join("../pkg/src/types.ts")).unwrap();
+    for format in Format::ALL {
+        assert!(api.contains(&format!("`{format}`")), "{format} in http-api.md");
+        assert!(types.contains(&format!("| \"{format}\"")), "{format} in types.ts");
+    }
 }
 
 fn tokens() -> impl Strategy<Value = u64> {
@@ -238,6 +324,106 @@ proptest! {
         ]));
     }
 
+    #[test]
+    fn pools_of_what_imitates_openai_sum_to_the_totals(
+        fresh in tokens(), read in tokens(), text in tokens(), reasoning in tokens(), searches in 0..20u64, streamed in any::<bool>(),
+    ) {
+        let (prompt, completion) = (fresh + read, text + reasoning);
+        let pools = [(Meter::Input, fresh), (Meter::CacheRead, read), (Meter::Output, text), (Meter::Reasoning, reasoning)];
+        let details = json!({ "reasoning_tokens": reasoning });
+        let total = prompt + completion;
+        let within = json!({ "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total,
+            "prompt_tokens_details": { "cached_tokens": read }, "completion_tokens_details": details });
+        let with = |more: Value| {
+            let mut usage = within.clone();
+            usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            usage
+        };
+        for (format, body, searched) in [
+            (Format::AzureChat, within.clone(), 0),
+            (Format::TogetherChat, within.clone(), 0),
+            (Format::FireworksChat, within.clone(), 0),
+            (Format::MistralChat, with(json!({ "num_cached_tokens": read, "prompt_token_details": { "cached_tokens": read } })), 0),
+            (Format::MistralChat, with(json!({ "num_cached_tokens": read, "prompt_tokens_details": null })), 0),
+            (Format::DeepseekChat, with(json!({ "prompt_cache_hit_tokens": read, "prompt_cache_miss_tokens": fresh })), 0),
+            (Format::DeepseekChat, with(json!({ "prompt_tokens_details": null, "prompt_cache_miss_tokens": fresh })), 0),
+            (Format::OpenrouterChat, with(json!({ "server_tool_use": { "web_search_requests": searches } })), searches),
+            (Format::XaiChat, with(json!({ "completion_tokens": text,
+                "server_side_tool_usage_details": { "web_search_calls": searches } })), searches),
+        ] {
+            let body = if streamed {
+                json!([{ "choices": [{ "finish_reason": "stop" }] }, { "choices": [], "usage": body }])
+            } else {
+                json!({ "usage": body })
+            };
+            let found = extract(format, &body).unwrap();
+            prop_assert!(found.complete);
+            prop_assert_eq!(sums(&found.usage), (prompt, completion), "{}", format);
+            let expected = usage(&pools).with(Meter::WebSearch, searched).unwrap();
+            prop_assert_eq!(&found.usage, &expected, "{}", format);
+        }
+    }
+
+    #[test]
+    fn bedrock_and_ai_sdk_pools_sum_to_the_totals(
+        fresh in tokens(), read in tokens(), minutes5 in tokens(), hour1 in tokens(), text in tokens(), reasoning in tokens(),
+        streamed in any::<bool>(), with_cache in any::<bool>(), leave_out in 0..4usize,
+    ) {
+        let (written, output) = (minutes5 + hour1, text + reasoning);
+        let prompt = fresh + read + written;
+        let input = [(Meter::Input, fresh), (Meter::CacheRead, read), (Meter::CacheWrite5m, minutes5), (Meter::CacheWrite1h, hour1)];
+        let lifetimes = json!([{ "ttl": "1h", "inputTokens": hour1 }, { "ttl": "5m", "inputTokens": minutes5 }]);
+        let bedrock = json!({ "inputTokens": fresh, "outputTokens": output, "cacheReadInputTokens": read,
+            "cacheWriteInputTokens": written, "cacheDetails": lifetimes,
+            "totalTokens": if with_cache { prompt + output } else { fresh + output } });
+        let body = if streamed {
+            json!([{ "messageStop": { "stopReason": "end_turn" } }, { "metadata": { "usage": bedrock } }])
+        } else {
+            json!({ "usage": bedrock })
+        };
+        let found = extract(Format::BedrockConverse, &body).unwrap();
+        prop_assert_eq!(sums(&found.usage), (prompt, output));
+        prop_assert_eq!(found.usage, usage(&[input.as_slice(), &[(Meter::Output, output)]].concat()));
+
+        // Any one part of the prompt follows from the others; so does the whole.
+        let anthropic = json!({ "cache_creation": { "ephemeral_5m_input_tokens": minutes5, "ephemeral_1h_input_tokens": hour1 } });
+        let mut parts = json!({ "total": prompt, "noCache": fresh, "cacheRead": read, "cacheWrite": written });
+        parts.as_object_mut().unwrap().remove(["total", "noCache", "cacheRead", "cacheWrite"][leave_out]);
+        for raw in [anthropic, bedrock] {
+            let body = json!({ "type": "finish", "usage": { "inputTokens": parts, "raw": raw,
+                "outputTokens": { "total": output, "text": text, "reasoning": reasoning } } });
+            let body = if streamed { json!([{ "type": "stream-start" }, body]) } else { body };
+            let found = extract(Format::AiSdkUsage, &body).unwrap();
+            prop_assert!(found.complete);
+            let answer = [(Meter::Output, text), (Meter::Reasoning, reasoning)];
+            prop_assert_eq!(found.usage, usage(&[input.as_slice(), &answer].concat()));
+        }
+    }
+
+    #[test]
+    fn flat_ai_sdk_and_cohere_pools_sum_to_the_totals(
+        fresh in tokens(), cached in tokens(), written in tokens(), text in tokens(), reasoning in 1..5_000u64, added in tokens(),
+        beside in any::<bool>(),
+    ) {
+        let (prompt, output) = (fresh + cached, text + reasoning);
+        let answer = [(Meter::Output, text), (Meter::Reasoning, reasoning)];
+        let stated = if beside { text } else { output };
+        let flat = |input: u64| json!({ "inputTokens": input, "cachedInputTokens": cached, "outputTokens": stated,
+            "reasoningTokens": reasoning, "totalTokens": input + output });
+        let read = [(Meter::Input, fresh), (Meter::CacheRead, cached)];
+        let found = extract(Format::AiSdkUsage, &flat(prompt)).unwrap();
+        prop_assert_eq!(found.usage, usage(&[read, answer].concat()));
+
+        let metadata = json!({ "anthropic": { "cacheCreationInputTokens": written } });
+        let found = extract(Format::AiSdkUsage, &json!({ "usage": flat(fresh), "providerMetadata": metadata })).unwrap();
+        prop_assert_eq!(found.usage, usage(&[&read[..], &answer, &[(Meter::CacheWrite5m, written)]].concat()));
+
+        let cohere = json!({ "usage": { "cached_tokens": cached, "billed_units": { "input_tokens": prompt, "output_tokens": output },
+            "tokens": { "input_tokens": prompt + added, "output_tokens": output + added } } });
+        let found = extract(Format::CohereChat, &cohere).unwrap();
+        prop_assert_eq!(found.usage, usage(&[&read[..], &[(Meter::Output, output)]].concat()));
+    }
+
     /// Whatever stands in the fields, the answer is an error or sums to the totals that the payload gives.
     #[test]
     fn nothing_is_guessed(
@@ -260,6 +446,42 @@ proptest! {
         if let Ok(found) = extract(Format::AnthropicMessages, &anthropic) {
             let prompt = number(&input) + part(&cached) + part(&written);
             prop_assert_eq!(sums(&found.usage), (prompt, number(&output)));
+        }
+        let chat = json!({ "usage": { "prompt_tokens": input, "completion_tokens": output, "total_tokens": total,
+            "num_cached_tokens": cached, "prompt_cache_miss_tokens": written,
+            "completion_tokens_details": { "reasoning_tokens": reasoning } } });
+        for format in [Format::MistralChat, Format::DeepseekChat, Format::OpenrouterChat, Format::TogetherChat] {
+            if let Ok(found) = extract(format, &chat) {
+                prop_assert_eq!(sums(&found.usage), (number(&input), number(&output)));
+            }
+        }
+        if let Ok(found) = extract(Format::XaiChat, &chat) {
+            prop_assert_eq!(sums(&found.usage), (number(&input), number(&output) + part(&reasoning)));
+        }
+        let bedrock = json!({ "usage": { "inputTokens": input, "outputTokens": output, "totalTokens": total,
+            "cacheReadInputTokens": cached, "cacheWriteInputTokens": written } });
+        if let Ok(found) = extract(Format::BedrockConverse, &bedrock) {
+            prop_assert_eq!(sums(&found.usage), (number(&input) + part(&cached) + part(&written), number(&output)));
+        }
+        let cohere = json!({ "usage": { "billed_units": { "input_tokens": input, "output_tokens": output },
+            "tokens": { "input_tokens": total }, "cached_tokens": cached } });
+        if let Ok(found) = extract(Format::CohereChat, &cohere) {
+            prop_assert_eq!(sums(&found.usage), (number(&input), number(&output)));
+        }
+        let nested = json!({ "inputTokens": { "total": input, "cacheRead": cached, "cacheWrite": written, "noCache": total },
+            "outputTokens": { "total": output, "reasoning": reasoning } });
+        if let Ok(found) = extract(Format::AiSdkUsage, &nested) {
+            let prompt = if input.is_null() { number(&total) + number(&cached) + number(&written) } else { number(&input) };
+            prop_assert_eq!(sums(&found.usage), (prompt, number(&output)));
+        }
+        let flat = json!({ "inputTokens": input, "cachedInputTokens": cached, "outputTokens": output, "totalTokens": total,
+            "reasoningTokens": reasoning });
+        if let Ok(found) = extract(Format::AiSdkUsage, &flat) {
+            let (prompt, answer) = sums(&found.usage);
+            let beside = number(&output) + part(&reasoning);
+            prop_assert_eq!(prompt, number(&input));
+            prop_assert!(answer == number(&output) || answer == beside);
+            prop_assert!(total.is_null() || number(&total) == prompt + answer);
         }
         let gemini = json!({ "usageMetadata": { "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": total,
             "cachedContentTokenCount": cached, "thoughtsTokenCount": reasoning, "promptTokensDetails": written } });

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pools::{Modalities, Prompt, rest};
 use super::read::Node;
-use super::{ExtractError, Extracted, add};
+use super::{ExtractError, Extracted, add_each};
 use crate::meter::{Meter, Usage};
 
 pub(super) fn whole(answer: Node<'_, '_>) -> Result<Extracted, ExtractError> {
@@ -53,7 +53,7 @@ pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value]) -> Result<Extr
     })
 }
 
-fn usage_of(at: Node<'_, '_>, searches: u64) -> Result<Usage, ExtractError> {
+pub(super) fn usage_of(at: Node<'_, '_>, searches: u64) -> Result<Usage, ExtractError> {
     let prompt = at.need("promptTokenCount")?;
     let tool = at.part("toolUsePromptTokenCount")?;
     let thoughts = at.part("thoughtsTokenCount")?;
@@ -81,20 +81,22 @@ fn usage_of(at: Node<'_, '_>, searches: u64) -> Result<Usage, ExtractError> {
     let fed = modalities(at, "toolUsePromptTokensDetails", tool, "toolUsePromptTokenCount")?.unwrap_or(text_only(tool));
     let out =
         modalities(at, "candidatesTokensDetails", candidates, "candidatesTokenCount")?.unwrap_or(text_only(candidates));
-    for (meter, count) in [
-        (Meter::Input, fed.text),
-        (Meter::InputImage, fed.image),
-        (Meter::InputVideo, fed.video),
-        (Meter::InputAudio, fed.audio),
-        // No model answers in video here; what says so is billed as text.
-        (Meter::Output, out.text + out.video),
-        (Meter::OutputImage, out.image),
-        (Meter::OutputAudio, out.audio),
-        (Meter::Reasoning, thoughts),
-        (Meter::WebSearch, searches),
-    ] {
-        add(&mut usage, meter, count, at)?;
-    }
+    add_each(
+        &mut usage,
+        &[
+            (Meter::Input, fed.text),
+            (Meter::InputImage, fed.image),
+            (Meter::InputVideo, fed.video),
+            (Meter::InputAudio, fed.audio),
+            // No model answers in video here; what says so is billed as text.
+            (Meter::Output, out.text + out.video),
+            (Meter::OutputImage, out.image),
+            (Meter::OutputAudio, out.audio),
+            (Meter::Reasoning, thoughts),
+            (Meter::WebSearch, searches),
+        ],
+        at,
+    )?;
     Ok(usage)
 }
 

@@ -21,14 +21,18 @@ use serde_json::Value;
 
 use crate::meter::{Meter, Quantity, Usage};
 
+mod ai_sdk;
 mod anthropic;
+mod bedrock;
+mod chat_rules;
+mod cohere;
 mod gemini;
-mod groq;
 mod openai_chat;
 mod openai_responses;
 mod pools;
 mod read;
 
+use chat_rules::Rules;
 use read::Node;
 
 /// The wire format of a provider's answer.
@@ -38,18 +42,59 @@ pub enum Format {
     OpenaiChat,
     /// OpenAI Responses.
     OpenaiResponses,
-    /// Anthropic Messages.
+    /// Chat Completions of Azure OpenAI.
+    AzureChat,
+    /// Responses of Azure OpenAI.
+    AzureResponses,
+    /// Anthropic Messages, wherever it is served.
     AnthropicMessages,
-    /// Gemini `generateContent` and `streamGenerateContent`, of the Gemini API and of Vertex AI.
+    /// Gemini `generateContent` and `streamGenerateContent` of the Gemini API.
     GeminiGenerateContent,
+    /// The same of Vertex AI.
+    VertexGenerateContent,
+    /// Amazon Bedrock `Converse` and `ConverseStream`.
+    BedrockConverse,
     /// Groq Chat Completions.
     GroqChat,
+    /// Mistral Chat Completions.
+    MistralChat,
+    /// xAI Chat Completions.
+    XaiChat,
+    /// DeepSeek Chat Completions.
+    DeepseekChat,
+    /// Cohere Chat, version 2.
+    CohereChat,
+    /// OpenRouter Chat Completions.
+    OpenrouterChat,
+    /// Together Chat Completions.
+    TogetherChat,
+    /// Fireworks Chat Completions.
+    FireworksChat,
+    /// The usage objects of the AI SDK.
+    AiSdkUsage,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 5] =
-        [Self::OpenaiChat, Self::OpenaiResponses, Self::AnthropicMessages, Self::GeminiGenerateContent, Self::GroqChat];
+    pub const ALL: [Self; 17] = [
+        Self::OpenaiChat,
+        Self::OpenaiResponses,
+        Self::AzureChat,
+        Self::AzureResponses,
+        Self::AnthropicMessages,
+        Self::GeminiGenerateContent,
+        Self::VertexGenerateContent,
+        Self::BedrockConverse,
+        Self::GroqChat,
+        Self::MistralChat,
+        Self::XaiChat,
+        Self::DeepseekChat,
+        Self::CohereChat,
+        Self::OpenrouterChat,
+        Self::TogetherChat,
+        Self::FireworksChat,
+        Self::AiSdkUsage,
+    ];
 
     /// The format's name on the wire.
     #[must_use]
@@ -57,9 +102,45 @@ impl Format {
         match self {
             Self::OpenaiChat => "openai.chat",
             Self::OpenaiResponses => "openai.responses",
+            Self::AzureChat => "azure.chat",
+            Self::AzureResponses => "azure.responses",
             Self::AnthropicMessages => "anthropic.messages",
             Self::GeminiGenerateContent => "gemini.generate_content",
+            Self::VertexGenerateContent => "vertex.generate_content",
+            Self::BedrockConverse => "bedrock.converse",
             Self::GroqChat => "groq.chat",
+            Self::MistralChat => "mistral.chat",
+            Self::XaiChat => "xai.chat",
+            Self::DeepseekChat => "deepseek.chat",
+            Self::CohereChat => "cohere.chat",
+            Self::OpenrouterChat => "openrouter.chat",
+            Self::TogetherChat => "together.chat",
+            Self::FireworksChat => "fireworks.chat",
+            Self::AiSdkUsage => "ai-sdk.usage",
+        }
+    }
+
+    /// What the format is for, in one line, as docs/usage-extraction.md has it.
+    #[must_use]
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::OpenaiChat => "OpenAI Chat Completions, and what imitates it faithfully",
+            Self::OpenaiResponses => "OpenAI Responses",
+            Self::AzureChat => "Azure OpenAI Chat Completions; the caller names the deployment's model",
+            Self::AzureResponses => "Azure OpenAI Responses; the caller names the deployment's model",
+            Self::AnthropicMessages => "Anthropic Messages, of Anthropic, of Bedrock's InvokeModel or of Vertex AI",
+            Self::GeminiGenerateContent => "Gemini API, generateContent and streamGenerateContent",
+            Self::VertexGenerateContent => "Vertex AI, generateContent and streamGenerateContent",
+            Self::BedrockConverse => "Amazon Bedrock, Converse and ConverseStream; the caller names the model",
+            Self::GroqChat => "Groq Chat Completions",
+            Self::MistralChat => "Mistral Chat Completions, and its fill-in-the-middle and agents completions",
+            Self::XaiChat => "xAI Chat Completions",
+            Self::DeepseekChat => "DeepSeek Chat Completions",
+            Self::CohereChat => "Cohere Chat, version 2; the caller names the model",
+            Self::OpenrouterChat => "OpenRouter Chat Completions, whichever provider answers",
+            Self::TogetherChat => "Together Chat Completions",
+            Self::FireworksChat => "Fireworks Chat Completions",
+            Self::AiSdkUsage => "AI SDK usage objects of versions 2, 3 and 4, finish parts and results that carry one",
         }
     }
 }
@@ -72,9 +153,7 @@ impl fmt::Display for Format {
 
 /// The text is not the name of a [`Format`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown payload format `{0}`, expected one of openai.chat, openai.responses, anthropic.messages, gemini.generate_content, groq.chat"
-)]
+#[error("unknown payload format `{0}`, expected one of {names}", names = Format::ALL.map(Format::name).join(", "))]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {
@@ -172,6 +251,12 @@ pub enum ExtractError {
         /// The second model.
         model: String,
     },
+    /// The answer bills something in a unit that no meter counts. Settle in USD.
+    #[error("{field}: billed in a unit that no meter counts")]
+    NoMeter {
+        /// Where it is.
+        field: String,
+    },
 }
 
 impl ExtractError {
@@ -185,6 +270,7 @@ impl ExtractError {
             Self::WrongType { .. } => "wrong_type",
             Self::Contradiction { .. } => "contradiction",
             Self::SecondModel { .. } => "second_model",
+            Self::NoMeter { .. } => "no_meter",
         }
     }
 
@@ -197,7 +283,8 @@ impl ExtractError {
             | Self::NotACount { field, .. }
             | Self::WrongType { field, .. }
             | Self::Contradiction { field, .. }
-            | Self::SecondModel { field, .. } => field,
+            | Self::SecondModel { field, .. }
+            | Self::NoMeter { field } => field,
         }
     }
 }
@@ -227,21 +314,57 @@ pub enum CountProblem {
 pub fn extract(format: Format, body: &Value) -> Result<Extracted, ExtractError> {
     let root = Node::root(body);
     match body {
-        Value::Object(_) => match format {
-            Format::OpenaiChat => openai_chat::whole(root),
-            Format::OpenaiResponses => openai_responses::whole(root),
-            Format::AnthropicMessages => anthropic::whole(root),
-            Format::GeminiGenerateContent => gemini::whole(root),
-            Format::GroqChat => groq::whole(root),
+        Value::Object(_) => match Reader::of(format) {
+            Reader::Chat(rules) => openai_chat::whole(root, rules),
+            Reader::Responses(rules) => openai_responses::whole(root, rules),
+            Reader::Anthropic => anthropic::whole(root),
+            Reader::Gemini => gemini::whole(root),
+            Reader::Bedrock => bedrock::whole(root),
+            Reader::Cohere => cohere::whole(root),
+            Reader::AiSdk => ai_sdk::whole(root),
         },
-        Value::Array(events) => match format {
-            Format::OpenaiChat => openai_chat::stream(root, events),
-            Format::OpenaiResponses => openai_responses::stream(root, events),
-            Format::AnthropicMessages => anthropic::stream(root, events),
-            Format::GeminiGenerateContent => gemini::stream(root, events),
-            Format::GroqChat => groq::stream(root, events),
+        Value::Array(events) => match Reader::of(format) {
+            Reader::Chat(rules) => openai_chat::stream(root, events, rules),
+            Reader::Responses(rules) => openai_responses::stream(root, events, rules),
+            Reader::Anthropic => anthropic::stream(root, events),
+            Reader::Gemini => gemini::stream(root, events),
+            Reader::Bedrock => bedrock::stream(root, events),
+            Reader::Cohere => cohere::stream(root, events),
+            Reader::AiSdk => ai_sdk::stream(root, events),
         },
         _ => Err(root.wrong_type("the answer, an object, or the stream's events, an array")),
+    }
+}
+
+/// What reads a format. Several formats share one, some with rules of their own.
+enum Reader {
+    Chat(&'static Rules),
+    Responses(&'static Rules),
+    Anthropic,
+    Gemini,
+    Bedrock,
+    Cohere,
+    AiSdk,
+}
+
+impl Reader {
+    const fn of(format: Format) -> Self {
+        match format {
+            Format::OpenaiChat | Format::TogetherChat | Format::FireworksChat => Self::Chat(&chat_rules::OPENAI),
+            Format::AzureChat => Self::Chat(&chat_rules::AZURE),
+            Format::GroqChat => Self::Chat(&chat_rules::GROQ),
+            Format::MistralChat => Self::Chat(&chat_rules::MISTRAL),
+            Format::XaiChat => Self::Chat(&chat_rules::XAI),
+            Format::DeepseekChat => Self::Chat(&chat_rules::DEEPSEEK),
+            Format::OpenrouterChat => Self::Chat(&chat_rules::OPENROUTER),
+            Format::OpenaiResponses => Self::Responses(&chat_rules::OPENAI),
+            Format::AzureResponses => Self::Responses(&chat_rules::AZURE),
+            Format::AnthropicMessages => Self::Anthropic,
+            Format::GeminiGenerateContent | Format::VertexGenerateContent => Self::Gemini,
+            Format::BedrockConverse => Self::Bedrock,
+            Format::CohereChat => Self::Cohere,
+            Format::AiSdkUsage => Self::AiSdk,
+        }
     }
 }
 
@@ -250,6 +373,11 @@ fn add(usage: &mut Usage, meter: Meter, count: u64, at: Node<'_, '_>) -> Result<
     Quantity::from_count(count)
         .and_then(|quantity| usage.add(meter, quantity))
         .map_err(|_| at.not_a_count(CountProblem::TooLarge))
+}
+
+/// Adds a count to each of several meters.
+fn add_each(usage: &mut Usage, counts: &[(Meter, u64)], at: Node<'_, '_>) -> Result<(), ExtractError> {
+    counts.iter().try_for_each(|(meter, count)| add(usage, *meter, *count, at))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! OpenAI Chat Completions.
+//! OpenAI Chat Completions, and what imitates it with rules of its own ([`Rules`]).
 //!
 //! `prompt_tokens` includes `cached_tokens`, `cache_write_tokens` and `audio_tokens`; `completion_tokens` includes
 //! `reasoning_tokens`, `audio_tokens` and both kinds of predicted tokens (rejected ones are billed as output).
@@ -6,41 +6,25 @@
 
 use serde_json::Value;
 
+use super::chat_rules::Rules;
 use super::pools::{Modalities, Prompt, rest};
 use super::read::Node;
-use super::{ExtractError, Extracted, add};
+use super::{ExtractError, Extracted, add, add_each};
 use crate::meter::{Meter, Usage};
 
-pub(super) fn whole(answer: Node<'_, '_>) -> Result<Extracted, ExtractError> {
+pub(super) fn whole(answer: Node<'_, '_>, rules: &Rules) -> Result<Extracted, ExtractError> {
     let usage = answer.object("usage")?.ok_or_else(|| answer.missing_usage("usage"))?;
     let model = answer.text("model")?;
     Ok(Extracted {
-        usage: usage_of(usage, model)?,
-        model: model.map(str::to_owned),
-        service_tier: answer.text("service_tier")?.map(str::to_owned),
+        usage: usage_of(usage, model, rules)?,
+        model: model.filter(|_| rules.names_model).map(str::to_owned),
+        service_tier: answer.text("service_tier")?.or(usage.text("service_tier")?).map(str::to_owned),
         complete: true,
     })
 }
 
-pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value]) -> Result<Extracted, ExtractError> {
-    stream_with(root, events, |chunk, use_it| match chunk.object("usage")? {
-        Some(usage) => use_it(usage).map(Some),
-        None => Ok(None),
-    })
-}
-
-/// Reads a chunk's usage, if it has any, with the given reader.
-pub(super) type FindUsage = fn(
-    Node<'_, '_>,
-    &mut dyn FnMut(Node<'_, '_>) -> Result<Usage, ExtractError>,
-) -> Result<Option<Usage>, ExtractError>;
-
 /// A stream of chunks. Where several carry usage (some servers count along), the last one counts.
-pub(super) fn stream_with<'v>(
-    root: Node<'_, 'v>,
-    events: &'v [Value],
-    find: FindUsage,
-) -> Result<Extracted, ExtractError> {
+pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value], rules: &Rules) -> Result<Extracted, ExtractError> {
     let mut model: Option<&str> = None;
     let mut tier: Option<&str> = None;
     let mut finished = false;
@@ -55,29 +39,68 @@ pub(super) fn stream_with<'v>(
                 finished |= list.event(at, item)?.text("finish_reason")?.is_some();
             }
         }
-        if let Some(usage) = find(chunk, &mut |usage| usage_of(usage, model))? {
+        if let Some(usage) = usage_in(chunk, model, rules)? {
             let alone = choices.is_none_or(|(_, items)| items.is_empty());
             last = Some((usage, finished || alone));
         }
     }
     let (usage, complete) = last.ok_or_else(|| ExtractError::MissingUsage { field: root.path() })?;
+    let model = model.filter(|_| rules.names_model);
     Ok(Extracted { usage, model: model.map(str::to_owned), service_tier: tier.map(str::to_owned), complete })
 }
 
+/// A chunk's usage, if it has any; the same one, if it has two.
+fn usage_in(chunk: Node<'_, '_>, model: Option<&str>, rules: &Rules) -> Result<Option<Usage>, ExtractError> {
+    let own = match rules.also_in {
+        None => None,
+        Some(key) => match chunk.object(key)? {
+            None => None,
+            Some(object) => match object.object("usage")? {
+                None => None,
+                Some(usage) => Some(usage_of(usage, model, rules)?),
+            },
+        },
+    };
+    let common = match chunk.object("usage")? {
+        None => None,
+        Some(usage) => Some(usage_of(usage, model, rules)?),
+    };
+    match (own, common) {
+        (Some(own), Some(common)) if own != common => {
+            let detail = format!("differs from the usage in the same chunk's `{}`", rules.also_in.unwrap_or_default());
+            Err(chunk.contradiction("usage", detail))
+        }
+        (own, common) => Ok(own.or(common)),
+    }
+}
+
 /// The pools of a usage object.
-pub(super) fn usage_of(at: Node<'_, '_>, model: Option<&str>) -> Result<Usage, ExtractError> {
+fn usage_of(at: Node<'_, '_>, model: Option<&str>, rules: &Rules) -> Result<Usage, ExtractError> {
+    for place in rules.unmetered {
+        if place.count(at)?.is_some_and(|count| count > 0) {
+            return Err(ExtractError::NoMeter { field: place.path(at) });
+        }
+    }
     let prompt = at.need("prompt_tokens")?;
     let completion = at.need("completion_tokens")?;
-    check_total(at, prompt + completion)?;
+    let beside = match at.object(COMPLETION_DETAILS)? {
+        Some(details) if rules.reasoning_beside => details.part("reasoning_tokens")?,
+        _ => 0,
+    };
+    check_total(at, prompt + completion + beside)?;
 
     let mut usage = Usage::new();
-    add_prompt(&mut usage, at, prompt, "prompt_tokens", "prompt_tokens_details")?;
-    add_completion(&mut usage, at, completion, "completion_tokens", "completion_tokens_details")?;
-    if model.is_some_and(searches_always) {
-        add(&mut usage, Meter::WebSearch, 1, at)?;
+    add_prompt(&mut usage, at, prompt, ["prompt_tokens", "prompt_tokens_details"], rules)?;
+    add_completion(&mut usage, at, completion + beside, ["completion_tokens", COMPLETION_DETAILS])?;
+    let mut searches = u64::from(model.is_some_and(searches_always));
+    for place in rules.searches {
+        searches = searches.max(place.count(at)?.unwrap_or(0));
     }
+    add(&mut usage, Meter::WebSearch, searches, at)?;
     Ok(usage)
 }
+
+const COMPLETION_DETAILS: &str = "completion_tokens_details";
 
 /// The sum has to be the total, where the answer gives one.
 pub(super) fn check_total(at: Node<'_, '_>, sum: u64) -> Result<(), ExtractError> {
@@ -89,24 +112,23 @@ pub(super) fn check_total(at: Node<'_, '_>, sum: u64) -> Result<(), ExtractError
     }
 }
 
-/// Adds the pools of an OpenAI prompt; Responses has the same with other names.
+/// Adds the pools of an OpenAI prompt; Responses has the same with other names (of the total and of its details).
 pub(super) fn add_prompt(
     usage: &mut Usage,
     at: Node<'_, '_>,
     total: u64,
-    total_name: &str,
-    details_name: &str,
+    [total_name, details_name]: [&str; 2],
+    rules: &Rules,
 ) -> Result<(), ExtractError> {
-    let details = at.object(details_name)?;
-    let Some(details) = details else {
-        return add(usage, Meter::Input, total, at);
-    };
-    let cached = details.part("cached_tokens")?;
+    let details = at.object_or_empty(details_name)?;
+    let cached = cached(at, details, total, total_name, rules)?;
     let written = details.part("cache_write_tokens")?;
     let audio = details.part("audio_tokens")?;
     let image = details.part("image_tokens")?;
+    let video = details.part("video_tokens")?;
     rest(details, "audio_tokens", total, total_name, audio)?;
-    let text = rest(details, "image_tokens", total, total_name, audio + image)?;
+    rest(details, "image_tokens", total, total_name, audio + image)?;
+    let text = rest(details, "video_tokens", total, total_name, audio + image + video)?;
     let cached_by = match details.object("cached_tokens_details")? {
         None => None,
         Some(by) => {
@@ -118,7 +140,7 @@ pub(super) fn add_prompt(
     };
     Prompt {
         at: details,
-        all: Modalities { text, image, video: 0, audio },
+        all: Modalities { text, image, video, audio },
         cached_key: "cached_tokens",
         cached,
         cached_by,
@@ -128,18 +150,54 @@ pub(super) fn add_prompt(
     .add_to(usage)
 }
 
-/// Adds the pools of an OpenAI completion; Responses has the same with other names.
+/// The tokens read from the cache, on which all places that count them agree.
+fn cached(
+    at: Node<'_, '_>,
+    details: Node<'_, '_>,
+    total: u64,
+    total_name: &str,
+    rules: &Rules,
+) -> Result<u64, ExtractError> {
+    let mut cached = details.count("cached_tokens")?;
+    for place in rules.cached {
+        let Some(count) = place.count(at)? else {
+            continue;
+        };
+        let detail = match cached {
+            Some(other) if other != count => format!("{count} cached tokens here, {other} elsewhere"),
+            _ if count > total => format!("{count} cached tokens in `{total_name}` of {total}"),
+            _ => {
+                cached = Some(count);
+                continue;
+            }
+        };
+        return Err(ExtractError::Contradiction { field: place.path(at), detail });
+    }
+    let Some(key) = rules.missed else {
+        return Ok(cached.unwrap_or(0));
+    };
+    match (at.count(key)?, cached) {
+        (Some(missed), cached) => {
+            let hit = rest(at, key, total, total_name, missed)?;
+            match cached {
+                Some(cached) if cached != hit => {
+                    Err(at.contradiction(key, format!("{missed} beside {cached} cached ones in a prompt of {total}")))
+                }
+                _ => Ok(hit),
+            }
+        }
+        (None, cached) => Ok(cached.unwrap_or(0)),
+    }
+}
+
+/// Adds the pools of an OpenAI completion; Responses has the same with other names (of the total and of its details).
 pub(super) fn add_completion(
     usage: &mut Usage,
     at: Node<'_, '_>,
     total: u64,
-    total_name: &str,
-    details_name: &str,
+    [total_name, details_name]: [&str; 2],
 ) -> Result<(), ExtractError> {
-    let details = at.object(details_name)?;
-    let Some(details) = details else {
-        return add(usage, Meter::Output, total, at);
-    };
+    let details = at.object_or_empty(details_name)?;
     let reasoning = details.part("reasoning_tokens")?;
     let audio = details.part("audio_tokens")?;
     let image = details.part("image_tokens")?;
@@ -153,10 +211,16 @@ pub(super) fn add_completion(
     rest(details, "accepted_prediction_tokens", total, total_name, accepted)?;
     rest(details, "rejected_prediction_tokens", total, total_name, accepted + rejected)?;
 
-    add(usage, Meter::Output, text, details)?;
-    add(usage, Meter::Reasoning, reasoning, details)?;
-    add(usage, Meter::OutputAudio, audio, details)?;
-    add(usage, Meter::OutputImage, image, details)
+    add_each(
+        usage,
+        &[
+            (Meter::Output, text),
+            (Meter::Reasoning, reasoning),
+            (Meter::OutputAudio, audio),
+            (Meter::OutputImage, image),
+        ],
+        details,
+    )
 }
 
 /// The search models of Chat Completions run one web search per call and bill it, without counting it in `usage`.

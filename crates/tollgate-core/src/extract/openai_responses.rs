@@ -6,17 +6,18 @@
 
 use serde_json::Value;
 
+use super::chat_rules::Rules;
 use super::openai_chat::{add_completion, add_prompt, check_total};
 use super::read::Node;
 use super::{ExtractError, Extracted, add};
 use crate::meter::{Meter, Usage};
 
-pub(super) fn whole(answer: Node<'_, '_>) -> Result<Extracted, ExtractError> {
+pub(super) fn whole(answer: Node<'_, '_>, rules: &Rules) -> Result<Extracted, ExtractError> {
     let searches = searches_in(answer)?;
-    response(answer, searches)
+    response(answer, searches, rules)
 }
 
-pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value]) -> Result<Extracted, ExtractError> {
+pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value], rules: &Rules) -> Result<Extracted, ExtractError> {
     let mut searches = 0;
     for (index, value) in events.iter().enumerate() {
         let event = root.event(index, value)?;
@@ -28,7 +29,7 @@ pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value]) -> Result<Extr
             let answer = event.object("response")?.ok_or_else(|| event.missing_usage("response"))?;
             // Some servers leave the output out of the last event, some the items out of the stream.
             searches = searches.max(searches_in(answer)?);
-            return response(answer, searches);
+            return response(answer, searches, rules);
         }
     }
     Err(ExtractError::MissingUsage { field: root.path() })
@@ -36,19 +37,19 @@ pub(super) fn stream<'v>(root: Node<'_, 'v>, events: &'v [Value]) -> Result<Extr
 
 const FINAL: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
 
-fn response(answer: Node<'_, '_>, searches: u64) -> Result<Extracted, ExtractError> {
+fn response(answer: Node<'_, '_>, searches: u64, rules: &Rules) -> Result<Extracted, ExtractError> {
     let at = answer.object("usage")?.ok_or_else(|| answer.missing_usage("usage"))?;
     let input = at.need("input_tokens")?;
     let output = at.need("output_tokens")?;
     check_total(at, input + output)?;
 
     let mut usage = Usage::new();
-    add_prompt(&mut usage, at, input, "input_tokens", "input_tokens_details")?;
-    add_completion(&mut usage, at, output, "output_tokens", "output_tokens_details")?;
+    add_prompt(&mut usage, at, input, ["input_tokens", "input_tokens_details"], rules)?;
+    add_completion(&mut usage, at, output, ["output_tokens", "output_tokens_details"])?;
     add(&mut usage, Meter::WebSearch, searches, answer)?;
     Ok(Extracted {
         usage,
-        model: answer.text("model")?.map(str::to_owned),
+        model: answer.text("model")?.filter(|_| rules.names_model).map(str::to_owned),
         service_tier: answer.text("service_tier")?.map(str::to_owned),
         complete: true,
     })

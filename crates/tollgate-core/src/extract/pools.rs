@@ -1,6 +1,6 @@
 //! The arithmetic that all formats share: totals that contain each other, taken apart into pools that do not.
 
-use super::{ExtractError, add, read::Node};
+use super::{ExtractError, add_each, read::Node};
 use crate::meter::{Meter, Usage};
 
 /// Tokens by modality. Whatever has no rate of its own anywhere (documents, unspecified) is text.
@@ -89,19 +89,20 @@ impl Prompt<'_> {
             }
         };
         let (fresh, written) = rest.take(self.written);
-        for (meter, count) in [
-            (Meter::Input, fresh.text),
-            (Meter::InputImage, fresh.image),
-            (Meter::InputVideo, fresh.video),
-            (Meter::InputAudio, fresh.audio),
-            // Cached images and videos have no rate of their own anywhere.
-            (Meter::CacheRead, cached.text + cached.image + cached.video),
-            (Meter::CacheReadAudio, cached.audio),
-            (Meter::CacheWrite5m, written.sum()),
-        ] {
-            add(usage, meter, count, self.at)?;
-        }
-        Ok(())
+        add_each(
+            usage,
+            &[
+                (Meter::Input, fresh.text),
+                (Meter::InputImage, fresh.image),
+                (Meter::InputVideo, fresh.video),
+                (Meter::InputAudio, fresh.audio),
+                // Cached images and videos have no rate of their own anywhere.
+                (Meter::CacheRead, cached.text + cached.image + cached.video),
+                (Meter::CacheReadAudio, cached.audio),
+                (Meter::CacheWrite5m, written.sum()),
+            ],
+            self.at,
+        )
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) struct Node<'w, 'v> {
 /// An array, as a node to reach its elements from and the elements.
 type List<'w, 'v> = (Node<'w, 'v>, &'v [Value]);
 
+/// What stands for an object that is not there: it has no members.
+static EMPTY: Value = Value::Null;
+
 #[derive(Clone, Copy)]
 enum Way<'a> {
     Root,
@@ -27,6 +30,11 @@ enum Way<'a> {
 impl<'w, 'v> Node<'w, 'v> {
     pub(super) const fn root(value: &'v Value) -> Self {
         Self { value, way: Way::Root }
+    }
+
+    /// An object without members.
+    pub(super) const fn nothing() -> Self {
+        Self { value: &EMPTY, way: Way::Root }
     }
 
     /// The member, unless it is absent or null.
@@ -49,6 +57,21 @@ impl<'w, 'v> Node<'w, 'v> {
         };
         node.must_be(node.value.is_object(), "an object")?;
         Ok(Some(node))
+    }
+
+    /// The member, an object; an empty one where it is absent or null.
+    pub(super) fn object_or_empty<'s>(&'s self, key: &'s str) -> Result<Node<'s, 'v>, ExtractError> {
+        Ok(self.object(key)?.unwrap_or(Node { value: &EMPTY, way: Way::Key(&self.way, key) }))
+    }
+
+    /// Whether there is a member of that name that is not null.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.value.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether the member is an object.
+    pub(super) fn has_object(&self, key: &str) -> bool {
+        self.value.get(key).is_some_and(Value::is_object)
     }
 
     /// The member, an array, with a node to reach its elements from; none where it is absent or null.
@@ -117,6 +140,10 @@ impl<'w, 'v> Node<'w, 'v> {
         ExtractError::Contradiction { field: self.path_of(key), detail }
     }
 
+    pub(super) fn no_meter(&self, key: &str) -> ExtractError {
+        ExtractError::NoMeter { field: self.path_of(key) }
+    }
+
     pub(super) fn not_a_count(&self, problem: CountProblem) -> ExtractError {
         ExtractError::NotACount { field: self.path(), problem }
     }
@@ -129,7 +156,7 @@ impl<'w, 'v> Node<'w, 'v> {
         self.way.to_string()
     }
 
-    fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         Way::Key(&self.way, key).to_string()
     }
 
