@@ -280,12 +280,12 @@ fn a_quota_that_warns_counts_and_lets_pass() {
 fn a_limit_fits_its_unit() {
     let mut desk = Desk::open(json!({ "quotas": {} }));
     for (unit, limit, period, field) in [
-        ("tokens", "1.5", "day", "quota.limit"),
-        ("requests", "0.1", "day", "quota.limit"),
-        ("seconds", "0.0000001", "day", "quota.limit"),
-        ("usd", "1000000000.01", "day", "quota.limit"),
-        ("tokens", "1000000000001", "day", "quota.limit"),
-        ("concurrent", "2", "day", "quota.period"),
+        ("tokens", "1.5", "day", "limit"),
+        ("requests", "0.1", "day", "limit"),
+        ("seconds", "0.0000001", "day", "limit"),
+        ("usd", "1000000000.01", "day", "limit"),
+        ("tokens", "1000000000001", "day", "limit"),
+        ("concurrent", "2", "day", "period"),
     ] {
         let put = json!({ "op": "putQuota", "id": "q", "quota": quota_of(unit, limit, period) });
         desk.ask(put).expect(400, json!({ "code": "invalid_request", "field": field }));

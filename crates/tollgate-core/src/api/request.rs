@@ -18,7 +18,7 @@ use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Policy;
 use crate::price::{self, Charge, Unpriced};
-use crate::quota::{InvalidQuota, Quota};
+use crate::quota::Quota;
 use crate::time::Timestamp;
 use crate::usage_report::{Dimension, UsageQuery};
 
@@ -210,8 +210,6 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         }
         Op::PutQuota => {
             let body: PutQuotaBody = json::read(json)?;
-            let wrong = |problem: InvalidQuota| Problem::invalid(format!("quota.{}", problem.field), problem.message);
-            body.quota.check().map_err(wrong)?;
             Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
         }
         Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
