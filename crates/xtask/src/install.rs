@@ -85,3 +85,41 @@ fn sweep(workspace: &Workspace, name: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    fn workspace(cache: &Path) -> Workspace {
+        Workspace {
+            root: cache.join("root"),
+            target: cache.join("target"),
+            wasm_target: cache.join("target/wasm"),
+            cache: cache.to_path_buf(),
+        }
+    }
+
+    #[test]
+    fn only_a_finished_installation_counts() {
+        let cache = tempfile::tempdir().unwrap();
+        let workspace = workspace(cache.path());
+        let failed = once(&workspace, "tool-1.0", |folder| {
+            std::fs::write(folder.join("half"), "").unwrap();
+            anyhow::bail!("the network is gone")
+        });
+        assert!(failed.is_err());
+        assert!(!cache.path().join("tool-1.0").exists());
+
+        // What a killed installation leaves.
+        std::fs::create_dir_all(cache.path().join(".tool-1.0-abc/content")).unwrap();
+        let place = once(&workspace, "tool-1.0", |folder| Ok(std::fs::write(folder.join("tool"), "")?)).unwrap();
+        assert_eq!(place, cache.path().join("tool-1.0"));
+        assert!(place.join("tool").is_file() && !place.join("half").exists());
+        assert!(!cache.path().join(".tool-1.0-abc").exists());
+
+        let again = once(&workspace, "tool-1.0", |_| anyhow::bail!("must not install again")).unwrap();
+        assert_eq!(again, place);
+    }
+}

@@ -68,9 +68,9 @@ struct Dev {
     /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 8787)]
     port: u16,
-    /// Folder of the databases
-    #[arg(long, default_value = ".tollgate/state")]
-    state: PathBuf,
+    /// Folder of the databases [default: .tollgate/state in the checkout]
+    #[arg(long)]
+    state: Option<PathBuf>,
     /// Admin token; without it, a random one is made and printed
     #[arg(long)]
     admin_token: Option<String>,
@@ -121,7 +121,11 @@ fn run(arguments: Arguments) -> Result<()> {
             }
             Ok(())
         }
-        Task::Dev(dev) => serve(&workspace, dev),
+        Task::Dev(dev) => match serve(&workspace, dev) {
+            // Whoever asks it to stop gets what they asked for, however early they ask.
+            Err(error) if error.is::<Interrupted>() => Ok(()),
+            result => result,
+        },
         Task::Demo => {
             let tools = tools::set_up(&workspace, false)?;
             build::worker(&workspace, &tools)?;
@@ -142,9 +146,10 @@ fn serve(workspace: &Workspace, dev: Dev) -> Result<()> {
         Some(token) => token,
         None => random_token()?,
     };
+    let state = dev.state.unwrap_or_else(|| workspace.root.join(".tollgate/state"));
     let step = Step::begin("Server", "the Worker in workerd, on loopback");
-    let server = Server::start(workspace, &tools, dev.port, &dev.state, &token)?;
-    step.done(&format!("state in {}", dev.state.display()));
+    let server = Server::start(workspace, &tools, dev.port, &state, &token)?;
+    step.done(&format!("state in {}", state.display()));
     println!("\n  ready:       {}", style(&server.url).bold());
     println!("  admin token: {token}");
     println!("  try it:      curl {}/healthz", server.url);

@@ -48,11 +48,11 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Waits for the end. A signal to this process stops the program and ends the wait.
+    /// Waits for the end, after which nothing of the group is left. A signal to this process stops the program and ends the wait.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         loop {
-            if let Some(status) = self.poll()? {
-                return Ok(status);
+            if self.poll()?.is_some() {
+                return self.stop();
             }
             if interrupt::requested() {
                 self.stop()?;
@@ -151,4 +151,62 @@ fn lines_of(reader: PipeReader) -> Receiver<String> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    /// A killed orphan is there until its new parent notices.
+    fn wait_until_gone(pid: &str) {
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        let deadline = Instant::now() + GRACE;
+        while rustix::process::test_kill_process(pid).is_ok() {
+            assert!(Instant::now() < deadline, "process {pid:?} is still there");
+            std::thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn both_outputs_come_in_order_and_the_status_with_them() {
+        let mut lines = Vec::new();
+        let status =
+            run_lines(shell("echo one; echo two >&2; printf three; exit 7"), |line| lines.push(line.to_owned()), || ())
+                .unwrap();
+        assert_eq!(lines, ["one", "two", "three"]);
+        assert_eq!(status.code(), Some(7));
+    }
+
+    #[test]
+    fn what_a_program_left_behind_neither_keeps_us_nor_stays() {
+        let mut pid = String::new();
+        let status = run_lines(shell("sleep 300 & echo $!"), |line| pid.push_str(line), || ()).unwrap();
+        assert!(status.success());
+        wait_until_gone(&pid);
+    }
+
+    #[test]
+    fn stopping_stops_the_children_too() {
+        let mut command = shell("sleep 300 & echo $!; wait");
+        command.stdout(Stdio::piped());
+        let mut running = Running::start(command).unwrap();
+        let mut pid = String::new();
+        BufReader::new(running.take_stdout().unwrap()).read_line(&mut pid).unwrap();
+        assert!(!running.stop().unwrap().success());
+        wait_until_gone(&pid);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = run_lines(Command::new("no-such-program-anywhere"), |_| (), || ()).unwrap_err();
+        assert!(error.to_string().contains("no-such-program-anywhere"));
+    }
 }
