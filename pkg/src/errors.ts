@@ -1,4 +1,4 @@
-import type { Denial, ErrorCode, Problem } from "./types.js";
+import type { Denial, ErrorCode, Problem, Unit } from "./types.js";
 
 /** What an error is made from. */
 export interface ErrorInfo {
@@ -169,8 +169,9 @@ function rateLimits({ quotas = [], periodEnd, retryAfterSeconds }: Denial): { po
   const limits: string[] = [];
   for (const quota of quotas) {
     const name = JSON.stringify(quota.id);
-    let policy = `${name};q=${microUsd(quota.limit)};qu="micro-usd"`;
-    let limit = `${name};r=${microUsd(quota.remaining)}`;
+    const integer = quota.unit === "usd" ? microUsd : wholeAmount;
+    let policy = `${name};q=${integer(quota.limit)};qu="${HEADER_UNITS[quota.unit]}"`;
+    let limit = `${name};r=${integer(quota.remaining)}`;
     if (quota.periodStart !== null && quota.periodEnd !== null) {
       const end = Date.parse(quota.periodEnd);
       policy += `;w=${wholeSeconds(end - Date.parse(quota.periodStart))}`;
@@ -188,6 +189,20 @@ function wholeSeconds(ms: number): number {
 
 /** The largest integer of a structured header field (RFC 9651, section 3.3.1). */
 const MAX_HEADER_INTEGER = 999_999_999_999_999n;
+
+/** The units' names in these headers, whose quantities are integers: money is counted in millionths of a dollar. */
+const HEADER_UNITS: Record<Unit, string> = {
+  usd: "micro-usd",
+  tokens: "tokens",
+  requests: "requests",
+  seconds: "seconds",
+  concurrent: "concurrent-requests",
+};
+
+/** What is before the point of a decimal string that is not negative. */
+function wholeAmount(amount: string): string {
+  return amount.split(".", 1)[0] ?? "0";
+}
 
 /** Whole millionths of a USD, rounded down, from a decimal string that is not negative. */
 function microUsd(usd: string): string {

@@ -35,6 +35,7 @@ export class OpenReservation implements Reservation {
   quotas: QuotaState[];
   readonly unverified: boolean = false;
   // Declared, not initialised: where the answer lacks them, the object does too.
+  declare readonly granted?: NonNullable<ReservationBody["granted"]>;
   declare readonly basis?: Basis;
   declare readonly replayed?: boolean;
   readonly #commands: HoldCommands;
@@ -47,6 +48,7 @@ export class OpenReservation implements Reservation {
     this.expiresAt = body.expiresAt;
     this.onExpiry = body.onExpiry;
     this.quotas = body.quotas;
+    if (body.granted !== undefined) this.granted = body.granted;
     if (body.basis !== undefined) this.basis = body.basis;
     if (body.replayed !== undefined) this.replayed = body.replayed;
     this.#commands = commands;

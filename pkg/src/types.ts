@@ -7,6 +7,9 @@
 /** USD as a decimal string: up to 1,000,000,000 with at most 12 decimals. */
 export type Usd = string;
 
+/** An amount of a quota's unit, as a decimal string. */
+export type Decimal = string;
+
 /** What is paid for: model calls or sandboxes. */
 export type Resource = "llm" | "e2b";
 
@@ -132,6 +135,8 @@ export interface ReserveRequest {
   ttlSeconds?: number;
   /** `charge_input` by default with token and byte estimates, `charge_hold` with the others. */
   onExpiry?: OnExpiry;
+  /** `shrink` holds the largest part that fits where the estimate does not; the answer's `granted` says what that allows. */
+  onInsufficient?: "deny" | "shrink";
 }
 
 /** What was really used. Exactly one of the four; a settled sandbox keeps the size that it was reserved with. */
@@ -234,12 +239,21 @@ export interface QuotaDefinition {
   /** The user's id; only with scope `user`. */
   scopeId?: string;
   resource: QuotaResource;
-  unit: "usd";
-  limit: Usd;
+  unit: Unit;
+  /** In the unit: dollars with up to 12 decimals, seconds with up to 6, everything else whole. */
+  limit: Decimal;
+  /** `lifetime` with unit `concurrent`. */
   period: Period;
   /** Fractions of the limit above 0 up to 1; `["0.8", "1"]` when left out. */
   warnAt?: string[];
+  /** Which calls of the resource count; those that have all that is named. Every one when left out. */
+  filter?: { provider?: string; model?: string; touchpoint?: string };
+  /** `warn` counts a call that does not fit and lets it pass. `block` when left out. */
+  enforcement?: "block" | "warn";
 }
+
+/** What a quota counts. `concurrent`: what is open at the same time. */
+export type Unit = "usd" | "tokens" | "requests" | "seconds" | "concurrent";
 
 /** A limit and how much of it is left. */
 export interface QuotaState extends QuotaDefinition {
@@ -247,10 +261,11 @@ export interface QuotaState extends QuotaDefinition {
   warnAt: string[];
   /** Whether it comes from the plan or was set by itself. */
   source: "plan" | "custom";
-  spent: Usd;
-  held: Usd;
+  enforcement: "block" | "warn";
+  spent: Decimal;
+  held: Decimal;
   /** limit − spent − held, never below zero. */
-  remaining: Usd;
+  remaining: Decimal;
   /** (spent + held) ÷ limit to 6 decimals; null for a limit of zero. */
   utilization: string | null;
   /** Thresholds crossed in this period. */
@@ -289,6 +304,8 @@ export interface ReservationBody {
   createdAt: string;
   expiresAt: string;
   onExpiry: OnExpiry;
+  /** What may be used, where `onInsufficient: "shrink"` held less than was asked for. Give it to the call as its limit. */
+  granted?: { maxOutputTokens?: number; seconds?: number | string; usd?: string };
   basis?: Basis;
   quotas: QuotaState[];
   /** True when this id had been reserved before with the same content. */
@@ -367,18 +384,18 @@ export interface Denial {
   scope?: QuotaScope;
   scopeId?: string;
   resource?: QuotaResource;
-  unit?: "usd";
+  unit?: Unit;
   period?: Period;
-  limit?: Usd;
-  spent?: Usd;
-  held?: Usd;
-  remaining?: Usd;
-  requested?: Usd;
+  limit?: Decimal;
+  spent?: Decimal;
+  held?: Decimal;
+  remaining?: Decimal;
+  requested?: Decimal;
   periodEnd?: string | null;
   /** Seconds until the binding quota resets; null when waiting does not help. */
   retryAfterSeconds?: number | null;
   /** What would have fitted in all of them. */
-  affordable?: { usd: Usd; maxOutputTokens?: number; seconds?: number };
+  affordable?: { usd?: Usd; maxOutputTokens?: number; seconds?: number };
   /** Every quota that did not fit. */
   quotas?: QuotaState[];
 }

@@ -295,8 +295,9 @@ describe("what is not tried again", () => {
       retryAfterSeconds: 543210,
       affordable: { usd: "5", maxOutputTokens: 312 },
       quotas: [
-        { id: "tenant-llm-month", limit: "50", remaining: "5.0000019", periodStart: "2026-11-01T00:00:00.000Z", periodEnd: "2026-12-01T00:00:00.000Z" },
-        { id: "u-7-life", limit: "1000000000", remaining: "0", periodStart: null, periodEnd: null },
+        { id: "tenant-llm-month", unit: "usd", limit: "50", remaining: "5.0000019", periodStart: "2026-11-01T00:00:00.000Z", periodEnd: "2026-12-01T00:00:00.000Z" },
+        { id: "u-7-hour", unit: "tokens", limit: "5000", remaining: "12", periodStart: "2026-11-24T17:00:00.000Z", periodEnd: "2026-11-24T18:00:00.000Z" },
+        { id: "u-7-life", unit: "usd", limit: "1000000000", remaining: "0", periodStart: null, periodEnd: null },
       ],
     };
     const body = problem(429, "quota_exceeded", { denial });
@@ -314,14 +315,14 @@ describe("what is not tried again", () => {
     assert.equal(response.status, 429);
     assert.equal(response.headers.get("content-type"), "application/problem+json");
     assert.equal(response.headers.get("retry-after"), "543210");
-    assert.equal(response.headers.get("ratelimit-policy"), '"tenant-llm-month";q=50000000;qu="micro-usd";w=2592000, "u-7-life";q=999999999999999;qu="micro-usd"');
-    assert.equal(response.headers.get("ratelimit"), '"tenant-llm-month";r=5000001;t=543210, "u-7-life";r=0');
+    assert.equal(response.headers.get("ratelimit-policy"), '"tenant-llm-month";q=50000000;qu="micro-usd";w=2592000, "u-7-hour";q=5000;qu="tokens";w=3600, "u-7-life";q=999999999999999;qu="micro-usd"');
+    assert.equal(response.headers.get("ratelimit"), '"tenant-llm-month";r=5000001;t=543210, "u-7-hour";r=12;t=3210, "u-7-life";r=0');
     assert.deepEqual(await response.json(), body);
   });
 
   it("a denial that waiting does not help: no Retry-After", async () => {
     const denial = { quota: "life", limit: "1", remaining: "1", requested: "2", periodEnd: null, retryAfterSeconds: null };
-    const quotas = [{ id: "life", limit: "1", remaining: "1", periodStart: null, periodEnd: null }];
+    const quotas = [{ id: "life", unit: "usd", limit: "1", remaining: "1", periodStart: null, periodEnd: null }];
     server.next({ kind: "results", results: { a: { status: 429, body: problem(429, "quota_exceeded", { denial: { ...denial, quotas } }) } } });
     await assert.rejects(client().reserve(dollar("a")), (error) => {
       assert.ok(error instanceof QuotaExceededError);

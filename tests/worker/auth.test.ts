@@ -41,6 +41,7 @@ const ROUTES: Route[] = [
   { method: "GET", path: "/reservations/held", kinds: READERS },
   { method: "GET", path: "/usage", kinds: READERS },
   { method: "GET", path: "/entries", kinds: READERS },
+  { method: "GET", path: "/audit", kinds: ADMIN },
   { method: "POST", path: "/v1/price", json: { provider: "openai", model: "gpt-4o", usage: { input: 1 } }, tenantless: true, kinds: READERS },
   { method: "GET", path: "/v1/catalog", tenantless: true, kinds: READERS },
 ];

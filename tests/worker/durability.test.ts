@@ -80,6 +80,8 @@ describe("kill -9 under load", () => {
           else assert.equal(state, op, id);
         }
         await countersEqualEntries(body.quotas[0]);
+        const audit = expectStatus(await tenant.admin.get(`${tenant.path}/audit`), 200).body;
+        assert.deepEqual(audit.differences, []);
       }
       assert.ok(acknowledged.size >= 120);
 

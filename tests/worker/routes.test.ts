@@ -559,6 +559,10 @@ describe("entries", () => {
     }
     assert.deepEqual(paged, all.entries);
 
+    const audit = expectStatus(await tenant.admin.get(`${tenant.path}/audit`), 200).body;
+    assert.deepEqual({ ...audit, head: undefined }, { clean: true, entries: all.entries.length, head: undefined, differences: [] });
+    assert.match(audit.head, /^sha256:[0-9a-f]{64}$/);
+
     const csv = expectStatus(await tenant.read.get(`${tenant.path}/entries`, { headers: { accept: "text/csv" } }), 200);
     assert.match(String(csv.headers["content-type"]), /^text\/csv\b/);
     const [header, ...lines] = csv.text.trimEnd().split(/\r?\n/);

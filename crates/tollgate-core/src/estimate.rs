@@ -8,11 +8,13 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 
+use crate::amount::Amount;
 use crate::catalog::{Catalog, NoRates, RateCard, Terms};
 use crate::ids::Name;
 use crate::meter::{Meter, MeterKind, Quantity};
 use crate::money::Usd;
 use crate::price::{self, Basis, Unpriced};
+use crate::quota::Unit;
 
 /// What a caller knows of a call before making it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,12 +107,13 @@ enum MarginalUnit {
     Seconds,
 }
 
-/// What an amount of money would have bought of a call.
+/// What would have fitted of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Affordable {
-    /// The money that was left.
-    pub usd: Usd,
+    /// The money that was left, where money was short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<Usd>,
     /// The longest answer that fits, where the call is estimated in tokens; absent where not even the prompt fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,
@@ -119,28 +122,88 @@ pub struct Affordable {
     pub seconds: Option<u64>,
 }
 
+impl Affordable {
+    /// The largest part of an estimate that fits. None where nothing worth having does.
+    #[must_use]
+    pub fn shrunk(&self, estimate: &Estimate) -> Option<Estimate> {
+        match estimate {
+            Estimate::Usd(_) => self.usd.filter(|usd| !usd.is_zero()).map(Estimate::Usd),
+            Estimate::Tokens(bounds) => {
+                let max_output_tokens = self.max_output_tokens.filter(|tokens| *tokens > 0)?;
+                Some(Estimate::Tokens(TokenBounds { max_output_tokens, ..bounds.clone() }))
+            }
+            Estimate::Sandbox(bounds) => {
+                let seconds = self.seconds.filter(|seconds| *seconds > 0)?;
+                Some(Estimate::Sandbox(SandboxBounds {
+                    seconds: Quantity::from_count(seconds).ok()?,
+                    ..bounds.clone()
+                }))
+            }
+        }
+    }
+}
+
 impl UpperBound {
     /// The bound of an amount that the caller worked out.
     ///
     /// The whole of it counts as input, because it is not known what part of it is.
     #[must_use]
     pub fn of_amount(usd: Usd) -> Self {
-        let amounts = Amounts { usd, requests: one(), ..Amounts::default() };
+        Self::of_amounts(Amounts { usd, requests: one(), ..Amounts::default() })
+    }
+
+    /// The bound of amounts that are known.
+    #[must_use]
+    pub const fn of_amounts(amounts: Amounts) -> Self {
         Self { amounts, input: amounts, basis: None, marginal: None }
     }
 
-    /// What so much money would buy of this call: never more than was asked for.
+    /// What so much of each unit would buy of this call: never more than was asked for. A limit on calls buys nothing smaller than one.
     #[must_use]
-    pub fn affordable(&self, usd: Usd) -> Affordable {
-        let mut affordable = Affordable { usd, max_output_tokens: None, seconds: None };
-        if let Some(marginal) = &self.marginal {
-            let most = marginal.most(usd);
-            match marginal.unit {
-                MarginalUnit::OutputTokens => affordable.max_output_tokens = most,
-                MarginalUnit::Seconds => affordable.seconds = most,
-            }
+    pub fn affordable(&self, left: impl IntoIterator<Item = (Unit, Amount)>) -> Affordable {
+        let mut affordable = Affordable { usd: None, max_output_tokens: None, seconds: None };
+        // Starts with all that was asked for; each limit takes away from it.
+        let mut most = self.marginal.as_ref().map(|marginal| marginal.asked);
+        for (unit, left) in left {
+            let buys = match unit {
+                Unit::Usd => {
+                    let usd = left.as_usd();
+                    affordable.usd = Some(affordable.usd.map_or(usd, |least: Usd| least.min(usd)));
+                    self.marginal.as_ref().and_then(|marginal| marginal.most(usd))
+                }
+                Unit::Tokens => self.left_for_output(left),
+                Unit::Seconds => left.value().trunc().to_u64(),
+                Unit::Requests | Unit::Concurrent => None,
+            };
+            most = most.zip(buys).map(|(most, buys)| most.min(buys));
+        }
+        match self.marginal.as_ref().map(|marginal| marginal.unit) {
+            Some(MarginalUnit::OutputTokens) => affordable.max_output_tokens = most,
+            Some(MarginalUnit::Seconds) => affordable.seconds = most,
+            None => {}
         }
         affordable
+    }
+
+    fn left_for_output(&self, left: Amount) -> Option<u64> {
+        let left = left.minus(self.input.tokens.into());
+        if left.is_negative() { None } else { left.value().to_u64() }
+    }
+}
+
+impl Amounts {
+    /// What these amounts are more than others; nothing where they are not.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        let quantity = |a: Quantity, b: Quantity| {
+            Quantity::new(a.value().saturating_sub(b.value()).max(Decimal::ZERO)).unwrap_or(Quantity::ZERO)
+        };
+        Self {
+            usd: self.usd.minus(other.usd).or_zero(),
+            tokens: quantity(self.tokens, other.tokens),
+            requests: quantity(self.requests, other.requests),
+            seconds: quantity(self.seconds, other.seconds),
+        }
     }
 }
 

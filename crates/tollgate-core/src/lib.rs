@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock, draws random numbers or logs: `now` is an argument, and the same input gives
 //! the same answer natively and in WebAssembly.
 
+pub mod amount;
 pub mod api;
 pub mod call;
 pub mod catalog;

@@ -174,20 +174,6 @@ impl<'de> Deserialize<'de> for Usd {
     }
 }
 
-/// Serde of sums. They may pass [`Usd::MAX`], which bounds what comes from outside, and must be read back all the same.
-pub(crate) mod sum {
-    use super::{Decimal, Deserialize, Deserializer, InvalidUsd, Serialize, Serializer, Usd, de};
-
-    pub(crate) fn serialize<S: Serializer>(usd: &Usd, serializer: S) -> Result<S::Ok, S::Error> {
-        usd.serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Usd, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Decimal::from_str_exact(&text).map(Usd).map_err(|_| de::Error::custom(InvalidUsd::NotANumber))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]

@@ -9,7 +9,7 @@ use crate::catalog::RatesDocument;
 use crate::ids::{PlanName, QuotaId};
 use crate::money::Usd;
 use crate::period::Period;
-use crate::quota::{InvalidQuota, Quota, ResourceFilter, Scope, Thresholds, Unit};
+use crate::quota::{Enforcement, Filter, InvalidQuota, Quota, ResourceFilter, Scope, Thresholds, Unit};
 
 /// The most quotas that a plan may give, and plans that a policy may have.
 pub const MAX_PLANS: usize = 100;
@@ -80,9 +80,11 @@ impl Default for Policy {
             scope_id: None,
             resource,
             unit: Unit::Usd,
-            limit: Usd::computed(limit.into()),
+            limit: Usd::computed(limit.into()).into(),
             period: Period::Month,
             warn_at: Thresholds::default(),
+            filter: Filter::default(),
+            enforcement: Enforcement::default(),
         };
         let named = |name: &str, quota| name.parse().ok().map(|id: QuotaId| (id, quota));
         let quotas = [

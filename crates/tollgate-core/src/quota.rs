@@ -5,9 +5,12 @@ use core::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::amount::Amount;
+use crate::api::json;
 use crate::call::{Call, Resource};
 use crate::estimate::Amounts;
-use crate::ids::UserId;
+use crate::ids::{Name, UserId};
+use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
 
@@ -24,13 +27,68 @@ pub struct Quota {
     pub resource: ResourceFilter,
     /// What it counts.
     pub unit: Unit,
-    /// How much of the unit one period may see; exactly that much fits.
-    pub limit: Usd,
+    /// How much of the unit one period may see; exactly that much fits. Dollars up to [`Usd::MAX`] with 12 decimals, seconds up to
+    /// [`Quantity::MAX`] with 6, everything else whole.
+    pub limit: Amount,
     /// How long the limit lasts.
     pub period: Period,
     /// The fractions of the limit that are reported when spend reaches them, ascending.
     #[serde(default)]
     pub warn_at: Thresholds,
+    /// Which calls of the resource draw on it; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Filter::is_empty", deserialize_with = "json::object")]
+    pub filter: Filter,
+    /// What happens to a call that does not fit.
+    #[serde(default, skip_serializing_if = "Enforcement::is_block")]
+    pub enforcement: Enforcement,
+}
+
+/// Which calls draw on a quota: those that have all that is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Filter {
+    /// Calls billed by this provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// Calls of this model, as the caller names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Name>,
+    /// Calls from this touchpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touchpoint: Option<Name>,
+}
+
+impl Filter {
+    /// Whether every call passes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.provider.is_none() && self.model.is_none() && self.touchpoint.is_none()
+    }
+
+    fn lets_through(&self, call: &Call) -> bool {
+        let fits = |wanted: &Option<Name>, found: &Option<Name>| wanted.is_none() || wanted == found;
+        fits(&self.provider, &call.provider)
+            && fits(&self.model, &call.model)
+            && fits(&self.touchpoint, &call.attribution.touchpoint)
+    }
+}
+
+/// What a quota does about a call that does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// Denies it.
+    #[default]
+    Block,
+    /// Counts it and lets it pass; its thresholds tell.
+    Warn,
+}
+
+impl Enforcement {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    const fn is_block(&self) -> bool {
+        matches!(self, Self::Block)
+    }
 }
 
 /// Whose budget a quota is.
@@ -78,14 +136,56 @@ impl ResourceFilter {
 pub enum Unit {
     /// US dollars.
     Usd,
+    /// Tokens of prompts and answers.
+    Tokens,
+    /// Calls.
+    Requests,
+    /// Seconds that sandboxes run.
+    Seconds,
+    /// Calls and sandboxes at the same time: open reservations. Nothing of it is ever spent.
+    Concurrent,
 }
 
 impl Unit {
-    /// The part of the amounts that a quota of this unit counts.
+    /// What a hold of these amounts holds of the unit.
     #[must_use]
-    pub const fn of(self, amounts: &Amounts) -> Usd {
+    pub fn held(self, amounts: &Amounts) -> Amount {
         match self {
-            Self::Usd => amounts.usd,
+            Self::Concurrent => Amount::ONE,
+            other => other.spent(amounts),
+        }
+    }
+
+    /// What a charge of these amounts spends of the unit.
+    #[must_use]
+    pub fn spent(self, amounts: &Amounts) -> Amount {
+        match self {
+            Self::Usd => amounts.usd.into(),
+            Self::Tokens => amounts.tokens.into(),
+            Self::Requests => amounts.requests.into(),
+            Self::Seconds => amounts.seconds.into(),
+            Self::Concurrent => Amount::ZERO,
+        }
+    }
+
+    /// The unit in a sentence.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Usd => "USD",
+            Self::Tokens => "tokens",
+            Self::Requests => "requests",
+            Self::Seconds => "seconds",
+            Self::Concurrent => "at a time",
+        }
+    }
+
+    /// The largest limit, and the most decimals that it may have.
+    const fn bounds(self) -> (u64, u32) {
+        match self {
+            Self::Usd => (Usd::MAX, Usd::SCALE),
+            Self::Seconds => (Quantity::MAX, Quantity::SCALE),
+            Self::Tokens | Self::Requests | Self::Concurrent => (Quantity::MAX, 0),
         }
     }
 }
@@ -172,8 +272,28 @@ impl Quota {
             }
             _ => {}
         }
+        let (most, decimals) = self.unit.bounds();
         if self.limit.is_negative() {
             return Err(InvalidQuota { field: "limit", message: "a limit cannot be negative" });
+        }
+        if self.limit.value() > Decimal::from(most) {
+            return Err(InvalidQuota {
+                field: "limit",
+                message: "a limit can be 1000000000 USD, or 1000000000000 of another unit, at most",
+            });
+        }
+        if self.limit.value().normalize().scale() > decimals {
+            return Err(InvalidQuota {
+                field: "limit",
+                message: "tokens, requests and concurrent calls are counted whole; USD have 12 decimals and seconds 6 at most",
+            });
+        }
+        if self.unit == Unit::Concurrent && self.period != Period::Lifetime {
+            // A hold that is open across the end of a period would stay behind in it and not count any more.
+            return Err(InvalidQuota {
+                field: "period",
+                message: "what is open at the same time has no period; say `lifetime`",
+            });
         }
         Ok(())
     }
@@ -182,13 +302,14 @@ impl Quota {
     #[must_use]
     pub fn applies_to(&self, call: &Call) -> bool {
         self.resource.covers(call.resource)
+            && self.filter.lets_through(call)
             && match self.scope {
                 Scope::Tenant => true,
                 Scope::User => self.scope_id == call.user_id,
             }
     }
 
-    /// Whether what was counted for `other` counts for this one too: all but limit and thresholds is the same.
+    /// Whether what was counted for `other` counts for this one too: all but limit, thresholds and enforcement is the same.
     #[must_use]
     pub fn counts_the_same_as(&self, other: &Self) -> bool {
         self.scope == other.scope
@@ -196,5 +317,6 @@ impl Quota {
             && self.resource == other.resource
             && self.unit == other.unit
             && self.period == other.period
+            && self.filter == other.filter
     }
 }

@@ -22,6 +22,7 @@ use tollgate_core::ids::Name;
 use tollgate_core::meter::{Meter, MeterKind, Quantity, Usage};
 use tollgate_core::money::Usd;
 use tollgate_core::price::{Charge, price, sandbox_usage};
+use tollgate_core::quota::Unit;
 use tollgate_core::time::Timestamp;
 
 /// For each rate card, mode and region of the catalog.
@@ -94,7 +95,7 @@ fn no_sandbox_costs_more_than_the_estimate() {
             prop_assert_eq!(most.input, most.amounts, "all of an abandoned sandbox may have been used");
 
             let budget = fraction_of(most.amounts.usd, budget);
-            let affordable = most.affordable(budget);
+            let affordable = most.affordable([(Unit::Usd, budget.into())]);
             let whole = |count: u64| bounds(Quantity::from_count(count).unwrap());
             let cost = |count| sandbox_bound(catalog, card, &whole(count), terms).unwrap().amounts.usd;
             let count = affordable.seconds.expect("some time always fits");
@@ -167,8 +168,8 @@ fn check(
 
     // What is affordable, and its inverse.
     let budget = fraction_of(bound.amounts.usd, call.budget);
-    let affordable = bound.affordable(budget);
-    prop_assert_eq!(affordable.usd, budget);
+    let affordable = bound.affordable([(Unit::Usd, budget.into())]);
+    prop_assert_eq!(affordable.usd, Some(budget));
     let cost = |max_output_tokens| {
         let bounds = TokenBounds { max_output_tokens, ..bounds.clone() };
         token_bound(catalog, card, &bounds, terms).unwrap().amounts.usd

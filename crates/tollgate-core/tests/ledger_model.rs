@@ -19,8 +19,8 @@ use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::estimate::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::ledger::{
-    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, Onboard, RecordMode, RecordRequest,
-    Rejection, ReserveRequest, Snapshot,
+    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode,
+    RecordRequest, Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::money::Usd;
@@ -230,9 +230,9 @@ impl Pair {
             let start = quota.definition.period_start(self.model.now());
             assert_eq!(view.id.as_str(), quota.id);
             assert_eq!(view.window.start.millis(), start, "start of {}", quota.id);
-            assert_eq!(view.quota.limit, usd(quota.definition.limit));
-            assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)), "spent of {}", quota.id);
-            assert_eq!(view.held, usd(self.model.held(quota.identity, start)), "held of {}", quota.id);
+            assert_eq!(view.quota.limit, usd(quota.definition.limit).into());
+            assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)).into(), "spent of {}", quota.id);
+            assert_eq!(view.held, usd(self.model.held(quota.identity, start)).into(), "held of {}", quota.id);
             let warned: BTreeSet<_> = view.warned.iter().map(|fraction| (fraction * thousand()).to_string()).collect();
             let expected: BTreeSet<_> =
                 self.model.warned(quota.identity, start).iter().map(ToString::to_string).collect();
@@ -260,8 +260,8 @@ impl Pair {
                 for view in self.ledger.quotas_of(in_memory) {
                     let quota = self.model.quota(view.id.as_str()).unwrap();
                     let start = view.window.start.millis();
-                    assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)), "{id} on {}", quota.id);
-                    assert_eq!(view.held, usd(self.model.held(quota.identity, start)), "{id} on {}", quota.id);
+                    assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)).into(), "{id} on {}", quota.id);
+                    assert_eq!(view.held, usd(self.model.held(quota.identity, start)).into(), "{id} on {}", quota.id);
                 }
                 assert_eq!(
                     self.ledger.quotas_of(in_memory).count(),
@@ -349,7 +349,7 @@ fn verdict(rejection: &Rejection) -> Verdict {
         Rejection::QuotaExceeded(denial) => Verdict::Denied {
             quotas: denial.quotas.iter().map(|quota| quota.id.to_string()).collect(),
             binding: denial.binding().map(|view| view.id.to_string()),
-            left: denial.affordable.as_ref().map(|affordable| affordable.usd.micros()),
+            left: denial.affordable.as_ref().and_then(|affordable| affordable.usd).map(Usd::micros),
         },
         Rejection::ReservationNotFound(_) | Rejection::QuotaNotFound(_) => Verdict::NotFound,
         Rejection::IdempotencyConflict(_) => Verdict::Conflict,
@@ -395,6 +395,7 @@ fn command(op: &Op) -> Command {
                 estimate: estimation(estimate),
                 ttl_seconds: *ttl_seconds,
                 on_expiry: [OnExpiry::Release, OnExpiry::ChargeInput, OnExpiry::ChargeHold][*on_expiry],
+                on_insufficient: OnInsufficient::Deny,
             },
         }),
         Op::Extend { id, extension, ttl_seconds, estimate } => Command::Extend(

@@ -163,6 +163,135 @@ fn the_quota_that_resets_last_binds() {
     assert_eq!(denial.header("Retry-After"), None);
 }
 
+// Units, filters, warnings.
+
+fn quota_of(unit: &str, limit: &str, period: &str) -> Value {
+    json!({ "scope": "tenant", "resource": "all", "unit": unit, "limit": limit, "period": period })
+}
+
+/// Otari PR #906: "asked to cap tokens and requests, not dollars alone". One reservation passes all of them or none.
+#[test]
+fn dollars_tokens_and_requests_pass_together_or_not_at_all() {
+    let mut desk = Desk::open(json!({ "quotas": {
+        "money": quota_of("usd", "1", "month"),
+        "tokens": quota_of("tokens", "5000", "hour"),
+        "calls": quota_of("requests", "3", "hour"),
+    } }));
+    desk.expect(reserve_tokens("a", GPT_4O, 1000, 2000), 201, json!({}));
+    assert_eq!(desk.spent_and_held("tokens"), "0/3000");
+    assert_eq!(desk.spent_and_held("calls"), "0/1");
+    // Tokens are short: what is left of them after the prompt is what the answer may have.
+    let denial = desk.ask(reserve_tokens("b", GPT_4O, 1000, 1001));
+    denial.expect(
+        429,
+        json!({ "denial": { "quota": "tokens", "unit": "tokens", "requested": "2001", "remaining": "2000",
+                            "affordable": { "maxOutputTokens": 1000 } } }),
+    );
+    assert_eq!(denial.header("RateLimit-Policy"), Some(r#""tokens";q=5000;qu="tokens";w=3600"#));
+    assert_eq!(desk.spent_and_held("money"), "0/0.0225");
+    // Settled by usage, the tokens that were used count; settled by an amount, those that were held.
+    let usage = json!({ "op": "settle", "id": "a", "usage": { "input": 900, "cache_read": 100, "output": 500 } });
+    desk.expect(usage, 200, json!({}));
+    assert_eq!(desk.spent_and_held("tokens"), "1500/0");
+    desk.expect(reserve_tokens("c", GPT_4O, 1000, 1000), 201, json!({}));
+    desk.expect(settle("c", "0.01"), 200, json!({}));
+    assert_eq!(desk.spent_and_held("tokens"), "3500/0");
+    desk.expect(reserve_tokens("d", GPT_4O, 10, 10), 201, json!({}));
+    let denial = desk.ask(reserve_tokens("e", GPT_4O, 10, 10));
+    denial.expect(429, json!({ "denial": { "quota": "calls", "requested": "1", "remaining": "0" } }));
+    assert_eq!(desk.spent_and_held("calls"), "2/1");
+}
+
+#[test]
+fn what_is_open_at_the_same_time_is_limited_and_never_spent() {
+    let mut desk = Desk::open(json!({ "quotas": { "open": quota_of("concurrent", "2", "lifetime") } }));
+    for id in ["a", "b"] {
+        desk.expect(reserve(id, "1"), 201, json!({}));
+    }
+    let denial = desk.ask(reserve("c", "1"));
+    denial.expect(429, json!({ "denial": { "quota": "open", "retryAfterSeconds": null } }));
+    desk.expect(settle("a", "1"), 200, json!({}));
+    desk.expect(reserve("c", "1"), 201, json!({}));
+    desk.restart();
+    assert_eq!(desk.spent_and_held("open"), "0/2");
+    // One that expires makes room as well.
+    desk.at("2026-11-24T13:00:00Z").expect(reserve("d", "1"), 201, json!({}));
+    assert_eq!(desk.spent_and_held("open"), "0/1");
+}
+
+#[test]
+fn sandbox_seconds_are_held_and_spent() {
+    let mut desk = Desk::open(json!({ "quotas": { "seconds": quota_of("seconds", "600", "day") } }));
+    let sandbox = |id: &str, seconds: u32| {
+        json!({ "op": "reserve", "id": id, "resource": "e2b", "onInsufficient": "shrink",
+                "estimate": { "sandbox": { "tier": "standard", "seconds": seconds, "vcpus": 2, "memoryGib": "0.5" } } })
+    };
+    desk.expect(sandbox("a", 400), 201, json!({}));
+    desk.expect(json!({ "op": "settle", "id": "a", "sandbox": { "seconds": 141.25 } }), 200, json!({}));
+    assert_eq!(desk.spent_and_held("seconds"), "141.25/0");
+    desk.expect(sandbox("b", 3600), 201, json!({ "granted": { "seconds": 458 } }));
+    assert_eq!(desk.spent_and_held("seconds"), "141.25/458");
+}
+
+/// Bifrost, LiteLLM: budgets per model and per route.
+#[test]
+fn a_filter_lets_a_quota_count_some_calls_alone() {
+    let filtered = |filter: Value| with(quota_of("usd", "1", "month"), json!({ "filter": filter }));
+    let mut desk = Desk::open(json!({ "quotas": {
+        "chat": filtered(json!({ "touchpoint": "main-chat" })),
+        "mini": filtered(json!({ "provider": "openai", "model": "gpt-4o-mini" })),
+    } }));
+    let from =
+        |id: &str, touchpoint: &str| with(reserve(id, "1"), json!({ "attribution": { "touchpoint": touchpoint } }));
+    desk.expect(from("a", "main-chat"), 201, json!({}));
+    desk.ask(from("b", "main-chat")).expect_denial("chat");
+    desk.expect(from("c", "pii-sanitizer"), 201, json!({}));
+    desk.expect(reserve("d", "1"), 201, json!({}));
+    assert_eq!((desk.spent_and_held("chat"), desk.spent_and_held("mini")), ("0/1".to_owned(), "0/0".to_owned()));
+    let of = |id: &str, model: &str| with(reserve(id, "1"), json!({ "provider": "openai", "model": model }));
+    desk.expect(of("e", "gpt-4o-mini"), 201, json!({}));
+    desk.expect(of("f", "gpt-4o"), 201, json!({}));
+    desk.ask(of("g", "gpt-4o-mini")).expect_denial("mini");
+    // Another filter counts something else.
+    let other = with(filtered(json!({ "touchpoint": "pii-sanitizer" })), json!({}));
+    desk.expect(json!({ "op": "putQuota", "id": "chat", "quota": other }), 200, json!({ "spent": "0", "held": "0" }));
+}
+
+#[test]
+fn a_quota_that_warns_counts_and_lets_pass() {
+    let soft = with(quota_of("usd", "10", "month"), json!({ "enforcement": "warn" }));
+    let mut desk = Desk::open(json!({ "quotas": { "soft": soft, "hard": quota_of("usd", "30", "month") } }));
+    desk.expect(reserve("a", "12"), 201, json!({}));
+    desk.expect(settle("a", "12"), 200, json!({}));
+    assert_eq!(desk.spent_and_held("soft"), "12/0");
+    desk.expect(
+        json!({ "op": "listQuotas" }),
+        200,
+        json!({ "quotas": [{}, { "id": "soft", "warned": ["0.8", "1"], "remaining": "0" }] }),
+    );
+    desk.ask(reserve("b", "19")).expect_denial("hard");
+    // Whether it warns or blocks is a setting; what was counted stays.
+    let blocks = quota_of("usd", "10", "month");
+    desk.expect(json!({ "op": "putQuota", "id": "soft", "quota": blocks }), 200, json!({ "spent": "12" }));
+    desk.ask(reserve("c", "1")).expect_denial("soft");
+}
+
+#[test]
+fn a_limit_fits_its_unit() {
+    let mut desk = Desk::open(json!({ "quotas": {} }));
+    for (unit, limit, period, field) in [
+        ("tokens", "1.5", "day", "limit"),
+        ("requests", "0.1", "day", "limit"),
+        ("seconds", "0.0000001", "day", "limit"),
+        ("usd", "1000000000.01", "day", "limit"),
+        ("tokens", "1000000000001", "day", "limit"),
+        ("concurrent", "2", "day", "period"),
+    ] {
+        let put = json!({ "op": "putQuota", "id": "q", "quota": quota_of(unit, limit, period) });
+        desk.ask(put).expect(400, json!({ "code": "invalid_request", "field": field }));
+    }
+}
+
 // What a denial says would fit.
 
 #[test]
@@ -183,6 +312,38 @@ fn what_a_denial_calls_affordable_fits_and_one_token_more_does_not() {
     // Not even the prompt fits.
     let denial = desk.ask(reserve_tokens("d", GPT_4O, 1000, 1));
     assert_eq!(denial.expect_denial("llm")["affordable"], json!({ "usd": "0.0000035" }));
+}
+
+/// litellm#38647, #27509: worst-case holds lock everybody out. LiteLLM shrinks the hold and lets the call use all the same; here the
+/// caller is told what it may use, and holds exactly that.
+#[test]
+fn a_call_that_may_shrink_holds_the_largest_part_that_fits() {
+    let shrink = |command: Value| with(command, json!({ "onInsufficient": "shrink" }));
+    let mut desk = Desk::open(json!({ "quotas": {
+        "llm": tenant_quota("llm", "0.0103335", "month"), "e2b": tenant_quota("e2b", "0.01", "month"),
+    } }));
+    // What fits is not cut.
+    let fits = desk.ask(shrink(reserve_tokens("small", GPT_4O, 10, 1)));
+    fits.expect(201, json!({}));
+    assert!(fits.body.get("granted").is_none());
+    desk.expect(json!({ "op": "release", "id": "small" }), 200, json!({}));
+    let cut = json!({ "granted": { "maxOutputTokens": 783 }, "held": { "usd": "0.01033", "tokens": 1783 } });
+    desk.expect(shrink(reserve_tokens("a", GPT_4O, 1000, 4000)), 201, cut.clone());
+    desk.restart();
+    let mut again = cut;
+    again["replayed"] = json!(true);
+    desk.expect(shrink(reserve_tokens("a", GPT_4O, 1000, 4000)), 201, again);
+    // Without the word it is another content, and another id is denied: of the prompt nothing is cut.
+    desk.ask(reserve_tokens("a", GPT_4O, 1000, 4000)).expect(409, json!({ "code": "idempotency_conflict" }));
+    desk.ask(shrink(reserve_tokens("b", GPT_4O, 1000, 4000))).expect_denial("llm");
+    desk.expect(json!({ "op": "release", "id": "a" }), 200, json!({}));
+    // Money and a sandbox's life are cut as well; a sandbox settles by what it was granted.
+    desk.expect(shrink(reserve("c", "5")), 201, json!({ "granted": { "usd": "0.0103335" } }));
+    desk.ask(shrink(reserve("d", "5"))).expect_denial("llm");
+    let sandbox = json!({ "op": "reserve", "id": "s", "resource": "e2b",
+        "estimate": { "sandbox": { "tier": "standard", "seconds": 3600, "vcpus": 2, "memoryGib": 0.5 } } });
+    desk.expect(shrink(sandbox), 201, json!({ "granted": { "seconds": 330 }, "held": { "seconds": 330 } }));
+    desk.expect(json!({ "op": "settle", "id": "s", "sandbox": { "seconds": 330 } }), 200, json!({ "overrun": "0" }));
 }
 
 #[test]

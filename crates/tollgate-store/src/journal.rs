@@ -51,8 +51,24 @@ pub(crate) struct JournalRow {
     pub(crate) entries: Vec<Entry>,
 }
 
+/// A row of the journal as it is stored.
+pub(crate) struct JournalText {
+    pub(crate) last_entry: u64,
+    pub(crate) hash: String,
+    pub(crate) text: String,
+}
+
 /// The rows that end after an entry, in order, `limit` at most.
 pub(crate) fn read_rows(sql: &impl Sql, after: u64, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+    let rows = read_texts(sql, after, limit)?.into_iter().map(|JournalText { last_entry, hash, text }| {
+        let entries = parse(&text, &format!("journal row {last_entry}"))?;
+        Ok(JournalRow { last_entry, hash, entries })
+    });
+    rows.collect()
+}
+
+/// The same, as they are stored.
+pub(crate) fn read_texts(sql: &impl Sql, after: u64, limit: u32) -> Result<Vec<JournalText>, StoreError> {
     let rows = sql.query(
         "SELECT last_entry, hash, entries FROM journal WHERE last_entry > ?1 ORDER BY last_entry LIMIT ?2",
         &[Param::Integer(signed(after)), Param::Integer(i64::from(limit))],
@@ -60,10 +76,11 @@ pub(crate) fn read_rows(sql: &impl Sql, after: u64, limit: u32) -> Result<Vec<Jo
     rows.iter()
         .map(|row| {
             let mut row = Row::new(row, "journal");
-            let last_entry = unsigned(row.integer()?);
-            let hash = row.text()?.to_owned();
-            let entries = parse(row.text()?, &format!("journal row {last_entry}"))?;
-            Ok(JournalRow { last_entry, hash, entries })
+            Ok(JournalText {
+                last_entry: unsigned(row.integer()?),
+                hash: row.text()?.to_owned(),
+                text: row.text()?.to_owned(),
+            })
         })
         .collect()
 }
@@ -93,7 +110,7 @@ fn write(sql: &impl Sql, head: &str, last_entry: u64, row: &mut String) -> Resul
 }
 
 /// The hash of a row: over the hash of the one before, a line feed, and the row's text.
-fn hash(head: &str, row: &str) -> String {
+pub(crate) fn hash(head: &str, row: &str) -> String {
     let mut hasher = Sha256::new();
     hasher.update(head.as_bytes());
     hasher.update(b"\n");

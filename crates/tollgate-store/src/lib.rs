@@ -8,6 +8,7 @@
 //! - `snapshot`: the state to start from, so that start-up reads it and a bounded tail of the journal;
 //! - `usage`: the roll-up by hour, brought up to date whenever a snapshot is taken; what came later is added when it is read.
 
+mod audit;
 mod journal;
 mod policy_store;
 mod schema;
@@ -18,6 +19,7 @@ mod sqlite;
 mod tenant_store;
 mod usage;
 
+pub use audit::AuditReport;
 pub use policy_store::PolicyStore;
 pub use sql::{Cell, Param, Rows, Sql, SqlError, StoreError};
 #[cfg(feature = "rusqlite")]

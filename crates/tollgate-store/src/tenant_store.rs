@@ -9,6 +9,7 @@ use tollgate_core::ledger::{Command, Entry, Event, Ledger, Reservation};
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
+use crate::audit::{self, AuditReport, Kept};
 use crate::journal;
 use crate::schema;
 use crate::snapshot;
@@ -86,6 +87,19 @@ impl<S: Sql> TenantStore<S> {
     /// The database failed: nothing was changed.
     pub fn expire(&mut self, catalog: &Catalog, now: Timestamp) -> Result<(), StoreError> {
         self.execute(catalog, now, &[]).map(|_| ())
+    }
+
+    /// Folds the whole journal again and compares the result with what is kept. Reads everything: its time grows with the ledger.
+    /// None where the tenant was never onboarded.
+    ///
+    /// # Errors
+    /// The database failed, or what is stored cannot be read at all.
+    pub fn audit(&self) -> Result<Option<AuditReport>, StoreError> {
+        if !self.state.has_schema {
+            return Ok(None);
+        }
+        let kept = Kept { ledger: &self.state.ledger, head: &self.state.head, pending: &self.state.pending };
+        audit::audit(&self.sql, &kept).map(Some)
     }
 
     /// The earliest deadline of an open hold.

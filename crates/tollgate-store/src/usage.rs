@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_core::call::Resource;
 use tollgate_core::money::Usd;
+use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{Dimension, Group, UsageKey, UsageQuery, UsageReport, UsageTotals};
 
 use crate::journal::signed;
@@ -52,6 +54,34 @@ pub(crate) fn report(
     Ok(UsageReport::new(query, parts))
 }
 
+/// Every cell of the roll-up: what is stored and what is not yet.
+pub(crate) fn cells(
+    sql: &impl Sql,
+    pending: &BTreeMap<UsageKey, UsageTotals>,
+) -> Result<BTreeMap<UsageKey, UsageTotals>, StoreError> {
+    let mut cells = pending.clone();
+    // The hour is the one dimension of a cell that is no dimension of a report.
+    let statement = "SELECT resource, user, model, touchpoint, CAST(usd_whole AS TEXT), CAST(usd_pico AS TEXT), \
+                     CAST(calls AS TEXT), CAST(input_tokens AS TEXT), CAST(output_tokens AS TEXT), hour FROM usage";
+    for row in sql.query(statement, &[])? {
+        let (group, totals) = read(&row, 4)?;
+        let Some(Cell::Integer(hour)) = row.last() else {
+            return Err(StoreError::Damaged("usage: expected an hour".to_owned()));
+        };
+        let hour = Timestamp::from_millis(*hour).map_err(|error| StoreError::Damaged(format!("usage: {error}")))?;
+        let mut values = group.into_iter();
+        let resource = match values.next().flatten().as_deref() {
+            Some("llm") => Resource::Llm,
+            Some("e2b") => Resource::E2b,
+            other => return Err(StoreError::Damaged(format!("usage: resource {other:?}"))),
+        };
+        let mut next = || values.next().flatten();
+        let key = UsageKey { hour, resource, user: next(), model: next(), touchpoint: next() };
+        cells.entry(key).or_default().add(&totals);
+    }
+    Ok(cells)
+}
+
 fn stored(sql: &impl Sql, query: &UsageQuery) -> Result<Vec<(Group, UsageTotals)>, StoreError> {
     let columns: Vec<&str> = query.group_by.iter().map(|dimension| column(*dimension)).collect();
     let mut select: Vec<String> = columns.iter().map(ToString::to_string).collect();
@@ -61,8 +91,8 @@ fn stored(sql: &impl Sql, query: &UsageQuery) -> Result<Vec<(Group, UsageTotals)
     }
     let group = if columns.is_empty() { String::new() } else { format!("GROUP BY {}", columns.join(", ")) };
     let statement = format!("SELECT {} FROM usage WHERE hour >= ?1 AND hour < ?2 {group}", select.join(", "));
-    let from = query.from.map_or(0, tollgate_core::time::Timestamp::millis);
-    let to = query.to.map_or(signed(1 << 53), tollgate_core::time::Timestamp::millis);
+    let from = query.from.map_or(0, Timestamp::millis);
+    let to = query.to.map_or(signed(1 << 53), Timestamp::millis);
     let rows = sql.query(&statement, &[Param::Integer(from), Param::Integer(to)])?;
     rows.iter().map(|row| read(row, query.group_by.len())).collect()
 }

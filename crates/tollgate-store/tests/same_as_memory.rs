@@ -133,6 +133,8 @@ proptest! {
             }
         }
         let reopened = database.open();
+        let report = reopened.audit().unwrap().unwrap();
+        prop_assert!(report.clean, "{:?}", report);
         prop_assert_eq!(
             serde_json::to_value(reopened.ledger().snapshot()).unwrap(),
             serde_json::to_value(memory.ledger().snapshot()).unwrap()

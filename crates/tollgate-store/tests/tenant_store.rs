@@ -246,3 +246,68 @@ fn a_commit_larger_than_a_row_is_written_in_several() {
     assert_eq!(database.count("closed"), 1_500);
     assert_eq!(database.open().ledger().last_seq(), store.ledger().last_seq());
 }
+
+/// A ledger with entries in a snapshot, in the tail, open, ended, expired and corrected.
+fn lived_in() -> (Flaky, TenantStore<Flaky>) {
+    let (database, mut store) = opened();
+    run(&mut store, NOW, &[json!({ "op": "putQuota", "id": "month", "quota": usd_quota("100000", "month") })]);
+    let short =
+        json!({ "op": "reserve", "id": "late", "resource": "llm", "estimate": { "usd": "4" }, "ttlSeconds": 1 });
+    run(&mut store, NOW, &[short]);
+    for batch in 0..5 {
+        let records: Vec<_> = (0..300)
+            .map(|n| json!({ "op": "record", "id": format!("{batch}-{n}"), "resource": "llm", "usd": "0.01" }))
+            .collect();
+        run(&mut store, "2026-11-24T12:00:05Z", &records);
+    }
+    run(
+        &mut store,
+        "2026-11-24T12:00:06Z",
+        &[json!({ "op": "settle", "id": "late", "usd": "1" }), reserve("open", "2")],
+    );
+    (database, store)
+}
+
+#[test]
+fn an_audit_of_what_nobody_touched_is_clean() {
+    let (database, store) = lived_in();
+    for store in [store, database.open()] {
+        let report = store.audit().unwrap().unwrap();
+        assert!(report.clean, "{report:?}");
+        assert_eq!(report.entries, store.ledger().last_seq());
+        assert!(report.head.starts_with("sha256:"));
+    }
+    assert!(Flaky::new().open().audit().unwrap().is_none());
+}
+
+#[test]
+fn an_audit_finds_what_was_changed_behind_the_ledgers_back() {
+    for (tamper, place) in [
+        (
+            "UPDATE journal SET entries = replace(entries, '\"0.01\"', '\"0.02\"') WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 4)",
+            "journal row ",
+        ),
+        ("UPDATE usage SET usd_pico = usd_pico + 1", "usage "),
+        ("DELETE FROM closed WHERE id = '1-7'", "closed reservations"),
+        (
+            "DELETE FROM journal WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 5)",
+            "entry number",
+        ),
+        (
+            "UPDATE snapshot SET state = replace(state, '\"spent\":\"', '\"spent\":\"1')",
+            "quotas.month.counters[0].spent",
+        ),
+    ] {
+        let (database, store) = lived_in();
+        drop(store);
+        let before = database.database.query("SELECT total_changes()", &[]).unwrap();
+        database.database.query(tamper, &[]).unwrap();
+        assert_ne!(before, database.database.query("SELECT total_changes()", &[]).unwrap(), "{tamper} changes nothing");
+        let report = database.open().audit().unwrap().unwrap();
+        assert!(!report.clean, "{tamper}");
+        let json = serde_json::to_value(&report).unwrap();
+        let places: Vec<_> =
+            json["differences"].as_array().unwrap().iter().map(|found| found["place"].as_str().unwrap()).collect();
+        assert!(places.iter().any(|found| found.starts_with(place)), "{tamper}: {places:?}");
+    }
+}

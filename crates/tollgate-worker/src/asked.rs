@@ -75,7 +75,8 @@ impl Asked {
                 let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
                 Ok(Self::single(api::parse_entries_query(pairs)?))
             }
-            Endpoint::Health
+            Endpoint::Audit
+            | Endpoint::Health
             | Endpoint::IssueServiceToken
             | Endpoint::IssueTenantToken
             | Endpoint::GetPolicy

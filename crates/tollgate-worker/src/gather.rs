@@ -4,7 +4,7 @@
 //! are arriving (their bodies are being read) the last of them takes the turn for all; a timer of a millisecond bounds the wait where
 //! arrivals never cease. Measured on workerd: a timer alone costs a lone request more than a millisecond, as does waiting for the
 //! previous commit, and no gathering at all costs a journal row for each request; this costs a lone request nothing, and 32
-//! connections share a journal row among some 20 requests.
+//! connections share a journal row among well over ten requests (1.1 rows written per reserve and settle, where 1 is the row of the ended reservation).
 
 use std::cell::Cell;
 use std::collections::VecDeque;

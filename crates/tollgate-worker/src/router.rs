@@ -54,6 +54,8 @@ pub enum Endpoint {
     Usage,
     /// The ledger's lines.
     Entries,
+    /// Folds the ledger again and compares.
+    Audit,
 }
 
 /// The methods that routes have.
@@ -90,7 +92,7 @@ pub enum NoRoute {
 }
 
 /// Every route there is.
-pub const ROUTES: [(Method, &str, Endpoint); 23] = [
+pub const ROUTES: [(Method, &str, Endpoint); 24] = [
     (Method::Get, "/healthz", Endpoint::Health),
     (Method::Post, "/v1/tokens", Endpoint::IssueServiceToken),
     (Method::Get, "/v1/policy", Endpoint::GetPolicy),
@@ -114,6 +116,7 @@ pub const ROUTES: [(Method, &str, Endpoint); 23] = [
     (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
     (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
     (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),
+    (Method::Get, "/v1/tenants/{tenant}/audit", Endpoint::Audit),
 ];
 
 /// The route of a request. `path` is as it was sent, percent-encoded and without the query.

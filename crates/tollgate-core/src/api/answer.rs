@@ -1,21 +1,24 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::problem::{Problem, ProblemBody};
 use super::request::StateQuery;
+use crate::amount::Amount;
 use crate::call::{Attribution, Resource};
 use crate::catalog::Catalog;
-use crate::estimate::{Affordable, Amounts};
+use crate::estimate::{Affordable, Amounts, Estimate};
 use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::ledger::{
     Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, QuotaSource, QuotaView, Rejection, Reservation,
 };
+use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
 use crate::price::{Basis, Charge};
-use crate::quota::{ResourceFilter, Scope, Thresholds, Unit};
+use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
 use crate::time::Timestamp;
 use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
 
@@ -206,13 +209,25 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
     if let Some(seconds) = denial.retry_after_seconds() {
         headers.push(("Retry-After", seconds.to_string()));
     }
-    let micros = |usd: Usd| usd.micros().min(MAX_HEADER_INTEGER);
+    // These fields hold integers: money is counted in millionths of a dollar, and parts of a second are left out.
+    let integer = |unit: Unit, amount: Amount| match unit {
+        Unit::Usd => amount.as_usd().micros().min(MAX_HEADER_INTEGER),
+        _ => amount.value().trunc().to_i64().unwrap_or(MAX_HEADER_INTEGER).min(MAX_HEADER_INTEGER),
+    };
     let mut policies = Vec::new();
     let mut limits = Vec::new();
     for denying in &denial.quotas {
         let view = denying.view();
-        let mut policy = format!("\"{}\";q={};qu=\"micro-usd\"", view.id, micros(view.quota.limit));
-        let mut limit = format!("\"{}\";r={}", view.id, micros(view.remaining()));
+        let unit = view.quota.unit;
+        let name = match unit {
+            Unit::Usd => "micro-usd",
+            Unit::Tokens => "tokens",
+            Unit::Requests => "requests",
+            Unit::Seconds => "seconds",
+            Unit::Concurrent => "concurrent-requests",
+        };
+        let mut policy = format!("\"{}\";q={};qu=\"{name}\"", view.id, integer(unit, view.quota.limit));
+        let mut limit = format!("\"{}\";r={}", view.id, integer(unit, view.remaining()));
         if let Some(end) = view.window.end {
             policy.push_str(&format!(";w={}", end.seconds_since(view.window.start)));
             limit.push_str(&format!(";t={}", end.seconds_since(denial.at)));
@@ -247,13 +262,16 @@ struct QuotaBody<'a> {
     scope_id: Option<&'a UserId>,
     resource: ResourceFilter,
     unit: Unit,
-    limit: Usd,
+    limit: Amount,
     period: Period,
     warn_at: &'a Thresholds,
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    filter: &'a Filter,
+    enforcement: Enforcement,
     source: QuotaSource,
-    spent: Usd,
-    held: Usd,
-    remaining: Usd,
+    spent: Amount,
+    held: Amount,
+    remaining: Amount,
     utilization: Option<String>,
     warned: Vec<String>,
     period_start: Option<Timestamp>,
@@ -273,6 +291,8 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             limit: view.quota.limit,
             period: view.quota.period,
             warn_at: &view.quota.warn_at,
+            filter: &view.quota.filter,
+            enforcement: view.quota.enforcement,
             source: view.source,
             spent: view.spent,
             held: view.held,
@@ -309,6 +329,8 @@ struct ReplyBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     on_expiry: Option<OnExpiry>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    granted: Option<GrantedBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     basis: Option<&'a Basis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     charge: Option<&'a Charge>,
@@ -332,6 +354,7 @@ impl<'a> ReplyBody<'a> {
             created_at: None,
             expires_at: None,
             on_expiry: None,
+            granted: None,
             basis: None,
             charge: None,
             released: None,
@@ -349,6 +372,7 @@ impl<'a> ReplyBody<'a> {
                 body.created_at = Some(reservation.created_at);
                 body.expires_at = Some(reservation.expires_at);
                 body.on_expiry = on_expiry(reservation);
+                body.granted = reservation.granted.as_ref().map(Into::into);
                 body.basis = reservation.basis.as_ref();
             }
             ReplyKind::Settled => {
@@ -360,6 +384,29 @@ impl<'a> ReplyBody<'a> {
             ReplyKind::Recorded => body.charge = charge,
         }
         body
+    }
+}
+
+/// What was held, where it is less than was asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GrantedBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<Quantity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usd: Option<Usd>,
+}
+
+impl From<&Estimate> for GrantedBody {
+    fn from(estimate: &Estimate) -> Self {
+        let nothing = Self { max_output_tokens: None, seconds: None, usd: None };
+        match estimate {
+            Estimate::Tokens(bounds) => Self { max_output_tokens: Some(bounds.max_output_tokens), ..nothing },
+            Estimate::Sandbox(bounds) => Self { seconds: Some(bounds.seconds), ..nothing },
+            Estimate::Usd(usd) => Self { usd: Some(*usd), ..nothing },
+        }
     }
 }
 
@@ -430,7 +477,7 @@ pub(super) struct DenialBody<'a> {
     quota: Option<&'a QuotaId>,
     #[serde(flatten)]
     binding: Option<BindingBody<'a>>,
-    requested: Usd,
+    requested: Amount,
     retry_after_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     affordable: Option<&'a Affordable>,
@@ -446,10 +493,10 @@ struct BindingBody<'a> {
     resource: ResourceFilter,
     unit: Unit,
     period: Period,
-    limit: Usd,
-    spent: Usd,
-    held: Usd,
-    remaining: Usd,
+    limit: Amount,
+    spent: Amount,
+    held: Amount,
+    remaining: Amount,
     period_end: Option<Timestamp>,
 }
 
@@ -458,7 +505,7 @@ impl<'a> From<&'a Denial> for DenialBody<'a> {
         let binding = denial.binding();
         Self {
             quota: binding.as_ref().map(|view| view.id),
-            requested: denial.requested,
+            requested: denial.needed(),
             retry_after_seconds: denial.retry_after_seconds(),
             affordable: denial.affordable.as_ref(),
             quotas: denial.quotas.iter().map(|denying| QuotaBody::from(&denying.view())).collect(),

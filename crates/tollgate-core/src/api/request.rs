@@ -11,7 +11,9 @@ use crate::catalog::{Catalog, Mode};
 use crate::estimate::{Estimate, SandboxBounds, TokenBounds};
 use crate::extract::{self, Format};
 use crate::ids::{ExtensionId, Name, PlanName, ReservationId, UserId};
-use crate::ledger::{Actual, Command, ExtendRequest, HoldTerms, OnExpiry, RecordMode, RecordRequest, ReserveRequest};
+use crate::ledger::{
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, RecordMode, RecordRequest, ReserveRequest,
+};
 use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Policy;
@@ -230,7 +232,9 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
-    json::read(json)
+    let quota: Quota = json::read(json)?;
+    quota.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
+    Ok(quota)
 }
 
 /// Reads an onboarding.
@@ -463,6 +467,8 @@ struct ReserveBody {
     ttl_seconds: Option<u32>,
     #[serde(default)]
     on_expiry: Option<OnExpiry>,
+    #[serde(default)]
+    on_insufficient: Option<OnInsufficient>,
 }
 
 #[derive(Deserialize)]
@@ -701,7 +707,8 @@ impl ReserveBody {
             Estimate::Tokens(_) => OnExpiry::ChargeInput,
             Estimate::Usd(_) | Estimate::Sandbox(_) => OnExpiry::ChargeHold,
         });
-        Ok(ReserveRequest { id, call, terms: HoldTerms { estimate, ttl_seconds, on_expiry } })
+        let on_insufficient = self.on_insufficient.unwrap_or_default();
+        Ok(ReserveRequest { id, call, terms: HoldTerms { estimate, ttl_seconds, on_expiry, on_insufficient } })
     }
 }
 

@@ -67,6 +67,9 @@ pub struct HoldTerms {
     pub ttl_seconds: u32,
     /// What is charged when it ends unreported.
     pub on_expiry: OnExpiry,
+    /// What happens where the estimate does not fit.
+    #[serde(default, skip_serializing_if = "OnInsufficient::is_deny")]
+    pub on_insufficient: OnInsufficient,
 }
 
 impl HoldTerms {
@@ -74,6 +77,24 @@ impl HoldTerms {
     pub const MAX_TTL_SECONDS: u32 = 86_400;
     /// How long a hold lasts where the caller does not say.
     pub const DEFAULT_TTL_SECONDS: u32 = 600;
+}
+
+/// What happens where an estimate does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInsufficient {
+    /// The call is denied.
+    #[default]
+    Deny,
+    /// The largest part that fits is held: a shorter answer, a shorter life, less money. Denied where nothing fits.
+    Shrink,
+}
+
+impl OnInsufficient {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    const fn is_deny(&self) -> bool {
+        matches!(self, Self::Deny)
+    }
 }
 
 /// What an expired hold is charged.

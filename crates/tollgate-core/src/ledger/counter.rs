@@ -4,8 +4,9 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use super::event::QuotaSource;
+use crate::amount::Amount;
 use crate::ids::QuotaId;
-use crate::money::Usd;
+
 use crate::period::Window;
 use crate::quota::Quota;
 use crate::time::Timestamp;
@@ -30,12 +31,10 @@ pub struct QuotaState {
 pub struct Counter {
     /// Start of the period.
     pub period_start: Timestamp,
-    /// Settled.
-    #[serde(with = "crate::money::sum")]
-    pub spent: Usd,
+    /// Settled, in the quota's unit.
+    pub spent: Amount,
     /// Reserved and not ended.
-    #[serde(with = "crate::money::sum")]
-    pub held: Usd,
+    pub held: Amount,
     /// How many holds that is. Even a hold of nothing keeps its period's counter.
     pub(super) holds: u32,
     /// The entry that last reset it; 0 for none.
@@ -46,7 +45,7 @@ pub struct Counter {
 
 impl Counter {
     pub(super) const fn new(period_start: Timestamp) -> Self {
-        Self { period_start, spent: Usd::ZERO, held: Usd::ZERO, holds: 0, reset_seq: 0, warned: Vec::new() }
+        Self { period_start, spent: Amount::ZERO, held: Amount::ZERO, holds: 0, reset_seq: 0, warned: Vec::new() }
     }
 }
 
@@ -62,9 +61,9 @@ pub struct QuotaView<'a> {
     /// The period that holds the instant.
     pub window: Window,
     /// Settled in it.
-    pub spent: Usd,
+    pub spent: Amount,
     /// Reserved in it and not ended.
-    pub held: Usd,
+    pub held: Amount,
     /// The thresholds that were crossed in it.
     pub warned: &'a [Decimal],
 }
@@ -72,13 +71,13 @@ pub struct QuotaView<'a> {
 impl QuotaView<'_> {
     /// What is left: limit − spent − held, never below zero.
     #[must_use]
-    pub fn remaining(&self) -> Usd {
+    pub fn remaining(&self) -> Amount {
         self.quota.limit.minus(self.spent).minus(self.held).or_zero()
     }
 
     /// Whether so much more fits. Exactly at the limit fits.
     #[must_use]
-    pub fn fits(&self, amount: Usd) -> bool {
+    pub fn fits(&self, amount: Amount) -> bool {
         self.spent.plus(self.held).plus(amount) <= self.quota.limit
     }
 
@@ -105,8 +104,8 @@ impl QuotaState {
             quota: &self.quota,
             source: self.source,
             window,
-            spent: counter.map_or(Usd::ZERO, |counter| counter.spent),
-            held: counter.map_or(Usd::ZERO, |counter| counter.held),
+            spent: counter.map_or(Amount::ZERO, |counter| counter.spent),
+            held: counter.map_or(Amount::ZERO, |counter| counter.held),
             warned: counter.map_or(&[], |counter| &counter.warned),
         }
     }
@@ -136,7 +135,7 @@ impl QuotaState {
     }
 
     /// The thresholds that spending would cross in a period, ascending.
-    pub(super) fn newly_crossed(&self, counter: &Counter, spent: Usd) -> Vec<Decimal> {
+    pub(super) fn newly_crossed(&self, counter: &Counter, spent: Amount) -> Vec<Decimal> {
         let reached = |fraction: &Decimal| {
             // A limit of zero is reached by the first spend, not by none at all.
             !spent.is_zero() && spent.value() >= self.quota.limit.value().saturating_mul(*fraction)

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use super::command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, Onboard, RecordMode, RecordRequest, ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
+    ReserveRequest,
 };
 use super::counter::{Counter, QuotaState, QuotaView};
 use super::denial::{Denial, Rejection};
 use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS, MAX_QUOTAS};
+use crate::amount::Amount;
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag};
 use crate::estimate::{Amounts, Estimate, UpperBound};
 use crate::ids::{QuotaId, ReservationId};
-use crate::money::Usd;
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
-use crate::quota::Quota;
+use crate::quota::{Enforcement, Quota, Unit};
 use crate::time::Timestamp;
 
 /// What a command leads to.
@@ -124,7 +125,7 @@ impl Ledger {
         };
         let charge = Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }.flagged(Flag::Expired);
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, spent.usd);
+        let mut events = self.thresholds(&reservation.counted_on, |unit| unit.spent(&spent));
         events.insert(0, Event::Expired(charged));
         Some(events)
     }
@@ -219,12 +220,12 @@ impl Ledger {
         if self.open_holds() >= MAX_OPEN_HOLDS {
             return Err(Rejection::TooManyHolds);
         }
-        let bound = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
-        let counted_on = self.admit(&request.call, &bound, now)?;
+        let (granted, bound, counted_on) = self.grant(catalog, request, now)?;
         let event = Event::Reserved {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
             terms: request.terms.clone(),
+            granted,
             held: bound.amounts,
             input: bound.input,
             expires_at: now.plus_seconds(request.terms.ttl_seconds),
@@ -232,6 +233,26 @@ impl Ledger {
             counted_on,
         };
         Ok(Decision { events: vec![event], outcome: Outcome::Reserved { id, replayed: false } })
+    }
+
+    /// What a reserve holds: all that it asks for, or, where it says so, the largest part that fits.
+    fn grant(&self, catalog: &Catalog, request: &ReserveRequest, now: Timestamp) -> Result<Grant, Rejection> {
+        let asked = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
+        let denial = match self.admit(&request.call, &asked, now) {
+            Ok(counted_on) => return Ok((None, asked, counted_on)),
+            Err(Rejection::QuotaExceeded(denial)) => denial,
+            Err(other) => return Err(other),
+        };
+        let smaller = match request.terms.on_insufficient {
+            OnInsufficient::Deny => None,
+            OnInsufficient::Shrink => {
+                denial.affordable.as_ref().and_then(|affordable| affordable.shrunk(&request.terms.estimate))
+            }
+        };
+        let Some(smaller) = smaller else { return Err(Rejection::QuotaExceeded(denial)) };
+        let bound = self.upper_bound(catalog, &request.call, &smaller, now)?;
+        let counted_on = self.admit(&request.call, &bound, now)?;
+        Ok((Some(smaller), bound, counted_on))
     }
 
     fn extend(
@@ -269,9 +290,7 @@ impl Ledger {
                     "an extension's estimate is the new total, and cannot be less than what is held",
                 ));
             }
-            if !more.is_zero() {
-                self.admit_more(reservation, &bound, more, now)?;
-            }
+            self.admit_more(reservation, &bound, now)?;
             held = bound.amounts;
             input = bound.input;
             basis = bound.basis;
@@ -303,8 +322,10 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = Charged { replaces: replaced, ..charged(reservation, Some(actual.clone()), charge, spent) };
-        let more = spent.usd.minus(replaced.map_or(Usd::ZERO, |replaced| replaced.amounts.usd));
-        let mut events = self.thresholds(&reservation.counted_on, more);
+        let before = replaced.map(|replaced| replaced.amounts);
+        let mut events = self.thresholds(&reservation.counted_on, |unit| {
+            unit.spent(&spent).minus(before.map_or(Amount::ZERO, |before| unit.spent(&before)))
+        });
         let event = if replaced.is_some() {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
@@ -336,11 +357,11 @@ impl Ledger {
         let counted_on = match request.mode {
             RecordMode::Always => self.placements(&request.call, now),
             RecordMode::WithinLimit => {
-                let bound = UpperBound::of_amount(spent.usd);
+                let bound = UpperBound::of_amounts(spent);
                 self.admit(&request.call, &bound, now)?
             }
         };
-        let mut events = self.thresholds(&counted_on, spent.usd);
+        let mut events = self.thresholds(&counted_on, |unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
@@ -356,12 +377,12 @@ impl Ledger {
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
     pub(super) fn admit(&self, call: &Call, bound: &UpperBound, now: Timestamp) -> Result<Arc<[Placement]>, Rejection> {
-        let requested = bound.amounts.usd;
         let mut tight = Vec::new();
         let mut placements = Vec::new();
         for (id, state) in self.applicable(call) {
             let view = state.view(id, now);
-            if view.fits(requested) {
+            let requested = state.quota.unit.held(&bound.amounts);
+            if view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
                 placements.push(placement(&view, state));
             } else {
                 tight.push(view);
@@ -369,28 +390,35 @@ impl Ledger {
         }
         let denies_without_quota = || self.tenant().is_some_and(|tenant| tenant.without_quota == WithoutQuota::Deny);
         if !tight.is_empty() || (placements.is_empty() && denies_without_quota()) {
-            let denial = Denial::new(now, requested, Some(bound), &tight);
+            let affordable = (!tight.is_empty()).then(|| bound.affordable(tight.iter().map(left)));
+            let denial = Denial::new(now, bound.amounts, affordable, &tight);
             return Err(Rejection::QuotaExceeded(Box::new(denial)));
         }
         Ok(placements.into())
     }
 
     /// Whether a hold may grow, in the periods in which it was reserved.
-    fn admit_more(
-        &self,
-        reservation: &Reservation,
-        bound: &UpperBound,
-        more: Usd,
-        now: Timestamp,
-    ) -> Result<(), Rejection> {
-        let tight: Vec<QuotaView<'_>> = self.quotas_of(reservation).filter(|view| !view.fits(more)).collect();
+    fn admit_more(&self, reservation: &Reservation, bound: &UpperBound, now: Timestamp) -> Result<(), Rejection> {
+        let more = |unit: Unit| unit.held(&bound.amounts).minus(unit.held(&reservation.held));
+        let tight: Vec<QuotaView<'_>> = self
+            .quotas_of(reservation)
+            .filter(|view| {
+                // What adds nothing needs no room, also where there is none.
+                let more = more(view.quota.unit);
+                more > Amount::ZERO && !view.fits(more) && view.quota.enforcement == Enforcement::Block
+            })
+            .collect();
         if tight.is_empty() {
             return Ok(());
         }
-        let mut denial = Denial::new(now, more, None, &tight);
         // What is held already is the caller's own, and part of what the whole call can afford.
-        denial.affordable = denial.affordable.map(|left| bound.affordable(left.usd.plus(reservation.held.usd)));
-        Err(Rejection::QuotaExceeded(Box::new(denial)))
+        let own = |view: &QuotaView<'_>| {
+            let (unit, left) = left(view);
+            (unit, left.plus(unit.held(&reservation.held)))
+        };
+        let affordable = bound.affordable(tight.iter().map(own));
+        let requested = bound.amounts.less(&reservation.held);
+        Err(Rejection::QuotaExceeded(Box::new(Denial::new(now, requested, Some(affordable), &tight))))
     }
 
     /// The quotas that count a call, whether or not it fits.
@@ -399,7 +427,7 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], more: Usd) -> Vec<Event> {
+    fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -415,7 +443,7 @@ impl Ledger {
                 // The period is over and its counter gone; who should be warned was.
                 None => continue,
             };
-            let spent = counter.spent.plus(more);
+            let spent = counter.spent.plus(more(state.quota.unit));
             events.extend(state.newly_crossed(counter, spent).into_iter().map(|threshold| Event::ThresholdCrossed {
                 quota_id: placement.quota_id.clone(),
                 period_start: placement.period_start,
@@ -431,6 +459,14 @@ impl Ledger {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
 }
+
+/// What a quota has left, and of what.
+fn left(view: &QuotaView<'_>) -> (Unit, Amount) {
+    (view.quota.unit, view.remaining())
+}
+
+/// The estimate, where it is smaller than asked; its bound; what counts it.
+type Grant = (Option<Estimate>, UpperBound, Arc<[Placement]>);
 
 fn placement(view: &QuotaView<'_>, state: &QuotaState) -> Placement {
     Placement { quota_id: view.id.clone(), generation: state.generation, period_start: view.window.start }

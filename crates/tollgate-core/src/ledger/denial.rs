@@ -2,9 +2,9 @@
 
 use super::counter::QuotaView;
 use super::reservation::EndState;
-use crate::estimate::{Affordable, UpperBound};
+use crate::amount::Amount;
+use crate::estimate::{Affordable, Amounts};
 use crate::ids::{QuotaId, ReservationId};
-use crate::money::Usd;
 use crate::price::Unpriced;
 use crate::quota::Quota;
 use crate::time::Timestamp;
@@ -67,8 +67,8 @@ impl EndState {
 pub struct Denial {
     /// Decided at.
     pub at: Timestamp,
-    /// What was asked for.
-    pub requested: Usd,
+    /// What was asked for; of an extension, what was asked for in addition.
+    pub requested: Amounts,
     /// The quotas that did not fit, the binding one first: it is the one that resets last. Empty where no quota applies and the
     /// policy denies that.
     pub quotas: Vec<DenyingQuota>,
@@ -88,9 +88,9 @@ pub struct DenyingQuota {
     /// The period.
     pub window: crate::period::Window,
     /// Settled in the period.
-    pub spent: Usd,
+    pub spent: Amount,
     /// Reserved in the period and not ended.
-    pub held: Usd,
+    pub held: Amount,
     /// The thresholds that were crossed.
     pub warned: Vec<rust_decimal::Decimal>,
 }
@@ -113,7 +113,12 @@ impl DenyingQuota {
 
 impl Denial {
     /// From the quotas that do not fit.
-    pub(super) fn new(at: Timestamp, requested: Usd, bound: Option<&UpperBound>, tight: &[QuotaView<'_>]) -> Self {
+    pub(super) fn new(
+        at: Timestamp,
+        requested: Amounts,
+        affordable: Option<Affordable>,
+        tight: &[QuotaView<'_>],
+    ) -> Self {
         let mut quotas: Vec<DenyingQuota> = tight
             .iter()
             .map(|view| DenyingQuota {
@@ -131,12 +136,6 @@ impl Denial {
             let end = |quota: &DenyingQuota| quota.window.end.map_or(i64::MAX, Timestamp::millis);
             end(b).cmp(&end(a)).then(a.view().remaining().cmp(&b.view().remaining())).then(a.id.cmp(&b.id))
         });
-        let left = tight.iter().map(QuotaView::remaining).min();
-        let affordable = left.map(|left| {
-            bound.map_or(Affordable { usd: left, max_output_tokens: None, seconds: None }, |bound| {
-                bound.affordable(left)
-            })
-        });
         Self { at, requested, quotas, affordable }
     }
 
@@ -144,6 +143,12 @@ impl Denial {
     #[must_use]
     pub fn binding(&self) -> Option<QuotaView<'_>> {
         self.quotas.first().map(DenyingQuota::view)
+    }
+
+    /// How much of the binding quota's unit was asked for; dollars where there is no quota at all.
+    #[must_use]
+    pub fn needed(&self) -> Amount {
+        self.binding().map_or_else(|| self.requested.usd.into(), |view| view.quota.unit.held(&self.requested))
     }
 
     /// Seconds, rounded up, until the binding quota resets. None where it never does, or where its period is over: then waiting
@@ -161,13 +166,15 @@ impl Denial {
             return "no quota applies to the call, and the policy denies calls without one".to_owned();
         };
         let until = binding.window.end.map_or_else(|| "for ever".to_owned(), |end| format!("until {end}"));
+        let unit = binding.quota.unit;
         format!(
-            "{} quota `{}`: {} USD needed, {} USD of {} USD remaining {until}",
+            "{} quota `{}`: {} {noun} needed, {} {noun} of {} {noun} remaining {until}",
             binding.quota.scope,
             binding.id,
-            self.requested,
+            unit.held(&self.requested),
             binding.remaining(),
             binding.quota.limit,
+            noun = unit.noun(),
         )
     }
 }

@@ -6,10 +6,10 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
+use crate::amount::Amount;
 use crate::call::Call;
-use crate::estimate::Amounts;
+use crate::estimate::{Amounts, Estimate};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
-use crate::money::Usd;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::Quota;
@@ -79,8 +79,7 @@ pub enum Event {
         /// Start of the period that was reset.
         period_start: Timestamp,
         /// What had been spent in it.
-        #[serde(with = "crate::money::sum")]
-        dropped: Usd,
+        dropped: Amount,
     },
     /// Money was held.
     Reserved {
@@ -90,6 +89,9 @@ pub enum Event {
         call: Arc<Call>,
         /// How much, how long, and what then.
         terms: HoldTerms,
+        /// The estimate that was held, where the one that was asked for did not fit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted: Option<Estimate>,
         /// The upper bound in every unit.
         held: Amounts,
         /// The part of it that the input alone can cost.
@@ -154,10 +156,9 @@ pub enum Event {
         /// The fraction.
         threshold: Decimal,
         /// Spent when it was crossed.
-        #[serde(with = "crate::money::sum")]
-        spent: Usd,
+        spent: Amount,
         /// The limit then.
-        limit: Usd,
+        limit: Amount,
     },
 }
 

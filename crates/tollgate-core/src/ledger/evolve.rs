@@ -3,11 +3,12 @@
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
 use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
+use crate::amount::Amount;
 use crate::estimate::Estimate;
 use crate::ids::{QuotaId, ReservationId};
-use crate::money::Usd;
+
 use crate::policy::UnknownModel;
-use crate::quota::{Quota, Scope};
+use crate::quota::{Quota, Scope, Unit};
 
 impl Ledger {
     /// Folds one entry into the state.
@@ -38,24 +39,25 @@ impl Ledger {
             Event::QuotaReset { quota_id, period_start, .. } => {
                 let state = self.quotas.get_mut(quota_id);
                 if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
-                    counter.spent = Usd::ZERO;
+                    counter.spent = Amount::ZERO;
                     counter.warned.clear();
                     counter.reset_seq = entry.seq;
                 }
             }
-            Event::Reserved { id, call, terms, held, input, expires_at, basis, counted_on } => {
-                self.count(counted_on, Change::hold(held.usd));
+            Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
+                self.count(counted_on, |unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
                     opening: Opening::Reserve(terms.clone()),
+                    granted: granted.clone(),
                     held: *held,
                     input: *input,
                     basis: basis.clone(),
                     counted_on: counted_on.clone(),
                     created_at: at,
                     expires_at: *expires_at,
-                    sandbox: match &terms.estimate {
+                    sandbox: match granted.as_ref().unwrap_or(&terms.estimate) {
                         Estimate::Sandbox(bounds) => Some(bounds.clone()),
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
@@ -65,8 +67,11 @@ impl Ledger {
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
                 if let Some(mut reservation) = self.close(id) {
-                    let more = held.usd.minus(reservation.held.usd);
-                    self.count(&reservation.counted_on, Change { held: more, ..Change::NONE });
+                    let before = reservation.held;
+                    self.count(&reservation.counted_on, |unit| Change {
+                        held: unit.held(held).minus(unit.held(&before)),
+                        ..Change::NONE
+                    });
                     reservation.held = *held;
                     reservation.input = *input;
                     reservation.expires_at = *expires_at;
@@ -85,7 +90,8 @@ impl Ledger {
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id } => {
                 if let Some(mut reservation) = self.close(id) {
-                    self.count(&reservation.counted_on, Change::end(reservation.held.usd, Usd::ZERO));
+                    let freed = reservation.held;
+                    self.count(&reservation.counted_on, |unit| Change::end(unit.held(&freed), Amount::ZERO));
                     reservation.end = Some(End {
                         state: EndState::Released,
                         at,
@@ -100,13 +106,14 @@ impl Ledger {
             }
             Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged),
             Event::Recorded { mode, counted_on, charged } => {
-                self.count(counted_on, Change { spent: charged.spent.usd, ..Change::NONE });
+                self.count(counted_on, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
                 self.reservations.insert(
                     charged.id.clone(),
                     Reservation {
                         id: charged.id.clone(),
                         call: charged.call.clone(),
                         opening: Opening::Record(*mode),
+                        granted: None,
                         held: crate::estimate::Amounts::default(),
                         input: crate::estimate::Amounts::default(),
                         basis: charged.charge.basis.clone(),
@@ -161,7 +168,7 @@ impl Ledger {
     }
 
     /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more.
-    fn count(&mut self, placements: &[Placement], change: Change) {
+    fn count(&mut self, placements: &[Placement], change: impl Fn(Unit) -> Change) {
         for placement in placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
                 continue;
@@ -169,6 +176,7 @@ impl Ledger {
             if state.generation != placement.generation {
                 continue;
             }
+            let change = change(state.quota.unit);
             if let Some(counter) = state.open_counter(placement.period_start) {
                 counter.spent = counter.spent.plus(change.spent);
                 counter.held = counter.held.plus(change.held);
@@ -179,8 +187,8 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some(mut reservation) = self.close(&charged.id) {
-            let change = Change::end(reservation.held.usd, charged.spent.usd);
-            self.count(&reservation.counted_on, change);
+            let held = reservation.held;
+            self.count(&reservation.counted_on, |unit| Change::end(unit.held(&held), unit.spent(&charged.spent)));
             reservation.end = Some(ended(state, charged, entry));
             self.reservations.insert(charged.id.clone(), reservation);
         }
@@ -190,10 +198,11 @@ impl Ledger {
     /// correction reaches the counters that still exist; it does not open a period that is over.
     fn correct(&mut self, placements: &[Placement], charged: &Charged) {
         let Some(replaced) = &charged.replaces else { return };
-        let more = charged.spent.usd.minus(replaced.amounts.usd);
         for placement in placements {
             let state = self.quotas.get_mut(&placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
+            let unit = state.quota.unit;
+            let more = unit.spent(&charged.spent).minus(unit.spent(&replaced.amounts));
             if let Some(counter) = state.counter_mut(placement.period_start) {
                 // What a reset has dropped cannot be given back once more.
                 let more = if counter.reset_seq > replaced.seq { more.or_zero() } else { more };
@@ -225,20 +234,20 @@ impl Ledger {
 /// What is added to a counter.
 #[derive(Clone, Copy)]
 struct Change {
-    spent: Usd,
-    held: Usd,
+    spent: Amount,
+    held: Amount,
     holds: i32,
 }
 
 impl Change {
-    const NONE: Self = Self { spent: Usd::ZERO, held: Usd::ZERO, holds: 0 };
+    const NONE: Self = Self { spent: Amount::ZERO, held: Amount::ZERO, holds: 0 };
 
-    const fn hold(held: Usd) -> Self {
-        Self { spent: Usd::ZERO, held, holds: 1 }
+    const fn hold(held: Amount) -> Self {
+        Self { spent: Amount::ZERO, held, holds: 1 }
     }
 
-    fn end(held: Usd, spent: Usd) -> Self {
-        Self { spent, held: Usd::ZERO.minus(held), holds: -1 }
+    fn end(held: Amount, spent: Amount) -> Self {
+        Self { spent, held: Amount::ZERO.minus(held), holds: -1 }
     }
 }
 

@@ -45,7 +45,7 @@ impl Ledger {
         let quotas = views
             .map(|(id, state)| {
                 let view = state.view(id, now);
-                let fits = view.fits(bound.amounts.usd);
+                let fits = view.fits(state.quota.unit.held(&bound.amounts));
                 (view, fits)
             })
             .collect();

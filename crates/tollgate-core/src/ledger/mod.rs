@@ -5,6 +5,7 @@
 //! truth, the state can be rebuilt from them, and what is stored is what was decided.
 
 mod command;
+mod compare;
 mod counter;
 mod decide;
 mod denial;
@@ -18,8 +19,10 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, Onboard, RecordMode, RecordRequest, ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
+    ReserveRequest,
 };
+pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
 pub use denial::{Denial, Rejection};

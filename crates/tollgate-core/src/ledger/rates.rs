@@ -67,6 +67,11 @@ impl Ledger {
                 spent.tokens = spent.tokens.max(reservation.held.tokens);
                 Ok((charge.flagged(Flag::IncompleteUsage), spent))
             }
+            Actual::Usd(_) => {
+                // The tokens and seconds of an amount are not known; what was held of them is the most there can have been.
+                let (charge, spent) = self.charge(catalog, &reservation.call, actual, at)?;
+                Ok((charge, Amounts { usd: spent.usd, ..reservation.held }))
+            }
             _ => self.charge(catalog, &reservation.call, actual, at),
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use super::event::Placement;
 use crate::call::Call;
-use crate::estimate::{Amounts, SandboxBounds};
+use crate::estimate::{Amounts, Estimate, SandboxBounds};
 use crate::ids::ReservationId;
 use crate::price::{Basis, Charge};
 use crate::time::Timestamp;
@@ -26,6 +26,9 @@ pub struct Reservation {
     pub call: Arc<Call>,
     /// What was asked first; a repeat must ask the same.
     pub opening: Opening,
+    /// The estimate that was held, where the one that was asked for did not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Estimate>,
     /// The upper bound that is, or was last, held.
     pub held: Amounts,
     /// The part of it that the input alone can cost.
