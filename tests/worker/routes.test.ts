@@ -602,7 +602,12 @@ describe("prices", () => {
     assert.ok(gpt);
     assert.ok(gpt.rateCards.length >= 1);
     assert.ok(Array.isArray(gpt.aliases));
+    assert.equal(gpt.rateCards.at(-1).perMillion.input, "2.5");
     assert.ok(body.models.length >= 20);
+    const some = expectStatus(await tenant.read.get("/v1/catalog?provider=groq"), 200).body;
+    assert.deepEqual(some.models, body.models.filter((entry: { provider: string }) => entry.provider === "groq"));
+    assert.deepEqual(expectStatus(await tenant.read.get("/v1/catalog?provider=nobody"), 200).body.models, []);
+    expectProblem(await tenant.read.get("/v1/catalog?model=gpt-4o"), 400, "invalid_request", "model");
   });
 });
 

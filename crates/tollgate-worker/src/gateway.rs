@@ -12,7 +12,6 @@ use worker::{Env, Request};
 use crate::access::{self, Access};
 use crate::asked::{self, OnboardOrder};
 use crate::body::Body;
-use crate::catalog_document;
 use crate::clock;
 use crate::config;
 use crate::entries_csv;
@@ -67,7 +66,7 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
     match (route.endpoint, tenant) {
         (Endpoint::Health, _) => own(health()?),
         (Endpoint::Price, _) => own(price(&body, now)?),
-        (Endpoint::Catalog, _) => own(catalog_document::answer(catalog()?)),
+        (Endpoint::Catalog, _) => own(list_catalog(url::path_and_query(target).1)?),
         (Endpoint::IssueServiceToken, _) => own(issue_service_token(env, &body, now)?),
         (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(env, &body, tenant, now)?),
         (Endpoint::Onboard, Some(tenant)) => {
@@ -126,6 +125,12 @@ impl Objects<'_> {
 
 fn catalog() -> Result<&'static Catalog, Problem> {
     Catalog::builtin().map_err(|error| internal("reading the catalog", &error))
+}
+
+fn list_catalog(query: &str) -> Result<Answer, Problem> {
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let provider = api::parse_catalog_query(pairs.iter().map(|(name, value)| (&**name, &**value)))?;
+    Ok(Answer::catalog(catalog()?, provider))
 }
 
 fn health() -> Result<Answer, Problem> {

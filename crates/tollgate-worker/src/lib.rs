@@ -8,7 +8,6 @@ mod alarm;
 mod asked;
 mod auth;
 mod body;
-mod catalog_document;
 mod clock;
 mod config;
 mod entries_csv;

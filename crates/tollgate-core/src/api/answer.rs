@@ -8,7 +8,7 @@ use super::problem::{Problem, ProblemBody};
 use super::request::StateQuery;
 use crate::amount::Amount;
 use crate::call::{Attribution, Resource};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Model};
 use crate::estimate::{Affordable, Amounts, Estimate};
 use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::ledger::{
@@ -130,6 +130,21 @@ impl Answer {
                 Err(rejection) => Self::problem(&rejection.into()),
             },
         }
+    }
+
+    /// The price list: every model with its rate cards, or those of one provider.
+    #[must_use]
+    pub fn catalog(catalog: &Catalog, provider: Option<&str>) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            version: &'a str,
+            models: Vec<&'a Model>,
+        }
+        let asked_for = |model: &&Model| provider.is_none_or(|provider| model.provider == provider);
+        Self::json(
+            200,
+            &Body { version: catalog.version(), models: catalog.models().iter().filter(asked_for).collect() },
+        )
     }
 
     /// A usage report.

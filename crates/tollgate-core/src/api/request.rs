@@ -316,6 +316,17 @@ pub fn parse_entries_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str
     entries(number("after", after)?, number("limit", limit)?)
 }
 
+/// Reads the query of a price list from its pairs: the provider, where only one is asked for.
+///
+/// # Errors
+/// The parameter that is wrong.
+pub fn parse_catalog_query<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Option<&'a str>, Problem> {
+    let [provider] = parameters(pairs, ["provider"])?;
+    Ok(provider)
+}
+
 /// Reads an id or name that is part of a path.
 ///
 /// # Errors

@@ -2,18 +2,9 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Adjustment, Catalog, Change, Model, RateCard, Rates, Schedule, Tier};
+use super::{Adjustment, Change, Model, RateCard, Rates, Schedule, Tier};
 use crate::money::Usd;
 use crate::time::Timestamp;
-
-impl Serialize for Catalog {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("version", self.version())?;
-        map.serialize_entry("models", self.models())?;
-        map.end()
-    }
-}
 
 impl Serialize for Model {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -139,8 +130,8 @@ mod tests {
 
     #[test]
     fn what_is_written_has_the_rates_of_the_files() {
-        let catalog = serde_json::to_value(Catalog::builtin().unwrap()).unwrap();
-        let models = catalog["models"].as_array().unwrap();
+        let catalog = serde_json::to_value(Catalog::builtin().unwrap().models()).unwrap();
+        let models = catalog.as_array().unwrap();
         let model = |name: &str| models.iter().find(|model| model["model"] == name).unwrap();
         assert_eq!(model("gpt-4o")["rateCards"].as_array().unwrap().last().unwrap()["perMillion"]["input"], "2.5");
         assert_eq!(model("standard")["rateCards"][0]["perUnit"]["vcpu_second"], "0.000014");
