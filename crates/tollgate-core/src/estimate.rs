@@ -6,76 +6,16 @@
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::amount::Amount;
+use crate::bounds::{Amounts, Estimate, SandboxBounds, TokenBounds};
 use crate::catalog::{Catalog, NoRates, RateCard, Terms};
 use crate::ids::Name;
 use crate::meter::{Meter, MeterKind, Quantity};
 use crate::money::Usd;
 use crate::price::{self, Basis, Unpriced};
 use crate::quota::Unit;
-
-/// What a caller knows of a call before making it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Estimate {
-    /// Bounds of prompt and answer; priced by the catalog.
-    Tokens(TokenBounds),
-    /// An amount that the caller worked out: USD, not negative.
-    Usd(Usd),
-    /// The resources and the longest life of a sandbox; priced by the catalog.
-    Sandbox(SandboxBounds),
-}
-
-/// Bounds of one call of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TokenBounds {
-    /// Tokens of the whole prompt, cached ones included.
-    pub input_tokens: u64,
-    /// Tokens of the whole answer, reasoning included.
-    pub max_output_tokens: u64,
-    /// Web searches that the provider may run.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub max_web_searches: u64,
-    /// The meters that the call can use; empty for every one that the model has.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub meters: Vec<Meter>,
-}
-
-/// Bounds of one sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SandboxBounds {
-    /// The tier, as the catalog names it.
-    pub tier: Name,
-    /// The longest it may run.
-    pub seconds: Quantity,
-    /// Virtual CPUs allocated to it. Must be said where the tier has a price for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vcpus: Option<Quantity>,
-    /// GiB of memory allocated to it. Must be said where the tier has a price for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_gib: Option<Quantity>,
-}
-
-/// How much of each unit a call holds or has spent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Amounts {
-    /// Money.
-    pub usd: Usd,
-    /// Tokens of prompt and answer.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub tokens: Quantity,
-    /// Calls.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub requests: Quantity,
-    /// Seconds a sandbox ran.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub seconds: Quantity,
-}
 
 /// The most that a call can cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,22 +128,6 @@ impl UpperBound {
     fn left_for_output(&self, left: Amount) -> Option<u64> {
         let left = left.minus(self.input.tokens.into());
         if left.is_negative() { None } else { left.value().to_u64() }
-    }
-}
-
-impl Amounts {
-    /// What these amounts are more than others; nothing where they are not.
-    #[must_use]
-    pub fn less(&self, other: &Self) -> Self {
-        let quantity = |a: Quantity, b: Quantity| {
-            Quantity::new(a.value().saturating_sub(b.value()).max(Decimal::ZERO)).unwrap_or(Quantity::ZERO)
-        };
-        Self {
-            usd: self.usd.minus(other.usd).or_zero(),
-            tokens: quantity(self.tokens, other.tokens),
-            requests: quantity(self.requests, other.requests),
-            seconds: quantity(self.seconds, other.seconds),
-        }
     }
 }
 
@@ -322,12 +246,4 @@ pub fn card_of<'a>(
 
 fn one() -> Quantity {
     Quantity::from_count(1).unwrap_or(Quantity::ZERO)
-}
-
-const fn is_none(quantity: &Quantity) -> bool {
-    quantity.is_zero()
-}
-
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
 }

@@ -5,6 +5,7 @@
 
 pub mod amount;
 pub mod api;
+pub mod bounds;
 pub mod call;
 pub mod catalog;
 mod decimal;
@@ -15,6 +16,7 @@ pub mod ledger;
 pub mod local;
 pub mod meter;
 pub mod money;
+mod objects;
 pub mod period;
 pub mod policy;
 pub mod price;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::json;
 use crate::catalog::RatesDocument;
 use crate::ids::{PlanName, QuotaId};
 use crate::money::Usd;
+use crate::objects;
 use crate::period::Period;
-use crate::quota::{Enforcement, Filter, InvalidQuota, Quota, ResourceFilter, Scope, Thresholds, Unit};
+use crate::quota::{Enforcement, Filter, InvalidQuota, MAX_QUOTAS, Quota, ResourceFilter, Scope, Thresholds, Unit};
 
 /// The most quotas that a plan may give, and plans that a policy may have.
 pub const MAX_PLANS: usize = 100;
@@ -21,7 +21,7 @@ pub struct Policy {
     /// The plan of a tenant that is onboarded without one.
     pub default_plan: PlanName,
     /// Every plan by its name.
-    #[serde(deserialize_with = "json::map_of_objects")]
+    #[serde(deserialize_with = "objects::map_of_objects")]
     pub plans: BTreeMap<PlanName, Plan>,
 }
 
@@ -30,7 +30,7 @@ pub struct Policy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     /// Its quotas.
-    #[serde(default, deserialize_with = "json::map_of_objects")]
+    #[serde(default, deserialize_with = "objects::map_of_objects")]
     pub quotas: BTreeMap<QuotaId, Quota>,
     /// What a call of a model costs that the catalog does not know.
     #[serde(default)]
@@ -134,7 +134,7 @@ impl Plan {
                 message: message.to_owned(),
             })?;
         }
-        if self.quotas.len() > crate::ledger::MAX_QUOTAS {
+        if self.quotas.len() > MAX_QUOTAS {
             return Err(InvalidPolicy { field: "quotas".to_owned(), message: "at most 1000 quotas".to_owned() });
         }
         if let UnknownModel::Fallback(rates) = &self.unknown_model {

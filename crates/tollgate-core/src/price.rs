@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rust_decimal::RoundingStrategy;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::SandboxBounds;
 use crate::catalog::{Catalog, EffectiveRates, Flag, NoRates, RateCard, Terms};
-use crate::estimate::SandboxBounds;
 use crate::meter::{Meter, MeterKind, Quantity, Usage};
 use crate::money::Usd;
 

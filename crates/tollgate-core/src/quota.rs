@@ -6,13 +6,16 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::amount::Amount;
-use crate::api::json;
+use crate::bounds::Amounts;
 use crate::call::{Call, Resource};
-use crate::estimate::Amounts;
 use crate::ids::{Name, UserId};
 use crate::meter::Quantity;
 use crate::money::Usd;
+use crate::objects;
 use crate::period::Period;
+
+/// The most quotas of one tenant.
+pub const MAX_QUOTAS: usize = 1_000;
 
 /// A limit on one scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ pub struct Quota {
     #[serde(default)]
     pub warn_at: Thresholds,
     /// Which calls of the resource draw on it; all of them where nothing is said.
-    #[serde(default, skip_serializing_if = "Filter::is_empty", deserialize_with = "json::object")]
+    #[serde(default, skip_serializing_if = "Filter::is_empty", deserialize_with = "objects::object")]
     pub filter: Filter,
     /// What happens to a call that does not fit.
     #[serde(default, skip_serializing_if = "Enforcement::is_block")]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use crate::bounds::Amounts;
 use crate::call::{Call, Resource};
-use crate::estimate::Amounts;
 use crate::ledger::{Charged, Entry, Event};
 use crate::meter::MeterKind;
 use crate::money::Usd;

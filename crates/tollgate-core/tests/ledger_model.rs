@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Estimation, Model, Op, Reported, Verdict, ops};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tollgate_core::bounds::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::estimate::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::ledger::{
     Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode,
     RecordRequest, Rejection, ReserveRequest, Snapshot,

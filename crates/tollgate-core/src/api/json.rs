@@ -3,14 +3,11 @@
 //! serde_json says at which byte it stopped; which field that is, is looked up only when something is wrong. (Tracking the path while
 //! reading, as `serde_path_to_error` does, doubles the code of every type: it was a fifth of the WebAssembly module.)
 
-use core::fmt;
-use core::marker::PhantomData;
-use std::collections::BTreeMap;
-
-use serde::de::{self, IgnoredAny};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::problem::{Code, Problem};
+use crate::objects::Object;
 
 /// Reads a whole text.
 ///
@@ -18,60 +15,6 @@ use super::problem::{Code, Problem};
 /// The field that is wrong; none where the text is not JSON at all.
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
     serde_json::from_str(json).map(|Object(value)| value).map_err(|error| explain(json, &error))
-}
-
-/// For a field that is a struct: an object, and nothing else.
-///
-/// # Errors
-/// As the struct's own.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Object::deserialize(deserializer).map(|Object(value)| value)
-}
-
-/// For a field that is a struct or left out.
-///
-/// # Errors
-/// As the struct's own.
-pub(crate) fn optional_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
-}
-
-/// For a field that is a map of structs.
-///
-/// # Errors
-/// As the structs' own.
-pub(crate) fn map_of_objects<'de, D, K, T>(deserializer: D) -> Result<BTreeMap<K, T>, D::Error>
-where
-    D: Deserializer<'de>,
-    K: Deserialize<'de> + Ord,
-    T: Deserialize<'de>,
-{
-    let map = BTreeMap::<K, Object<T>>::deserialize(deserializer)?;
-    Ok(map.into_iter().map(|(key, Object(value))| (key, value)).collect())
-}
-
-/// A struct that is written as an object. Left to itself, serde also reads an array as a struct, member by member; an array has no names,
-/// so nothing that is wrong could be refused by its name.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Members<T> {
-            type Value = Object<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-        deserializer.deserialize_map(Members(PhantomData))
-    }
 }
 
 fn explain(json: &str, error: &serde_json::Error) -> Problem {
@@ -179,6 +122,8 @@ fn push_key(path: &mut String, key: &str) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
+    use crate::objects::optional_object;
+    use std::collections::BTreeMap;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

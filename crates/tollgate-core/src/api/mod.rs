@@ -4,6 +4,7 @@
 mod answer;
 pub(crate) mod json;
 mod problem;
+mod quota_body;
 mod request;
 
 pub use answer::{Answer, WholeDocument};

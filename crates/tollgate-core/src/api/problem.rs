@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::quota_body::DenialBody;
 use crate::extract::ExtractError;
 use crate::ledger::{Denial, EndState, Rejection};
 use crate::price::Unpriced;
@@ -180,7 +181,7 @@ pub(super) struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    denial: Option<super::answer::DenialBody<'a>>,
+    denial: Option<DenialBody<'a>>,
 }
 
 impl<'a> From<&'a Problem> for ProblemBody<'a> {

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use super::json;
 use super::problem::Problem;
+use crate::bounds::{Estimate, SandboxBounds, TokenBounds};
 use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Catalog, Mode};
-use crate::estimate::{Estimate, SandboxBounds, TokenBounds};
 use crate::extract::{self, Format};
 use crate::ids::{ExtensionId, Name, PlanName, ReservationId, UserId};
 use crate::ledger::{
@@ -16,6 +16,7 @@ use crate::ledger::{
 };
 use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
+use crate::objects;
 use crate::policy::Policy;
 use crate::price::{self, Charge, Unpriced};
 use crate::quota::Quota;
@@ -466,13 +467,13 @@ struct ReserveBody {
     provider: Option<Name>,
     #[serde(default)]
     model: Option<Name>,
-    #[serde(deserialize_with = "json::object")]
+    #[serde(deserialize_with = "objects::object")]
     estimate: EstimateBody,
     #[serde(default)]
     mode: Option<Mode>,
     #[serde(default)]
     region: Option<Name>,
-    #[serde(default, deserialize_with = "json::object")]
+    #[serde(default, deserialize_with = "objects::object")]
     attribution: Attribution,
     #[serde(default)]
     ttl_seconds: Option<u32>,
@@ -497,7 +498,7 @@ struct EstimateBody {
     meters: Vec<Meter>,
     #[serde(default)]
     usd: Option<Usd>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     sandbox: Option<SandboxBody>,
 }
 
@@ -512,9 +513,9 @@ struct SettleBody {
     usage: Option<Usage>,
     #[serde(default)]
     usd: Option<Usd>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     payload: Option<PayloadBody>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     sandbox: Option<SettledSandbox>,
 }
 
@@ -594,7 +595,7 @@ struct ExtendBody {
     id: ExtensionId,
     #[serde(default)]
     ttl_seconds: Option<u32>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     estimate: Option<EstimateBody>,
 }
 
@@ -605,7 +606,7 @@ struct BatchExtendBody {
     _op: IgnoredAny,
     #[serde(rename = "id")]
     _id: IgnoredAny,
-    #[serde(deserialize_with = "json::object")]
+    #[serde(deserialize_with = "objects::object")]
     extend: ExtendBody,
 }
 
@@ -632,11 +633,11 @@ struct RecordBody {
     usage: Option<Usage>,
     #[serde(default)]
     usd: Option<Usd>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     payload: Option<PayloadBody>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     sandbox: Option<SandboxBody>,
-    #[serde(default, deserialize_with = "json::object")]
+    #[serde(default, deserialize_with = "objects::object")]
     attribution: Attribution,
 }
 
@@ -647,7 +648,7 @@ struct PutQuotaBody {
     _op: IgnoredAny,
     #[serde(rename = "id")]
     _id: IgnoredAny,
-    #[serde(deserialize_with = "json::object")]
+    #[serde(deserialize_with = "objects::object")]
     quota: Quota,
 }
 
@@ -682,7 +683,7 @@ struct PriceBody {
     model: Name,
     #[serde(default)]
     usage: Option<Usage>,
-    #[serde(default, deserialize_with = "json::optional_object")]
+    #[serde(default, deserialize_with = "objects::optional_object")]
     payload: Option<PayloadBody>,
     #[serde(default)]
     at: Option<Timestamp>,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::estimate::{Estimate, SandboxBounds};
 use crate::ids::{ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;

@@ -10,15 +10,16 @@ use super::counter::{Counter, QuotaState, QuotaView};
 use super::denial::{Denial, Rejection};
 use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
 use super::reservation::{EndState, Opening, Reservation};
-use super::{Ledger, MAX_OPEN_HOLDS, MAX_QUOTAS};
+use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::amount::Amount;
+use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag};
-use crate::estimate::{Amounts, Estimate, UpperBound};
+use crate::estimate::UpperBound;
 use crate::ids::{QuotaId, ReservationId};
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
-use crate::quota::{Enforcement, Quota, Unit};
+use crate::quota::{Enforcement, MAX_QUOTAS, Quota, Unit};
 use crate::time::Timestamp;
 
 /// What a command leads to.

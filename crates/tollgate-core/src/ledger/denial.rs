@@ -3,7 +3,8 @@
 use super::counter::QuotaView;
 use super::reservation::EndState;
 use crate::amount::Amount;
-use crate::estimate::{Affordable, Amounts};
+use crate::bounds::Amounts;
+use crate::estimate::Affordable;
 use crate::ids::{QuotaId, ReservationId};
 use crate::price::Unpriced;
 use crate::quota::Quota;

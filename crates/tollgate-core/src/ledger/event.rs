@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use crate::amount::Amount;
+use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::estimate::{Amounts, Estimate};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};

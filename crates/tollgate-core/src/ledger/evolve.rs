@@ -4,7 +4,7 @@ use super::event::{Charged, Entry, Event, Placement, QuotaSource};
 use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
-use crate::estimate::Estimate;
+use crate::bounds::Estimate;
 use crate::ids::{QuotaId, ReservationId};
 
 use crate::policy::UnknownModel;
@@ -98,7 +98,7 @@ impl Ledger {
                         seq: entry.seq,
                         actual: None,
                         charge: None,
-                        spent: crate::estimate::Amounts::default(),
+                        spent: crate::bounds::Amounts::default(),
                         late: false,
                     });
                     self.reservations.insert(id.clone(), reservation);
@@ -114,8 +114,8 @@ impl Ledger {
                         call: charged.call.clone(),
                         opening: Opening::Record(*mode),
                         granted: None,
-                        held: crate::estimate::Amounts::default(),
-                        input: crate::estimate::Amounts::default(),
+                        held: crate::bounds::Amounts::default(),
+                        input: crate::bounds::Amounts::default(),
                         basis: charged.charge.basis.clone(),
                         counted_on: counted_on.clone(),
                         created_at: at,

@@ -4,8 +4,8 @@ use super::command::ReserveRequest;
 use super::counter::QuotaView;
 use super::denial::{Denial, Rejection};
 use super::{Ledger, MAX_OPEN_HOLDS};
+use crate::bounds::Amounts;
 use crate::catalog::Catalog;
-use crate::estimate::Amounts;
 use crate::price::Basis;
 use crate::time::Timestamp;
 

@@ -36,8 +36,6 @@ use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
 
-/// The most quotas of one tenant.
-pub const MAX_QUOTAS: usize = 1_000;
 /// The most holds that one tenant may have open.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
 

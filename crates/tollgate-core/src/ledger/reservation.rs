@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use super::event::Placement;
+use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::estimate::{Amounts, Estimate, SandboxBounds};
 use crate::ids::ReservationId;
 use crate::price::{Basis, Charge};
 use crate::time::Timestamp;
