@@ -82,7 +82,8 @@ impl fmt::Display for Amount {
     }
 }
 
-/// The text is not a plain decimal number of up to 16 digits before and 12 after the point.
+/// The text is not a plain decimal number of up to 28 digits before and 12 after the point. What a limit may be is for its unit to say;
+/// a sum that was stored must be read back, however large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a plain decimal number in a string, such as \"12.50\"")]
 pub struct InvalidAmount;
@@ -92,7 +93,7 @@ impl FromStr for Amount {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = decimal::plain(text).ok_or(InvalidAmount)?;
-        if plain.whole.len() > 16 || plain.fraction.trim_end_matches('0').len() > Usd::SCALE as usize {
+        if plain.whole.len() > 28 || plain.fraction.trim_end_matches('0').len() > Usd::SCALE as usize {
             return Err(InvalidAmount);
         }
         Decimal::from_str(text).map(Self).map_err(|_| InvalidAmount)
@@ -118,5 +119,25 @@ impl<'de> Deserialize<'de> for Amount {
             }
         }
         deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn every_sum_reads_back() {
+        // Anybody may record 10¹² tokens, any number of times: a sum that could be stored and not be read would end the ledger.
+        let mut sum = Amount::from(Quantity::from_count(Quantity::MAX).unwrap());
+        for _ in 0..50 {
+            sum = sum.plus(sum);
+            let json = serde_json::to_string(&sum).unwrap();
+            assert_eq!(serde_json::from_str::<Amount>(&json).unwrap(), sum, "{json}");
+        }
+        for bad in ["", "1e3", "+1", "1_000", "0.0000000000001"] {
+            assert_eq!(bad.parse::<Amount>(), Err(InvalidAmount), "{bad}");
+        }
     }
 }

@@ -210,6 +210,9 @@ fn what_is_open_at_the_same_time_is_limited_and_never_spent() {
     }
     let denial = desk.ask(reserve("c", "1"));
     denial.expect(429, json!({ "denial": { "quota": "open", "retryAfterSeconds": null } }));
+    // A record opens nothing.
+    desk.ask(with(record("r", "1"), json!({ "mode": "within_limit" }))).expect(201, json!({}));
+    assert_eq!(desk.spent_and_held("open"), "0/2");
     desk.expect(settle("a", "1"), 200, json!({}));
     desk.expect(reserve("c", "1"), 201, json!({}));
     desk.restart();

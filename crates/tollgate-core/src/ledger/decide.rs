@@ -359,7 +359,7 @@ impl Ledger {
             RecordMode::Always => self.placements(&request.call, now),
             RecordMode::WithinLimit => {
                 let bound = UpperBound::of_amounts(spent);
-                self.admit(&request.call, &bound, now)?
+                self.admit_needing(Unit::spent, &request.call, &bound, now)?
             }
         };
         let mut events = self.thresholds(&counted_on, |unit| unit.spent(&spent));
@@ -378,11 +378,22 @@ impl Ledger {
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
     pub(super) fn admit(&self, call: &Call, bound: &UpperBound, now: Timestamp) -> Result<Arc<[Placement]>, Rejection> {
+        self.admit_needing(Unit::held, call, bound, now)
+    }
+
+    /// The same, for what each unit needs: a hold needs what it holds, a record, which opens nothing, what it spends.
+    fn admit_needing(
+        &self,
+        need: fn(Unit, &Amounts) -> Amount,
+        call: &Call,
+        bound: &UpperBound,
+        now: Timestamp,
+    ) -> Result<Arc<[Placement]>, Rejection> {
         let mut tight = Vec::new();
         let mut placements = Vec::new();
         for (id, state) in self.applicable(call) {
             let view = state.view(id, now);
-            let requested = state.quota.unit.held(&bound.amounts);
+            let requested = need(state.quota.unit, &bound.amounts);
             if view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
                 placements.push(placement(&view, state));
             } else {
