@@ -3,6 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -42,6 +43,29 @@ where
 {
     let map = BTreeMap::<K, Object<T>>::deserialize(deserializer)?;
     Ok(map.into_iter().map(|(key, Object(value))| (key, value)).collect())
+}
+
+/// For a field that is a struct which is shared.
+///
+/// # Errors
+/// As the struct's own.
+pub(crate) fn shared_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Arc<T>, D::Error> {
+    object(deserializer).map(Arc::new)
+}
+
+/// For a field that is a list of structs.
+///
+/// # Errors
+/// As the structs' own.
+pub(crate) fn list_of_objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(list.into_iter().map(|Object(value)| value).collect())
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

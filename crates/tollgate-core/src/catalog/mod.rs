@@ -3,7 +3,9 @@
 mod builtin;
 mod describe;
 mod format;
+mod overrides;
 mod pack;
+mod price_book;
 mod unpack;
 
 use core::fmt;
@@ -19,6 +21,11 @@ use crate::money::Usd;
 use crate::time::Timestamp;
 
 pub use format::{CatalogError, RatesDocument};
+pub use overrides::{
+    Alias, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope, OwnChange,
+    OwnRates, Ratio,
+};
+pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, PriceBook, Priced, Rating};
 
 use unpack::Packed;
 
@@ -141,6 +148,10 @@ impl Rate {
 pub(crate) struct Rates(Vec<(Meter, Rate)>);
 
 impl Rates {
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn get(&self, meter: Meter) -> Option<Rate> {
         self.0.iter().find(|(named, _)| *named == meter).map(|(_, rate)| *rate)
     }
@@ -463,6 +474,15 @@ impl EffectiveRates<'_> {
             Meter::Request => Some(Found { rate: Rate(Usd::ZERO), flag: None }),
             _ => None,
         })
+    }
+
+    /// Every rate multiplied, tokens and fees alike.
+    #[must_use]
+    fn times(mut self, factor: Decimal) -> Self {
+        for (_, rate) in &mut self.0.to_mut().0 {
+            *rate = rate.times(factor);
+        }
+        self
     }
 
     /// Whether the card has a rate of the meter's own.

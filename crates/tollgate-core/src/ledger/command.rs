@@ -1,9 +1,12 @@
 //! What can be asked of a ledger.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
+use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
@@ -31,6 +34,20 @@ pub enum Command {
     Release(ReservationId),
     /// Charges a call that was made without a hold.
     Record(RecordRequest),
+    /// Puts another document of own rates, aliases and markups in force.
+    SetOverrides(OverridesOrder),
+}
+
+/// See [`Command::SetOverrides`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverridesOrder {
+    /// Whose document it is.
+    pub scope: OverridesScope,
+    /// The version that whoever keeps the document has given it: nothing happens where the ledger has this one or a later one. The
+    /// next one, where it is left out: then the ledger keeps the document.
+    pub version: Option<u64>,
+    /// All of it.
+    pub document: Arc<OverridesDocument>,
 }
 
 /// See [`Command::Onboard`].

@@ -14,7 +14,7 @@ use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::catalog::{Catalog, Flag};
+use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
 use crate::ids::{QuotaId, ReservationId};
 use crate::policy::WithoutQuota;
@@ -77,6 +77,8 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// The document is in force.
+    OverridesSet(OverridesScope),
 }
 
 impl Ledger {
@@ -104,6 +106,7 @@ impl Ledger {
             Command::Settle(id, actual) => self.settle(catalog, id, actual),
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
+            Command::SetOverrides(order) => self.set_overrides(catalog, order),
         }
     }
 
@@ -283,7 +286,7 @@ impl Ledger {
             {
                 return Err(invalid("estimate.sandbox.tier", "an extension cannot change the tier"));
             }
-            let bound = self.upper_bound(catalog, &reservation.call, estimate, reservation.created_at)?;
+            let bound = self.upper_bound_as_reserved(catalog, reservation, estimate)?;
             let more = bound.amounts.usd.minus(held.usd);
             if more.is_negative() {
                 return Err(invalid(

@@ -9,6 +9,7 @@ use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
+use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
@@ -159,6 +160,15 @@ pub enum Event {
         spent: Amount,
         /// The limit then.
         limit: Amount,
+    },
+    /// Another document of own rates, aliases and markups came into force.
+    OverridesSet {
+        /// Whose.
+        scope: OverridesScope,
+        /// Its version.
+        version: u64,
+        /// All of it.
+        document: Arc<OverridesDocument>,
     },
 }
 

@@ -1,10 +1,13 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
+use std::sync::Arc;
+
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
 use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
 use crate::bounds::Estimate;
+use crate::catalog::{Overrides, OverridesDocument, OverridesScope};
 use crate::ids::{QuotaId, ReservationId};
 
 use crate::policy::UnknownModel;
@@ -132,6 +135,7 @@ impl Ledger {
                     counter.warned.push(*threshold);
                 }
             }
+            Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
         }
     }
 
@@ -215,6 +219,13 @@ impl Ledger {
             end.charge = Some(charged.charge.clone());
             end.spent = charged.spent;
             end.late = true;
+        }
+    }
+
+    pub(super) fn put_overrides(&mut self, scope: OverridesScope, version: u64, document: &Arc<OverridesDocument>) {
+        // A document that could not be checked was not put in force.
+        if let Ok(overrides) = Overrides::new(scope, version, document.clone()) {
+            self.prices.put(overrides);
         }
     }
 

@@ -19,8 +19,8 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, RecordMode,
+    RecordRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -31,7 +31,7 @@ pub use explain::Explanation;
 pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
-use crate::catalog::{Catalog, RateCard};
+use crate::catalog::{Catalog, PriceBook, RateCard};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
@@ -58,6 +58,8 @@ pub struct Ledger {
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// Own rates, aliases and markups.
+    prices: PriceBook,
 }
 
 /// What the ledger knows of its tenant.
@@ -90,6 +92,12 @@ impl Ledger {
     #[must_use]
     pub const fn tenant(&self) -> Option<&Tenant> {
         self.tenant.as_ref()
+    }
+
+    /// Own rates, aliases and markups.
+    #[must_use]
+    pub const fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     /// The instant to decide at, given what the clock says: never before the last entry.

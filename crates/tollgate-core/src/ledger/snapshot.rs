@@ -1,11 +1,13 @@
 //! The state as data, to start from without folding every entry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::evolve::fallback;
 use super::{Ledger, QuotaState, Reservation, Tenant};
+use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, QuotaId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
@@ -21,6 +23,16 @@ pub struct Snapshot {
     clock: Timestamp,
     generation: u64,
     seq: u64,
+    /// The platform's and the tenant's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    overrides: Vec<OverridesSnapshot>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OverridesSnapshot {
+    scope: OverridesScope,
+    version: u64,
+    document: Arc<OverridesDocument>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +65,15 @@ impl Ledger {
             clock: self.clock,
             generation: self.generation,
             seq: self.seq,
+            overrides: [&self.prices.platform, &self.prices.tenant]
+                .into_iter()
+                .flatten()
+                .map(|overrides| OverridesSnapshot {
+                    scope: overrides.scope,
+                    version: overrides.version,
+                    document: overrides.document.clone(),
+                })
+                .collect(),
         }
     }
 
@@ -76,6 +97,9 @@ impl Ledger {
             ..Self::default()
         };
         ledger.index_quotas();
+        for OverridesSnapshot { scope, version, document } in snapshot.overrides {
+            ledger.put_overrides(scope, version, &document);
+        }
         for reservation in snapshot.holds {
             ledger.open(reservation);
         }
