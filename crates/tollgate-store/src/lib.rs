@@ -10,6 +10,7 @@
 
 mod audit;
 mod journal;
+mod overrides_store;
 mod policy_store;
 mod schema;
 mod snapshot;
@@ -20,6 +21,7 @@ mod tenant_store;
 mod usage;
 
 pub use audit::AuditReport;
+pub use overrides_store::OverridesStore;
 pub use policy_store::PolicyStore;
 pub use sql::{Cell, Param, Rows, Sql, SqlError, StoreError};
 #[cfg(feature = "rusqlite")]

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::json;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::bounds::{Estimate, SandboxBounds, TokenBounds};
 use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Catalog, Mode, OverridesDocument, OverridesScope, PriceBook, Priced};
@@ -34,6 +34,8 @@ const DEFAULT_ENTRIES: u32 = 100;
 /// The longest that a token may live: a year. How long it lives where the caller does not say: a day.
 const MAX_TOKEN_SECONDS: u32 = 31_536_000;
 const DEFAULT_TOKEN_SECONDS: u32 = 86_400;
+/// The longest document of own rates, aliases and markups.
+const MAX_OVERRIDES_BYTES: usize = 256 << 10;
 /// The sandbox provider, where the caller does not name one.
 const SANDBOX_PROVIDER: &str = "e2b";
 
@@ -325,6 +327,10 @@ pub fn parse_tenant_price(json: &str) -> Result<PriceRequest, Problem> {
 /// # Errors
 /// The field that is wrong.
 pub fn parse_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
+    // It is in every snapshot of every ledger that has it.
+    if json.len() > MAX_OVERRIDES_BYTES {
+        return Err(Problem::new(Code::BodyTooLarge, "a document of overrides has 256 KiB at most"));
+    }
     let document: OverridesDocument = json::read(json)?;
     Ok(document.into())
 }
