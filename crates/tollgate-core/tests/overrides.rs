@@ -331,6 +331,7 @@ fn bad_documents_name_their_field_and_change_nothing() {
         (own_with(json!({ "modes": { "fast": { "multiplier": "1" } } })), "rates[0].modes.fast"),
         (own_with(json!({ "modes": { "batch": {} } })), "rates[0].modes.batch"),
         (own_with(json!({ "modes": { "batch": { "multiplier": "101" } } })), "rates[0].modes.batch.multiplier"),
+        (own_with(json!({ "modes": { "batch": { "multiplier": "0.1234567" } } })), "rates[0].modes.batch.multiplier"),
         (
             own_with(json!({ "regions": { "eu": { "multiplier": "1", "perMillion": { "input": "1" } } } })),
             "rates[0].regions.eu",
@@ -342,7 +343,7 @@ fn bad_documents_name_their_field_and_change_nothing() {
         (markup(json!({ "factor": "-1" })), "markups[0].factor"),
         (markup(json!({ "factor": "1e1" })), "markups[0].factor"),
         (markup(json!({ "percent": "-101" })), "markups[0].percent"),
-        (markup(json!({ "percent": "0.1234567" })), "markups[0].percent"),
+        (markup(json!({ "percent": "0.12345678901" })), "markups[0].percent"),
         (markup(json!({ "factor": "1", "model": "gpt-4o" })), "markups[0].provider"),
         (markup(json!({ "factor": "1", "resource": "gpu" })), "markups[0].resource"),
         (

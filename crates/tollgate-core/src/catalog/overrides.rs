@@ -8,17 +8,16 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::format::{self, CatalogError};
 use super::{Adjustment, Catalog, Change, Confidence, Mode, RateCard, Rates, Terms, Tier};
 use crate::call::Resource;
-use crate::decimal;
 use crate::ids::Name;
 use crate::meter::Meter;
 use crate::money::Usd;
 use crate::objects;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// The most entries of each kind in a document.
@@ -147,49 +146,6 @@ pub struct Markup {
     /// The same in percent: `"20"` is a factor of 1.2, `"-10"` one of 0.9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<Ratio>,
-}
-
-/// An exact decimal number with 8 decimals at most, between −10,000 and 10,000. Travels as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Ratio(Decimal);
-
-impl Ratio {
-    /// The number.
-    #[must_use]
-    pub const fn value(self) -> Decimal {
-        self.0
-    }
-
-    fn is_factor(self) -> bool {
-        (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&self.0)
-    }
-}
-
-/// The text is no [`Ratio`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be a plain decimal number in a string, such as \"1.25\", between -10000 and 10000 with 8 decimals at most"
-)]
-pub struct InvalidRatio;
-
-impl TryFrom<String> for Ratio {
-    type Error = InvalidRatio;
-
-    fn try_from(text: String) -> Result<Self, InvalidRatio> {
-        let plain = decimal::plain(&text).ok_or(InvalidRatio)?;
-        if plain.whole.len() > 5 || plain.fraction.len() > 8 {
-            return Err(InvalidRatio);
-        }
-        let value: Decimal = text.parse().map_err(|_| InvalidRatio)?;
-        if value.abs() > Decimal::from(10_000) { Err(InvalidRatio) } else { Ok(Self(value.normalize())) }
-    }
-}
-
-impl From<Ratio> for String {
-    fn from(ratio: Ratio) -> Self {
-        ratio.0.to_string()
-    }
 }
 
 /// Whose document it is.
@@ -406,8 +362,12 @@ impl OwnChange {
         if self.above.is_some() {
             return Err(invalid(&format!("{place}.above"), "only a tier begins above a length"));
         }
+        // So that the product of two, of a mode and a region, is exact.
+        if self.multiplier.is_some_and(|by| by.picos() % 1_000_000 != 0) {
+            return Err(invalid(&format!("{place}.multiplier"), "has 6 decimals at most"));
+        }
         let change = match (self.multiplier, base.is_empty()) {
-            (Some(by), true) if by.is_factor() => Change::Multiplier(by.value()),
+            (Some(by), true) if is_factor(by) => Change::Multiplier(by),
             (Some(_), true) => return Err(invalid(&format!("{place}.multiplier"), "must lie in 0 to 100")),
             (None, false) => Change::Rates { base, tiers: Vec::new() },
             _ => return Err(invalid(place, "has either a `multiplier` or rates")),
@@ -420,9 +380,8 @@ impl Markup {
     /// What every rate is multiplied by.
     #[must_use]
     pub fn factor(&self) -> Ratio {
-        let percent = self.percent.map_or(Decimal::ZERO, Ratio::value);
-        let of_percent = Decimal::ONE.saturating_add(percent.saturating_mul(Decimal::new(1, 2)));
-        Ratio(self.factor.map_or(of_percent, Ratio::value).normalize())
+        let percent = self.percent.unwrap_or_default();
+        self.factor.unwrap_or_else(|| Ratio::from_picos(Ratio::ONE.picos() + percent.picos() / 100))
     }
 
     fn check(&self, place: &str) -> Result<(), InvalidOverrides> {
@@ -435,10 +394,10 @@ impl Markup {
             (None, Some(_)) => "percent",
             _ => return Err(invalid(place, "has either `factor` or `percent`")),
         };
-        if self.percent.is_some_and(|percent| percent.value().scale() > 6) {
-            return Err(invalid(&format!("{place}.percent"), "has 6 decimals at most"));
+        if self.percent.is_some_and(|percent| percent.picos() % 100 != 0) {
+            return Err(invalid(&format!("{place}.percent"), "has 10 decimals at most"));
         }
-        if self.factor().is_factor() {
+        if is_factor(self.factor()) {
             Ok(())
         } else {
             Err(invalid(&format!("{place}.{field}"), "the factor must lie in 0 to 100"))
@@ -468,6 +427,11 @@ fn latest<T: Copy>(
         holds(from, until, at)
     });
     in_force.max_by_key(|entry| dates(*entry).0)
+}
+
+/// Whether rates may be multiplied by it.
+fn is_factor(ratio: Ratio) -> bool {
+    (Ratio::ZERO..=Ratio::percent(100 * 100)).contains(&ratio)
 }
 
 fn holds(from: Option<Timestamp>, until: Option<Timestamp>, at: Timestamp) -> bool {

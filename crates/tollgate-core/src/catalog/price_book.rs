@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates, Ratio};
+use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates};
 use super::{Catalog, EffectiveRates, NoRates, RateCard, Terms};
 use crate::call::Resource;
 use crate::ids::Name;
 use crate::price::Basis;
+use crate::ratio::Ratio;
 
 /// The agreements of a tenant and of its platform.
 #[derive(Clone, Debug, Default)]
@@ -96,11 +96,11 @@ impl<'a> Rating<'a> {
     ///
     /// # Errors
     /// The card does not have the mode or region.
-    pub fn rates(&self, prompt_tokens: Decimal) -> Result<EffectiveRates<'_>, NoRates> {
+    pub fn rates(&self, prompt_tokens: u64) -> Result<EffectiveRates<'_>, NoRates> {
         let rates = self.card.rates(prompt_tokens, self.terms)?;
         Ok(match self.markup() {
             None => rates,
-            Some(markup) => rates.times(markup.factor.value()),
+            Some(markup) => rates.times(markup.factor),
         })
     }
 
