@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import {
   createClient,
   createLocal,
+  createPlatform,
   InvalidRequestError,
   NotFoundError,
   QuotaExceededError,

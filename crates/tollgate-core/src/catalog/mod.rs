@@ -3,6 +3,7 @@
 mod builtin;
 mod describe;
 mod format;
+mod names;
 mod overrides;
 mod pack;
 mod price_book;
@@ -302,10 +303,11 @@ impl Catalog {
         Ok(Self { packed: Packed::open(packed)?, all: OnceLock::new() })
     }
 
-    /// The model that a provider calls by exactly this id or alias.
+    /// The model that a provider calls by exactly this id or alias, which may be written as the provider's resource names have it.
     #[must_use]
     pub fn model(&self, provider: &str, model: &str) -> Option<&Model> {
-        self.packed.model(provider, model)
+        let look = |model: &str| self.packed.model(provider, model);
+        look(model).or_else(|| names::find(provider, model, look))
     }
 
     /// The rate card in force.
