@@ -8,6 +8,7 @@ use crate::bounds::SandboxBounds;
 use crate::catalog::{Applied, Catalog, EffectiveRates, Flag, NoRates, RateCard, Rating, Terms};
 use crate::meter::{Meter, MeterKind, Quantity, Usage};
 use crate::money::Usd;
+use crate::objects;
 
 /// What a call costs, with the arithmetic that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Basis {
     /// The rate card's id, `provider/model@date`; own rates have the scope of their document before it, `tenant:provider/model@date`.
     pub rate_card: Arc<str>,
     /// What applied besides the price list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects::optional_apart")]
     pub applied: Option<Arc<Applied>>,
 }
 

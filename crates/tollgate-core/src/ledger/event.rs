@@ -10,6 +10,7 @@ use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
+use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::Quota;
@@ -168,6 +169,7 @@ pub enum Event {
         /// Its version.
         version: u64,
         /// All of it.
+        #[serde(deserialize_with = "objects::apart")]
         document: Arc<OverridesDocument>,
     },
 }

@@ -9,6 +9,7 @@ use super::evolve::fallback;
 use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, QuotaId, TenantId};
+use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
 
@@ -32,6 +33,7 @@ pub struct Snapshot {
 struct OverridesSnapshot {
     scope: OverridesScope,
     version: u64,
+    #[serde(deserialize_with = "objects::apart")]
     document: Arc<OverridesDocument>,
 }
 
