@@ -98,7 +98,10 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn of(event: &'a Event) -> Self {
         match event {
-            Event::PlanApplied { .. } | Event::OverridesSet { .. } => Self::default(),
+            Event::PlanApplied { .. }
+            | Event::OverridesSet { .. }
+            | Event::Archived { .. }
+            | Event::Repaired { .. } => Self::default(),
             Event::QuotaSet { quota_id, .. }
             | Event::QuotaRemoved { quota_id }
             | Event::QuotaReset { quota_id, .. }
@@ -136,6 +139,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::Recorded { .. } => "recorded",
         Event::ThresholdCrossed { .. } => "threshold_crossed",
         Event::OverridesSet { .. } => "overrides_set",
+        Event::Archived { .. } => "archived",
+        Event::Repaired { .. } => "repaired",
     }
 }
 

@@ -64,8 +64,14 @@ pub enum Endpoint {
     Usage,
     /// The ledger's lines.
     Entries,
+    /// The ledger as it is stored, for archives.
+    Journal,
+    /// Drops exported lines.
+    Archive,
     /// Folds the ledger again and compares.
     Audit,
+    /// Sets right what an audit found to differ.
+    Repair,
 }
 
 /// The methods that routes have.
@@ -131,7 +137,10 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
     (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
     (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),
+    (Method::Get, "/v1/tenants/{tenant}/journal", Endpoint::Journal),
+    (Method::Post, "/v1/tenants/{tenant}/archive", Endpoint::Archive),
     (Method::Get, "/v1/tenants/{tenant}/audit", Endpoint::Audit),
+    (Method::Post, "/v1/tenants/{tenant}/audit/repair", Endpoint::Repair),
 ];
 
 /// The route of a request. `path` is as it was sent, percent-encoded and without the query.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use tollgate_core::api::{Answer, Code, Problem};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::Rejection;
+use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 use wasm_bindgen_futures::spawn_local;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
@@ -22,6 +22,7 @@ use crate::object::{OVERRIDES_HEADER, OVERRIDES_WANTED_HEADER};
 use crate::respond;
 use crate::router::{self, Endpoint, Route};
 use crate::sql::{ObjectSql, RowsWritten};
+use crate::upkeep::Upkeep;
 use crate::url;
 
 /// Says, with the test clock on, how many rows the object has written since it started.
@@ -88,17 +89,18 @@ impl Inner {
             asked::PLATFORM_OVERRIDES_TARGET => None,
             path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
         };
-        match &asks {
-            Some(Route { endpoint: Endpoint::Audit, .. }) => return self.audit(),
-            // What makes the tenant known comes before everything that applies to it.
-            None | Some(Route { endpoint: Endpoint::Onboard, .. }) => {}
-            Some(_) => {
-                if self.lacks_overrides(request)? {
-                    return Ok(overrides_wanted());
-                }
-            }
-        }
         let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        if let Some(Route { endpoint, .. }) = &asks
+            && Upkeep::has(*endpoint)
+        {
+            let body = Body::read(request).await?.text()?;
+            return self.keep_up(&Upkeep::read(*endpoint, query, &body)?, now.unwrap_or_else(clock::now));
+        }
+        // What makes the tenant known comes before everything that applies to it.
+        let minds_overrides = asks.as_ref().is_some_and(|route| route.endpoint != Endpoint::Onboard);
+        if minds_overrides && self.lacks_overrides(request)? {
+            return Ok(overrides_wanted());
+        }
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
@@ -156,11 +158,9 @@ impl Inner {
         })
     }
 
-    /// Reads what is committed, without waiting for a turn.
-    fn audit(&self) -> Result<Answer, Problem> {
-        let report = self.with_store(|store, _| store.audit())?;
-        Ok(report
-            .map_or_else(|| Answer::problem(&Rejection::TenantNotFound.into()), |report| Answer::json(200, &report)))
+    /// Does what an administrator asks of the stored ledger, between two turns.
+    fn keep_up(&self, upkeep: &Upkeep, now: Timestamp) -> Result<Answer, Problem> {
+        self.with_store(|store, _| upkeep.carry_out(store, now))?
     }
 
     fn alarm_went_off(&self) {

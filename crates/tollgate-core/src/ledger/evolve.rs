@@ -136,6 +136,8 @@ impl Ledger {
                 }
             }
             Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
+            // They tell of the store. The state is what the other entries lead to.
+            Event::Archived { .. } | Event::Repaired { .. } => {}
         }
     }
 
