@@ -257,6 +257,22 @@ fn fallback_rates_are_marked_up_too() {
 }
 
 #[test]
+fn fallback_rates_are_those_of_the_reservation_whatever_plan_came_since() {
+    let plan = |rule: Value| json!({ "quotas": {}, "unknownModel": rule });
+    let fallback = |input: &str| plan(json!({ "fallback": { "perMillion": { "input": input, "output": "4" } } }));
+    for (now, restart) in [(fallback("5"), false), (plan(json!("deny")), false), (fallback("5"), true)] {
+        let mut desk = Desk::open(fallback("1"));
+        desk.expect(reserve_tokens("a", ("nobody", "new"), 1000, 1000), 201, json!({ "held": { "usd": "0.005" } }));
+        desk.onboard("other", now).expect(200, json!({}));
+        if restart {
+            desk.restart();
+        }
+        let usage = json!({ "op": "settle", "id": "a", "usage": { "input": 1000, "output": 1000 } });
+        desk.expect(usage, 200, json!({ "charge": { "usd": "0.005", "flags": ["fallback_rates"] }, "overrun": "0" }));
+    }
+}
+
+#[test]
 fn a_sandbox_tier_of_ones_own_is_held_and_charged_by_its_rates() {
     let mut desk = desk();
     desk.expect(

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates};
-use super::{Catalog, EffectiveRates, NoRates, RateCard, Terms};
+use super::{Catalog, EffectiveRates, NoRates, RateCard, RatesDocument, Terms};
 use crate::call::Resource;
 use crate::ids::Name;
 use crate::price::Basis;
 use crate::ratio::Ratio;
+
+/// The id of the card of a policy's rates for unknown models.
+const FALLBACK: &str = "policy/fallback";
 
 /// The agreements of a tenant and of its platform.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +35,10 @@ pub struct Applied {
     /// The rates that were taken instead of the price list's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<AppliedRates>,
-    /// The factor that they, or the price list's, were multiplied by.
+    /// The policy's rates for unknown models, where the call's is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<RatesDocument>,
+    /// The factor that whichever rates were taken were multiplied by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub markup: Option<AppliedMarkup>,
 }
@@ -110,6 +116,12 @@ impl<'a> Rating<'a> {
         self.applied.as_ref().and_then(|applied| applied.markup.as_ref())
     }
 
+    /// Whether the rates are a policy's for unknown models.
+    #[must_use]
+    pub fn is_fallback(&self) -> bool {
+        self.applied.as_ref().is_some_and(|applied| applied.fallback.is_some())
+    }
+
     /// What a charge or estimate says of its rates.
     #[must_use]
     pub fn basis(&self) -> Basis {
@@ -183,6 +195,7 @@ impl PriceBook {
             },
         };
         let applied = Applied {
+            fallback: None,
             alias: alias.map(|(layer, is)| AppliedAlias { scope: layer.scope, version: layer.version, is: is.clone() }),
             rates: own.map(|(layer, entry, _)| AppliedRates {
                 scope: layer.scope,
@@ -195,11 +208,10 @@ impl PriceBook {
         Ok(Rating { applied, ..Rating::of_card(catalog, card, terms) })
     }
 
-    /// What applies to a call whose rates nobody has, and that a policy gives a price: the markup alone.
+    /// What applies to a call whose rates nobody has, and to which a policy gives these.
     #[must_use]
-    pub fn markup_alone(&self, call: Priced<'_>) -> Option<Arc<Applied>> {
-        let markup = self.markup(call)?;
-        Some(Arc::new(Applied { markup: Some(markup), ..Applied::default() }))
+    pub fn fallback(&self, rates: &RatesDocument, call: Priced<'_>) -> Arc<Applied> {
+        Arc::new(Applied { fallback: Some(rates.clone()), markup: self.markup(call), ..Applied::default() })
     }
 
     fn layers(&self) -> impl Iterator<Item = &Overrides> {
@@ -247,16 +259,18 @@ impl Applied {
         let is = self.alias.as_ref().map(|alias| &alias.is);
         let (provider, model) = is.map_or((call.provider, call.model), |is| (&is.provider, &is.model));
         let (provider, model) = (provider.as_str(), model.as_str());
-        let card = match &self.rates {
-            None => Cow::Borrowed(catalog.rate_card(provider, model, call.terms.at)?),
-            // What was applied was checked before.
-            Some(rates) => Cow::Owned(
-                rates
-                    .entry
-                    .card(rates.scope, "rates")
-                    .map_err(|_| NoRates::UnknownModel { provider: provider.to_owned(), model: model.to_owned() })?,
-            ),
+        // What was applied was checked before.
+        let unknown = || NoRates::UnknownModel { provider: provider.to_owned(), model: model.to_owned() };
+        let card = match (&self.rates, &self.fallback) {
+            (Some(rates), _) => Cow::Owned(rates.entry.card(rates.scope, "rates").map_err(|_| unknown())?),
+            (None, Some(rates)) => Cow::Owned(rates.to_rate_card(FALLBACK).map_err(|_| unknown())?),
+            (None, None) => Cow::Borrowed(catalog.rate_card(provider, model, call.terms.at)?),
         };
-        Ok(Rating { catalog, card, terms: call.terms, applied: Some(Arc::clone(self)) })
+        let terms = match self.fallback {
+            None => call.terms,
+            // The fallback's rates hold in every mode and region.
+            Some(_) => Terms { at: call.terms.at, mode: None, region: None },
+        };
+        Ok(Rating { catalog, card, terms, applied: Some(Arc::clone(self)) })
     }
 }

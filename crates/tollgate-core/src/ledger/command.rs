@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
+use crate::ids::{AdjustmentId, ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
+use crate::price::Charge;
 use crate::quota::Quota;
 
 /// One request to change a ledger.
@@ -36,6 +37,19 @@ pub enum Command {
     Record(RecordRequest),
     /// Puts another document of own rates, aliases and markups in force.
     SetOverrides(OverridesOrder),
+    /// Makes up the difference between what was charged and what should have been.
+    Adjust(Adjustment),
+}
+
+/// See [`Command::Adjust`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjustment {
+    /// Chosen by the caller; a charge that was adjusted under it is not adjusted again.
+    pub id: AdjustmentId,
+    /// Whose charge.
+    pub reservation: ReservationId,
+    /// What it should have been.
+    pub charge: Charge,
 }
 
 /// See [`Command::SetOverrides`].

@@ -79,6 +79,13 @@ pub enum Outcome {
     },
     /// The document is in force.
     OverridesSet(OverridesScope),
+    /// The difference is made up.
+    Adjusted {
+        /// Whose charge.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
 }
 
 impl Ledger {
@@ -107,6 +114,7 @@ impl Ledger {
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
             Command::SetOverrides(order) => self.set_overrides(catalog, order),
+            Command::Adjust(order) => self.adjust(order),
         }
     }
 
@@ -442,7 +450,7 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
+    pub(super) fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -470,7 +478,7 @@ impl Ledger {
         events
     }
 
-    fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
+    pub(super) fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
 }

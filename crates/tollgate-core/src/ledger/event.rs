@@ -9,7 +9,7 @@ use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId};
+use crate::ids::{AdjustmentId, Name, PlanName, QuotaId, ReservationId, TenantId};
 use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
@@ -171,6 +171,16 @@ pub enum Event {
         /// All of it.
         #[serde(deserialize_with = "objects::apart")]
         document: Arc<OverridesDocument>,
+    },
+    /// A charge was re-rated, and the difference made up.
+    Adjusted {
+        /// What it was part of.
+        adjustment: AdjustmentId,
+        /// The quotas, with their periods, that it was charged to.
+        counted_on: Arc<[Placement]>,
+        /// What, how much it is now, and what had been charged before.
+        #[serde(flatten)]
+        charged: Charged,
     },
     /// Entries were exported, and then dropped here. The ledger goes on from the state that they led to.
     Archived {

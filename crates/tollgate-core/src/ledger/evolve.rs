@@ -10,7 +10,6 @@ use crate::bounds::Estimate;
 use crate::catalog::{Overrides, OverridesDocument, OverridesScope};
 use crate::ids::{QuotaId, ReservationId};
 
-use crate::policy::UnknownModel;
 use crate::quota::{Quota, Scope, Unit};
 
 impl Ledger {
@@ -26,7 +25,6 @@ impl Ledger {
                     id: tenant.clone(),
                     plan: plan.clone(),
                     policy_version: *policy_version,
-                    fallback: fallback(unknown_model),
                     unknown_model: unknown_model.clone(),
                     without_quota: *without_quota,
                     created_at,
@@ -103,6 +101,7 @@ impl Ledger {
                         charge: None,
                         spent: crate::bounds::Amounts::default(),
                         late: false,
+                        adjustments: Vec::new(),
                     });
                     self.reservations.insert(id.clone(), reservation);
                 }
@@ -136,6 +135,16 @@ impl Ledger {
                 }
             }
             Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
+            Event::Adjusted { adjustment, counted_on, charged } => {
+                let ended = self.reservations.get(&charged.id).and_then(|reservation| reservation.end.as_ref());
+                let late = ended.is_some_and(|end| end.late);
+                self.correct(counted_on, charged);
+                let ended = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
+                if let Some(end) = ended {
+                    end.late = late;
+                    end.adjustments.push(adjustment.clone());
+                }
+            }
             // They tell of the store. The state is what the other entries lead to.
             Event::Archived { .. } | Event::Repaired { .. } => {}
         }
@@ -272,13 +281,6 @@ fn ended(state: EndState, charged: &Charged, entry: &Entry) -> End {
         charge: Some(charged.charge.clone()),
         spent: charged.spent,
         late: false,
-    }
-}
-
-pub(super) fn fallback(rule: &UnknownModel) -> Option<crate::catalog::RateCard> {
-    match rule {
-        UnknownModel::Deny => None,
-        // The rates were checked when the plan was; a plan that could not be checked was not applied.
-        UnknownModel::Fallback(rates) => rates.to_rate_card("policy/fallback").ok(),
+        adjustments: Vec::new(),
     }
 }

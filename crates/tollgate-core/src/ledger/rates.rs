@@ -8,9 +8,10 @@ use super::event::Event;
 use super::reservation::Reservation;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::catalog::{Catalog, Flag, NoRates, Overrides, OverridesDocument, OverridesScope, Priced, Rating, Terms};
+use crate::catalog::{Catalog, Flag, NoRates, Overrides, OverridesDocument, OverridesScope, PriceBook, Priced, Rating};
 use crate::estimate::{self, UpperBound};
 use crate::meter::{MeterKind, Quantity, Usage};
+use crate::policy::UnknownModel;
 use crate::price::{self, Basis, Charge, Unpriced};
 use crate::time::Timestamp;
 
@@ -23,7 +24,7 @@ impl Ledger {
         estimate: &Estimate,
         at: Timestamp,
     ) -> Result<UpperBound, Rejection> {
-        self.bound(catalog, call, estimate, At { instant: at, reserved_by: None })
+        self.bound(catalog, call, estimate, self.at(at))
     }
 
     /// The most that a reservation's call can cost by another estimate: under the rates that it was reserved with.
@@ -33,7 +34,7 @@ impl Ledger {
         reservation: &Reservation,
         estimate: &Estimate,
     ) -> Result<UpperBound, Rejection> {
-        self.bound(catalog, &reservation.call, estimate, At::of(reservation))
+        self.bound(catalog, &reservation.call, estimate, At::of(self, reservation))
     }
 
     fn bound(&self, catalog: &Catalog, call: &Call, estimate: &Estimate, at: At<'_>) -> Result<UpperBound, Rejection> {
@@ -58,7 +59,16 @@ impl Ledger {
         reservation: &Reservation,
         actual: &Actual,
     ) -> Result<(Charge, Amounts), Rejection> {
-        let at = At::of(reservation);
+        self.actual_charge_at(catalog, reservation, actual, At::of(self, reservation))
+    }
+
+    pub(super) fn actual_charge_at(
+        &self,
+        catalog: &Catalog,
+        reservation: &Reservation,
+        actual: &Actual,
+        at: At<'_>,
+    ) -> Result<(Charge, Amounts), Rejection> {
         match actual {
             Actual::SandboxSeconds(seconds) => {
                 let bounds = SandboxBounds { seconds: *seconds, ..reserved_sandbox(reservation)?.clone() };
@@ -94,7 +104,7 @@ impl Ledger {
         actual: &Actual,
         at: Timestamp,
     ) -> Result<(Charge, Amounts), Rejection> {
-        self.charge_at(catalog, call, actual, At { instant: at, reserved_by: None })
+        self.charge_at(catalog, call, actual, self.at(at))
     }
 
     fn charge_at(
@@ -162,31 +172,35 @@ impl Ledger {
         let model = call.model.as_ref().ok_or_else(|| missing("model"))?;
         let terms = call.terms(at.instant);
         let priced = Priced { resource: call.resource, provider, model, terms };
-        let found = match at.reserved_by {
-            None => self.prices.rating(catalog, priced),
-            Some(Basis { applied: Some(applied), .. }) => applied.rating(catalog, priced),
-            Some(_) => catalog
+        let found = match at.by {
+            By::Prices(prices) => prices.rating(catalog, priced),
+            By::Reserved(Basis { applied: Some(applied), .. }) => applied.rating(catalog, priced),
+            By::Reserved(_) => catalog
                 .rate_card(provider.as_str(), model.as_str(), at.instant)
                 .map(|card| Rating::of_card(catalog, card, terms)),
         };
         let problem = match found {
-            Ok(rating) => return Ok((rating, None)),
+            Ok(rating) => {
+                let flag = rating.is_fallback().then_some(Flag::FallbackRates);
+                return Ok((rating, flag));
+            }
             Err(problem) => problem,
         };
-        let fallback = self.tenant().and_then(|tenant| tenant.fallback.as_ref());
-        match (fallback, &problem) {
-            (Some(card), NoRates::UnknownModel { .. } | NoRates::NotYetInForce { .. }) => {
-                // The fallback's rates hold in every mode and region.
-                let terms = Terms { at: at.instant, mode: None, region: None };
-                let applied = match at.reserved_by {
-                    None => self.prices.markup_alone(priced),
-                    Some(basis) => basis.applied.clone(),
-                };
-                let rating = Rating { applied, ..Rating::of_card(catalog, card, terms) };
-                Ok((rating, Some(Flag::FallbackRates)))
+        match (self.tenant().map(|tenant| &tenant.unknown_model), at.by, &problem) {
+            (
+                Some(UnknownModel::Fallback(rates)),
+                By::Prices(prices),
+                NoRates::UnknownModel { .. } | NoRates::NotYetInForce { .. },
+            ) => {
+                let applied = prices.fallback(rates, priced);
+                Ok((applied.rating(catalog, priced).map_err(Unpriced::from)?, Some(Flag::FallbackRates)))
             }
             _ => Err(Unpriced::from(problem).into()),
         }
+    }
+
+    fn at(&self, instant: Timestamp) -> At<'_> {
+        At { instant, by: By::Prices(&self.prices) }
     }
 
     /// Puts a document in force from now on. What is reserved keeps the rates that it was reserved with.
@@ -219,18 +233,32 @@ impl Ledger {
     }
 }
 
-/// When a call is priced.
+/// When a call is priced, and by what.
 #[derive(Clone, Copy)]
-struct At<'a> {
+pub(super) struct At<'a> {
     /// The instant that decides which rates are in force.
     instant: Timestamp,
+    by: By<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum By<'a> {
+    /// What applies now.
+    Prices(&'a PriceBook),
     /// The rates that the call was reserved with, which are those that it is settled with.
-    reserved_by: Option<&'a Basis>,
+    Reserved(&'a Basis),
 }
 
 impl<'a> At<'a> {
-    const fn of(reservation: &'a Reservation) -> Self {
-        Self { instant: reservation.created_at, reserved_by: reservation.basis.as_ref() }
+    /// When a reservation was made, and by the rates that it was made with.
+    pub(super) fn of(ledger: &'a Ledger, reservation: &'a Reservation) -> Self {
+        let by = reservation.basis.as_ref().map_or(By::Prices(&ledger.prices), By::Reserved);
+        Self { instant: reservation.created_at, by }
+    }
+
+    /// When a reservation was made, by other prices.
+    pub(super) const fn under(reservation: &Reservation, prices: &'a PriceBook) -> Self {
+        Self { instant: reservation.created_at, by: By::Prices(prices) }
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::evolve::fallback;
 use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, QuotaId, TenantId};
@@ -87,7 +86,6 @@ impl Ledger {
                 id: tenant.id,
                 plan: tenant.plan,
                 policy_version: tenant.policy_version,
-                fallback: fallback(&tenant.unknown_model),
                 unknown_model: tenant.unknown_model,
                 without_quota: tenant.without_quota,
                 created_at: tenant.created_at,
