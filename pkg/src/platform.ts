@@ -1,6 +1,6 @@
 import { baseUrl, integer, text } from "./options.js";
 import { Transport } from "./transport.js";
-import type { Overrides, OverridesState } from "./types.js";
+import type { Overrides, OverridesState, RerateReport, RerateRequest } from "./types.js";
 
 /** How to reach what concerns every tenant of a Worker. */
 export interface PlatformOptions {
@@ -27,6 +27,12 @@ export interface Platform {
    * @throws InvalidRequestError when the document is wrong; then nothing has changed.
    */
   setOverrides(overrides: Overrides): Promise<OverridesState>;
+
+  /**
+   * What a tenant's charges would be under other prices, a page at a time; with `post`, entries that make up the difference. What was
+   * charged is never rewritten, and the same `post` id adjusts a charge once.
+   */
+  rerate(tenant: string, request: RerateRequest): Promise<RerateReport>;
 }
 
 /**
@@ -44,6 +50,8 @@ export function createPlatform(options: PlatformOptions): Platform {
   const path = "/v1/catalog/overrides";
   return {
     overrides: () => transport.call<OverridesState>("GET", path),
+    rerate: (tenant, request) =>
+      transport.call<RerateReport>("POST", `/v1/tenants/${encodeURIComponent(tenant)}/rerate`, JSON.stringify(request)),
     setOverrides: (overrides) => transport.call<OverridesState>("PUT", path, JSON.stringify(overrides)),
   };
 }

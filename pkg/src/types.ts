@@ -485,6 +485,62 @@ export interface Explanation {
   denial?: Denial;
 }
 
+/** What to re-rate: charges of calls that were reserved or recorded from `from` up to, not including, `to`. */
+export interface RerateRequest {
+  from: string;
+  to: string;
+  /**
+   * `current`: by the tenant's and the platform's overrides as they are now. A document: as if it were the tenant's. When left out, by what
+   * applied to each charge when it was made, and the price list as it is now.
+   */
+  overrides?: "current" | Overrides;
+  /** Posts adjusting entries under this id, each charge once. A dry run when left out. */
+  post?: string;
+  /** The `next` of the page before. */
+  after?: number;
+  /** Entries to look at: 1 to 1000, which is also the default. */
+  limit?: number;
+  /** The totals of the page before, to be added to. */
+  totals?: RerateTotals;
+}
+
+/** A charge, and what it would be. */
+export interface RerateLine {
+  id: string;
+  /** `provider/model`. */
+  model?: string;
+  reservedAt: string;
+  /** What is charged now. */
+  old: Usd;
+  new: Usd;
+  difference: Usd;
+  /** Which prices differ; or why it cannot be told, where there is no `newBasis`. */
+  why: string;
+  oldBasis?: Basis;
+  newBasis?: Basis;
+}
+
+/** Sums over this page of charges and those before. */
+export interface RerateTotals {
+  charges: number;
+  changed: number;
+  old: Usd;
+  new: Usd;
+  difference: Usd;
+}
+
+/** A page of re-rated charges. */
+export interface RerateReport {
+  catalog: string;
+  /** Those that would be another amount, and those of which it cannot be told. */
+  lines: RerateLine[];
+  totals: RerateTotals;
+  /** How many adjusting entries this page has posted. */
+  posted: number;
+  /** Null at the end. */
+  next: number | null;
+}
+
 /** By what `usage` groups. */
 export type UsageDimension = "user" | "model" | "touchpoint" | "day" | "resource";
 

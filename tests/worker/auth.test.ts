@@ -48,6 +48,7 @@ const ROUTES: Route[] = [
   { method: "PUT", path: "/v1/catalog/overrides", json: { markups: [] }, tenantless: true, kinds: ADMIN },
   { method: "GET", path: "/overrides", kinds: READERS },
   { method: "PUT", path: "/overrides", json: { markups: [{ id: "m", factor: "1" }] }, kinds: ADMIN },
+  { method: "POST", path: "/rerate", json: { from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z" }, kinds: ADMIN },
   { method: "POST", path: "/price", json: { provider: "openai", model: "gpt-4o", usage: { input: 1 } }, kinds: READERS },
 ];
 

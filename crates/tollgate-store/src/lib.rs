@@ -16,6 +16,7 @@ mod journal;
 mod overrides_store;
 mod policy_store;
 mod repair;
+mod rerate;
 mod schema;
 mod snapshot;
 mod sql;

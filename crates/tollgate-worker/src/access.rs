@@ -55,7 +55,9 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::ResetQuota
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
-        | Endpoint::PutOverrides => Access::Administer,
+        | Endpoint::PutOverrides
+        // It reads many entries, and can change what was charged.
+        | Endpoint::Rerate => Access::Administer,
         Endpoint::Reserve
         | Endpoint::Settle
         | Endpoint::Release
@@ -120,6 +122,7 @@ mod tests {
         GET    /v1/tenants/{tenant}/overrides                 asar
         PUT    /v1/tenants/{tenant}/overrides                 a
         POST   /v1/tenants/{tenant}/price                     asar
+        POST   /v1/tenants/{tenant}/rerate                    a
         GET    /v1/tenants/{tenant}                           a
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a

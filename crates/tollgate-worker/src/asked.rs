@@ -109,7 +109,8 @@ impl Asked {
             | Endpoint::Price
             | Endpoint::Catalog
             | Endpoint::GetPlatformOverrides
-            | Endpoint::PutPlatformOverrides => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
+            | Endpoint::PutPlatformOverrides
+            | Endpoint::Rerate => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
         }
     }
 

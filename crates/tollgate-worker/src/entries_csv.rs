@@ -116,6 +116,7 @@ impl<'a> Facts<'a> {
             Event::Settled(charged)
             | Event::Expired(charged)
             | Event::SettledLate { charged, .. }
+            | Event::Adjusted { charged, .. }
             | Event::Recorded { charged, .. } => {
                 Self { id: charged.id.to_string(), call: Some(&charged.call), ..Self::default() }
             }
@@ -139,6 +140,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::Recorded { .. } => "recorded",
         Event::ThresholdCrossed { .. } => "threshold_crossed",
         Event::OverridesSet { .. } => "overrides_set",
+        Event::Adjusted { .. } => "adjusted",
         Event::Archived { .. } => "archived",
         Event::Repaired { .. } => "repaired",
     }

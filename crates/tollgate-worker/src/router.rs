@@ -32,6 +32,8 @@ pub enum Endpoint {
     PutOverrides,
     /// What a usage costs a tenant.
     TenantPrice,
+    /// Compares charges with other prices, and makes up the differences.
+    Rerate,
     /// The tenant with its quotas.
     GetTenant,
     /// Makes a tenant known.
@@ -120,6 +122,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Get, "/v1/tenants/{tenant}/overrides", Endpoint::GetOverrides),
     (Method::Put, "/v1/tenants/{tenant}/overrides", Endpoint::PutOverrides),
     (Method::Post, "/v1/tenants/{tenant}/price", Endpoint::TenantPrice),
+    (Method::Post, "/v1/tenants/{tenant}/rerate", Endpoint::Rerate),
     (Method::Get, "/v1/tenants/{tenant}", Endpoint::GetTenant),
     (Method::Put, "/v1/tenants/{tenant}", Endpoint::Onboard),
     (Method::Post, "/v1/tenants/{tenant}/tokens", Endpoint::IssueTenantToken),

@@ -160,7 +160,7 @@ impl Inner {
 
     /// Does what an administrator asks of the stored ledger, between two turns.
     fn keep_up(&self, upkeep: &Upkeep, now: Timestamp) -> Result<Answer, Problem> {
-        self.with_store(|store, _| upkeep.carry_out(store, now))?
+        self.with_store(|store, catalog| upkeep.carry_out(store, catalog, now))?
     }
 
     fn alarm_went_off(&self) {

@@ -7,6 +7,7 @@ mod maintenance;
 mod problem;
 mod quota_body;
 mod request;
+mod rerate_body;
 
 pub use answer::{Answer, WholeDocument};
 pub use maintenance::{
@@ -19,3 +20,4 @@ pub use request::{
     parse_overrides, parse_policy, parse_price, parse_quota, parse_record, parse_release, parse_reserve, parse_settle,
     parse_tenant_price, parse_token_request, parse_usage_query,
 };
+pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};

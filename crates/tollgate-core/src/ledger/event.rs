@@ -30,6 +30,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The charge that the entry makes, where it makes one: of a settle, an expiry, a late settle or a record.
+    #[must_use]
+    pub const fn charge(&self) -> Option<&Charged> {
+        match &self.event {
+            Event::Settled(charged)
+            | Event::Expired(charged)
+            | Event::SettledLate { charged, .. }
+            | Event::Recorded { charged, .. } => Some(charged),
+            _ => None,
+        }
+    }
+
     /// The reservation or record that the entry ends, where it ends one.
     #[must_use]
     pub const fn ends(&self) -> Option<&ReservationId> {

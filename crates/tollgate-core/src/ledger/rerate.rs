@@ -56,6 +56,15 @@ pub struct Rerated {
 }
 
 impl Rerated {
+    /// The charge stays as it is, for a reason.
+    pub fn leave(&mut self, why: &str) {
+        self.new = self.old;
+        self.difference = Usd::ZERO;
+        why.clone_into(&mut self.why);
+        self.new_basis = None;
+        self.charge = None;
+    }
+
     /// The command that makes up the difference. None where there is none to make up.
     #[must_use]
     pub fn adjustment(&self, id: &crate::ids::AdjustmentId) -> Option<Adjustment> {
