@@ -222,8 +222,13 @@ fn a_sandbox_is_re_rated_by_its_resources() {
     );
 }
 
+/// Which model, its prompt and answer, and whether it is settled by an amount.
+type Call = (usize, u32, u32, bool);
+/// Which model has rates of its own, the factor on all, and its rate, in millionths.
+type Round = (usize, u32, u32);
+
 /// Calls of a few models, and the factors and rates that they are re-rated by, one after the other.
-fn histories() -> impl Strategy<Value = (Vec<(usize, u32, u32, bool)>, Vec<(usize, u32, u32)>)> {
+fn histories() -> impl Strategy<Value = (Vec<Call>, Vec<Round>)> {
     let calls = prop::collection::vec((0..3_usize, 0..2_000_000_u32, 0..100_000_u32, any::<bool>()), 1..12);
     (calls, prop::collection::vec((0..4_usize, 0..3_000_000_u32, 0..90_000_000_u32), 1..4))
 }
@@ -234,11 +239,11 @@ fn the_sum_of_differences_is_the_difference_of_sums_and_posting_twice_is_once() 
     let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&histories(), |(calls, rounds)| {
         let mut desk = Desk::open(json!({ "quotas": { "all": tenant_quota("all", "1000000", "lifetime") } }));
-        for (at, (model, input, output, expired)) in calls.iter().enumerate() {
+        for (at, (model, input, output, by_amount)) in calls.iter().enumerate() {
             let id = format!("c{at}");
             let (input, output) = (u64::from(*input), u64::from(*output));
             desk.expect(reserve_tokens(&id, models[*model], input, output), 201, json!({}));
-            if !expired {
+            if !by_amount {
                 let usage = json!({ "input": input, "output": output });
                 desk.expect(json!({ "op": "settle", "id": id, "usage": usage }), 200, json!({}));
             } else {
