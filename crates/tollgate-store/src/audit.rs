@@ -160,7 +160,9 @@ impl Fold {
                 Event::Archived { through, head, state } => {
                     self.told_base = (*through, head.clone(), state.clone());
                 }
-                Event::SettledLate { charged, .. } => self.changed(&charged.id, charged.replaces.map(|old| old.seq)),
+                Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => {
+                    self.changed(&charged.id, charged.replaces.map(|old| old.seq))
+                }
                 _ => {}
             }
             if let Some(id) = entry.ends() {
@@ -189,7 +191,8 @@ impl Fold {
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
             let mut kept = stored.remove(id).flatten();
-            let changed_later = |end: &tollgate_core::ledger::End| end.late && end.seq == *seq;
+            let changed_later =
+                |end: &tollgate_core::ledger::End| (end.late || !end.adjustments.is_empty()) && end.seq == *seq;
             if let Some(kept) = &mut kept
                 && kept.end.as_ref().is_some_and(changed_later)
             {

@@ -14,7 +14,7 @@ use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::catalog::{Catalog, Flag};
+use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
 use crate::ids::{QuotaId, ReservationId};
 use crate::policy::WithoutQuota;
@@ -77,6 +77,15 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// The document is in force.
+    OverridesSet(OverridesScope),
+    /// The difference is made up.
+    Adjusted {
+        /// Whose charge.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
 }
 
 impl Ledger {
@@ -104,6 +113,8 @@ impl Ledger {
             Command::Settle(id, actual) => self.settle(catalog, id, actual),
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
+            Command::SetOverrides(order) => self.set_overrides(catalog, order),
+            Command::Adjust(order) => self.adjust(order),
         }
     }
 
@@ -283,7 +294,7 @@ impl Ledger {
             {
                 return Err(invalid("estimate.sandbox.tier", "an extension cannot change the tier"));
             }
-            let bound = self.upper_bound(catalog, &reservation.call, estimate, reservation.created_at)?;
+            let bound = self.upper_bound_as_reserved(catalog, reservation, estimate)?;
             let more = bound.amounts.usd.minus(held.usd);
             if more.is_negative() {
                 return Err(invalid(
@@ -439,7 +450,7 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
+    pub(super) fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -467,7 +478,7 @@ impl Ledger {
         events
     }
 
-    fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
+    pub(super) fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
 }

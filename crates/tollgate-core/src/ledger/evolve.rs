@@ -1,13 +1,15 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
+use std::sync::Arc;
+
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
 use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
 use crate::bounds::Estimate;
+use crate::catalog::{Overrides, OverridesDocument, OverridesScope};
 use crate::ids::{QuotaId, ReservationId};
 
-use crate::policy::UnknownModel;
 use crate::quota::{Quota, Scope, Unit};
 
 impl Ledger {
@@ -23,7 +25,6 @@ impl Ledger {
                     id: tenant.clone(),
                     plan: plan.clone(),
                     policy_version: *policy_version,
-                    fallback: fallback(unknown_model),
                     unknown_model: unknown_model.clone(),
                     without_quota: *without_quota,
                     created_at,
@@ -100,6 +101,7 @@ impl Ledger {
                         charge: None,
                         spent: crate::bounds::Amounts::default(),
                         late: false,
+                        adjustments: Vec::new(),
                     });
                     self.reservations.insert(id.clone(), reservation);
                 }
@@ -130,6 +132,17 @@ impl Ledger {
                 let state = self.quotas.get_mut(quota_id);
                 if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
                     counter.warned.push(*threshold);
+                }
+            }
+            Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
+            Event::Adjusted { adjustment, counted_on, charged } => {
+                let ended = self.reservations.get(&charged.id).and_then(|reservation| reservation.end.as_ref());
+                let late = ended.is_some_and(|end| end.late);
+                self.correct(counted_on, charged);
+                let ended = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
+                if let Some(end) = ended {
+                    end.late = late;
+                    end.adjustments.push(adjustment.clone());
                 }
             }
             // They tell of the store. The state is what the other entries lead to.
@@ -219,6 +232,13 @@ impl Ledger {
         }
     }
 
+    pub(super) fn put_overrides(&mut self, scope: OverridesScope, version: u64, document: &Arc<OverridesDocument>) {
+        // A document that could not be checked was not put in force.
+        if let Ok(overrides) = Overrides::new(scope, version, document.clone()) {
+            self.prices.put(overrides);
+        }
+    }
+
     pub(super) fn open(&mut self, reservation: Reservation) {
         self.deadlines.insert((reservation.expires_at, reservation.id.clone()));
         self.reservations.insert(reservation.id.clone(), reservation);
@@ -261,13 +281,6 @@ fn ended(state: EndState, charged: &Charged, entry: &Entry) -> End {
         charge: Some(charged.charge.clone()),
         spent: charged.spent,
         late: false,
-    }
-}
-
-pub(super) fn fallback(rule: &UnknownModel) -> Option<crate::catalog::RateCard> {
-    match rule {
-        UnknownModel::Deny => None,
-        // The rates were checked when the plan was; a plan that could not be checked was not applied.
-        UnknownModel::Fallback(rates) => rates.to_rate_card("policy/fallback").ok(),
+        adjustments: Vec::new(),
     }
 }

@@ -13,14 +13,15 @@ mod event;
 mod evolve;
 mod explain;
 mod rates;
+mod rerate;
 mod reservation;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder,
+    RecordMode, RecordRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -28,16 +29,19 @@ pub use decide::{Decision, Outcome};
 pub use denial::{Denial, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::Explanation;
+pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
-use crate::catalog::{Catalog, RateCard};
+use crate::catalog::{Catalog, PriceBook};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
 
 /// The most holds that one tenant may have open.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
+/// How often one charge may be adjusted.
+pub const MAX_ADJUSTMENTS: usize = 32;
 
 /// The state of one tenant's ledger.
 #[derive(Debug, Default)]
@@ -58,6 +62,8 @@ pub struct Ledger {
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// Own rates, aliases and markups.
+    prices: PriceBook,
 }
 
 /// What the ledger knows of its tenant.
@@ -75,8 +81,6 @@ pub struct Tenant {
     pub without_quota: WithoutQuota,
     /// When it became known.
     pub created_at: Timestamp,
-    /// The rates of unknown models, made from `unknown_model`.
-    fallback: Option<RateCard>,
 }
 
 impl Ledger {
@@ -90,6 +94,12 @@ impl Ledger {
     #[must_use]
     pub const fn tenant(&self) -> Option<&Tenant> {
         self.tenant.as_ref()
+    }
+
+    /// Own rates, aliases and markups.
+    #[must_use]
+    pub const fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     /// The instant to decide at, given what the clock says: never before the last entry.

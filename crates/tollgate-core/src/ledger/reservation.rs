@@ -8,7 +8,7 @@ use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use super::event::Placement;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::ReservationId;
+use crate::ids::{AdjustmentId, ReservationId};
 use crate::price::{Basis, Charge};
 use crate::time::Timestamp;
 
@@ -84,6 +84,9 @@ pub struct End {
     /// Whether the actual came after expiry and corrected the ledger.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub late: bool,
+    /// What has adjusted the charge since, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adjustments: Vec<AdjustmentId>,
 }
 
 /// The ways to end.
