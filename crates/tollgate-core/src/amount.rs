@@ -78,7 +78,7 @@ impl From<Quantity> for Amount {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.normalize().fmt(f)
+        f.write_str(decimal::Text::of(self.0).as_str())
     }
 }
 
@@ -102,7 +102,7 @@ impl FromStr for Amount {
 
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(decimal::Text::of(self.0).as_str())
     }
 }
 

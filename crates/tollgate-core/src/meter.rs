@@ -258,7 +258,7 @@ impl Quantity {
 
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(decimal::Text::of(self.0).as_str())
     }
 }
 
@@ -288,7 +288,7 @@ impl Serialize for Quantity {
         // Whole quantities travel as JSON integers, which every reader holds exactly (10¹² < 2⁵³); others as text.
         match self.0.to_u64() {
             Some(count) if self.0.fract().is_zero() => serializer.serialize_u64(count),
-            _ => serializer.collect_str(&self.0),
+            _ => serializer.serialize_str(decimal::Text::of(self.0).as_str()),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Sum for Usd {
 
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.normalize().fmt(f)
+        f.write_str(decimal::Text::of(self.0).as_str())
     }
 }
 
@@ -154,7 +154,7 @@ impl FromStr for Usd {
 
 impl Serialize for Usd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(decimal::Text::of(self.0).as_str())
     }
 }
 

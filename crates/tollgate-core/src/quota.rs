@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::amount::Amount;
 use crate::bounds::Amounts;
 use crate::call::{Call, Resource};
+use crate::decimal;
 use crate::ids::{Name, UserId};
 use crate::meter::Quantity;
 use crate::money::Usd;
@@ -217,7 +218,7 @@ impl Default for Thresholds {
 
 impl Serialize for Thresholds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|fraction| fraction.normalize().to_string()))
+        serializer.collect_seq(self.0.iter().map(|fraction| decimal::Text::of(*fraction)))
     }
 }
 

@@ -55,8 +55,9 @@ impl Timestamp {
     }
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// As RFC 3339 writes it, in ASCII.
+    fn text(self) -> [u8; 24] {
         let at = self.utc();
         // Every entry and answer has several of these, and the formatting machinery takes ten times as long.
         let mut text = *b"0000-00-00T00:00:00.000Z";
@@ -75,7 +76,13 @@ impl fmt::Display for Timestamp {
                 rest /= 10;
             }
         }
-        f.write_str(core::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -90,7 +97,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

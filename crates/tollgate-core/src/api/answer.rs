@@ -42,7 +42,7 @@ impl Answer {
     /// A document.
     #[must_use]
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        match serde_json::to_string(body) {
+        match tollgate_json::to_string(body) {
             Ok(body) => Self { status, body, headers: Vec::new() },
             Err(error) => Self::problem(&Problem::new(super::Code::Internal, error.to_string())),
         }
@@ -51,7 +51,7 @@ impl Answer {
     /// An error.
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
-        let body = serde_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
+        let body = tollgate_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
         let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
         Self { status: problem.code.status(), body, headers }
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::amount::Amount;
+use crate::decimal;
 use crate::estimate::Affordable;
 use crate::ids::{QuotaId, UserId};
 use crate::ledger::{Denial, QuotaSource, QuotaView};
@@ -30,8 +31,8 @@ pub(super) struct QuotaBody<'a> {
     spent: Amount,
     held: Amount,
     remaining: Amount,
-    utilization: Option<String>,
-    warned: Vec<String>,
+    utilization: Option<decimal::Text>,
+    warned: Vec<decimal::Text>,
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,8 +56,8 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             spent: view.spent,
             held: view.held,
             remaining: view.remaining(),
-            utilization: view.utilization().map(|fraction| fraction.to_string()),
-            warned: view.warned.iter().map(|fraction| fraction.normalize().to_string()).collect(),
+            utilization: view.utilization().map(decimal::Text::of),
+            warned: view.warned.iter().map(|fraction| decimal::Text::of(*fraction)).collect(),
             period_start: view.window.end.map(|_| view.window.start),
             period_end: view.window.end,
             fits: None,
