@@ -136,6 +136,6 @@ fn join(whole: i128, pico: i128) -> Result<Usd, StoreError> {
     whole
         .checked_mul(PICO)
         .and_then(|whole| whole.checked_add(pico))
-        .and_then(Usd::from_picos)
+        .map(Usd::from_picos)
         .ok_or_else(|| StoreError::Damaged("usage: too large".to_owned()))
 }

@@ -160,7 +160,7 @@ fn snapshots_bound_the_tail_and_usage_stays_exact_across_them() {
     };
     assert!(database.count("snapshot") >= 1);
     assert!(database.count("usage") > 0);
-    let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).unwrap().to_string();
+    let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).to_string();
     for reopened in [false, true] {
         if reopened {
             store = database.open();

@@ -1,6 +1,5 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
-use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -225,7 +224,7 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
     // These fields hold integers: money is counted in millionths of a dollar, and parts of a second are left out.
     let integer = |unit: Unit, amount: Amount| match unit {
         Unit::Usd => amount.as_usd().micros().min(MAX_HEADER_INTEGER),
-        _ => amount.value().trunc().to_i64().unwrap_or(MAX_HEADER_INTEGER).min(MAX_HEADER_INTEGER),
+        _ => i64::try_from(amount.whole().unwrap_or(0)).unwrap_or(MAX_HEADER_INTEGER).min(MAX_HEADER_INTEGER),
     };
     let mut policies = Vec::new();
     let mut limits = Vec::new();

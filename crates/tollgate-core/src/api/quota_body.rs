@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::amount::Amount;
-use crate::decimal;
 use crate::estimate::Affordable;
 use crate::ids::{QuotaId, UserId};
 use crate::ledger::{Denial, QuotaSource, QuotaView};
 use crate::period::Period;
 use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// A quota as it stands.
@@ -31,8 +31,8 @@ pub(super) struct QuotaBody<'a> {
     spent: Amount,
     held: Amount,
     remaining: Amount,
-    utilization: Option<decimal::Text>,
-    warned: Vec<decimal::Text>,
+    utilization: Option<Ratio>,
+    warned: &'a [Ratio],
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,8 +56,8 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             spent: view.spent,
             held: view.held,
             remaining: view.remaining(),
-            utilization: view.utilization().map(decimal::Text::of),
-            warned: view.warned.iter().map(|fraction| decimal::Text::of(*fraction)).collect(),
+            utilization: view.utilization(),
+            warned: view.warned,
             period_start: view.window.end.map(|_| view.window.start),
             period_end: view.window.end,
             fits: None,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
@@ -13,6 +12,7 @@ use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::Quota;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// One line of a tenant's ledger.
@@ -154,7 +154,7 @@ pub enum Event {
         /// Start of the period.
         period_start: Timestamp,
         /// The fraction.
-        threshold: Decimal,
+        threshold: Ratio,
         /// Spent when it was crossed.
         spent: Amount,
         /// The limit then.

@@ -143,9 +143,8 @@ impl Ledger {
                 state.source = source;
                 // A threshold that the new limit puts out of reach can be crossed once more.
                 for counter in &mut state.counters {
-                    let limit = state.quota.limit.value();
-                    let spent = counter.spent.value();
-                    counter.warned.retain(|fraction| spent >= limit.saturating_mul(*fraction));
+                    let (spent, limit) = (counter.spent, state.quota.limit);
+                    counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
                 }
             }
             _ => {
