@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9998. Travels as RFC 3339 in UTC.
@@ -56,19 +56,21 @@ impl Timestamp {
 }
 
 impl Timestamp {
-    /// As RFC 3339 writes it, in ASCII.
+    /// As RFC 3339 writes it, in ASCII. Every entry and answer has several of these: the calendar and the formatting of a library take ten times as long.
     fn text(self) -> [u8; 24] {
-        let at = self.utc();
-        // Every entry and answer has several of these, and the formatting machinery takes ten times as long.
+        // A time that is stored is from 1970 to 9998, so neither its days nor its milliseconds go beyond 32 bits.
+        let days = u32::try_from(self.0 / 86_400_000).unwrap_or(0);
+        let millis = u32::try_from(self.0 % 86_400_000).unwrap_or(0);
+        let (year, month, day) = date(days);
         let mut text = *b"0000-00-00T00:00:00.000Z";
         for (place, value) in [
-            (0..4, at.year().unsigned_abs()),
-            (5..7, at.month()),
-            (8..10, at.day()),
-            (11..13, at.hour()),
-            (14..16, at.minute()),
-            (17..19, at.second()),
-            (20..23, at.timestamp_subsec_millis()),
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, millis / 3_600_000),
+            (14..16, millis / 60_000 % 60),
+            (17..19, millis / 1000 % 60),
+            (20..23, millis % 1000),
         ] {
             let mut rest = value;
             for digit in text.get_mut(place).into_iter().flatten().rev() {
@@ -78,6 +80,22 @@ impl Timestamp {
         }
         text
     }
+}
+
+/// Year, month and day of the month, so many days after 1970-01-01. The algorithm is `civil_from_days` of Howard Hinnant's "chrono-Compatible Low-Level Date
+/// Algorithms", which counts years from March, so that the day that is not in every year is a year's last; without its care for dates before year 0.
+const fn date(days: u32) -> (u32, u32, u32) {
+    // From 0000-03-01, in eras of 400 years.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400;
+    (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
 impl fmt::Display for Timestamp {
@@ -129,6 +147,16 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).unwrap().to_string(), "1970-01-01T00:00:00.000Z");
         for bad in ["", "2026-11-24", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", "now"] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_day_is_the_calendars() {
+        // Eleven days share no factor with weeks, months, years or eras.
+        for days in (0..=Timestamp::MAX_MILLIS / 86_400_000).step_by(11) {
+            // A time of day that is another one every time, with the last millisecond among them.
+            let at = Timestamp::from_millis(days * 86_400_000 + (86_399_999 + days * 7_919_317) % 86_400_000).unwrap();
+            assert_eq!(at.to_string(), at.utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true), "{days}");
         }
     }
 

@@ -55,6 +55,14 @@ impl Answer {
         Self { status: problem.code.status(), body, headers }
     }
 
+    /// Status and body in one text: three digits, then the JSON, or nothing. It crosses the boundary of WebAssembly in one piece and is not copied for it.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        let mut text = self.body;
+        text.insert_str(0, &self.status.to_string());
+        text
+    }
+
     /// Whether it is an error, and so a problem document.
     #[must_use]
     pub const fn is_problem(&self) -> bool {
@@ -192,16 +200,6 @@ impl WholeDocument<'_> {
             push_result(&mut text, answer);
         }
         text.push_str("]}");
-        text
-    }
-
-    /// `{"status":…,"body":…}` of the first answer.
-    #[must_use]
-    pub fn single(&self) -> String {
-        let mut text = String::new();
-        if let Some(answer) = self.0.first() {
-            push_result(&mut text, answer);
-        }
         text
     }
 }
