@@ -126,7 +126,9 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   protected override async open(request: ReserveRequest & { id: string }): Promise<OpenReservation> {
-    const command = { ...request, op: "reserve" };
+    // The core looks for what a command is at its beginning first.
+    const command: Command = { op: "reserve" };
+    Object.assign(command, request, RESERVE);
     const text = this.#send(command);
     const at = this.warnings.areWanted ? -1 : text.indexOf(QUOTAS);
     if (!text.startsWith("201") || at === -1) return this.opened(request, this.checked(command, parseAnswer(text)));
@@ -151,6 +153,9 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
     }
   }
 }
+
+/** Whatever the request says itself. */
+const RESERVE = { op: "reserve" };
 
 /** With what the last member of the answer to a reserve begins. It cannot stand inside a text, where its quotes would be escaped. */
 const QUOTAS = ',"quotas":[';

@@ -62,23 +62,34 @@ impl Timestamp {
         let days = u32::try_from(self.0 / 86_400_000).unwrap_or(0);
         let millis = u32::try_from(self.0 % 86_400_000).unwrap_or(0);
         let (year, month, day) = date(days);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (place, value) in [
-            (0..4, year),
-            (5..7, month),
-            (8..10, day),
-            (11..13, millis / 3_600_000),
-            (14..16, millis / 60_000 % 60),
-            (17..19, millis / 1000 % 60),
-            (20..23, millis % 1000),
-        ] {
-            let mut rest = value;
-            for digit in text.get_mut(place).into_iter().flatten().rev() {
-                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-                rest /= 10;
-            }
-        }
-        text
+        let digit = |value: u32| b'0' + (value % 10) as u8;
+        let (hour, minute, second) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+        [
+            digit(year / 1000),
+            digit(year / 100),
+            digit(year / 10),
+            digit(year),
+            b'-',
+            digit(month / 10),
+            digit(month),
+            b'-',
+            digit(day / 10),
+            digit(day),
+            b'T',
+            digit(hour / 10),
+            digit(hour),
+            b':',
+            digit(minute / 10),
+            digit(minute),
+            b':',
+            digit(second / 10),
+            digit(second),
+            b'.',
+            digit(millis / 100),
+            digit(millis / 10),
+            digit(millis),
+            b'Z',
+        ]
     }
 }
 

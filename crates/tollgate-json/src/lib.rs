@@ -35,12 +35,14 @@ impl ser::Error for Unwritable {
 /// # Errors
 /// The value has none.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Unwritable> {
-    let mut writer = Writer { text: Vec::with_capacity(512) };
+    let mut writer = Writer { text: Vec::with_capacity(CAPACITY) };
     value.serialize(&mut writer)?;
     // All that was written are whole texts and ASCII.
     String::from_utf8(writer.text).map_err(ser::Error::custom)
 }
 
+/// More than most answers have: growing copies what is there.
+const CAPACITY: usize = 2048;
 /// What 2⁶⁴ takes.
 const MAX_DIGITS: usize = 20;
 const HEX: &[u8; 16] = b"0123456789abcdef";
