@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds, TokenBounds};
 use crate::catalog::{Catalog, NoRates, RateCard, Terms};
+use crate::fault::{self, Fault};
 use crate::ids::Name;
 use crate::meter::{Meter, MeterKind, Quantity};
 use crate::money::Usd;
@@ -179,7 +180,7 @@ pub fn token_bound(
     let input = at_most(bounds.input_tokens, input_rate, Meter::Input)?.plus(call_fee);
     let searches = at_most(bounds.max_web_searches, search_rate, Meter::WebSearch)?;
     let output = at_most(bounds.max_output_tokens, output_rate, Meter::Output)?;
-    let usd = input.plus(searches).plus(output);
+    let usd = input.plus(searches).plus(if fault::on(Fault::BoundForgetsOutput) { Usd::ZERO } else { output });
     Usd::new(usd.value()).map_err(|_| Unpriced::TooLarge)?;
     let tokens = bounds
         .input_tokens

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_core::api::{Answer, HistoryQuery, Request, StateQuery};
 use tollgate_core::catalog::Catalog;
+use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Command, Entry, Event, Ledger, Reservation};
 use tollgate_core::time::Timestamp;
@@ -27,6 +28,7 @@ const MAX_PARAM_BYTES: usize = 1_000_000;
 pub struct TenantStore<S> {
     sql: S,
     state: State,
+    snapshot_every: usize,
 }
 
 /// What is in memory, all of it rebuilt from the database.
@@ -53,11 +55,18 @@ impl<S: Sql> TenantStore<S> {
     /// The database failed, or what is stored cannot be read.
     pub fn open(sql: S) -> Result<Self, StoreError> {
         let state = State::load(&sql)?;
-        Ok(Self { sql, state })
+        Ok(Self { sql, state, snapshot_every: SNAPSHOT_EVERY })
+    }
+
+    /// The same with a snapshot after so many entries. What is answered does not depend on it; tests want snapshots early.
+    #[must_use]
+    pub fn with_snapshot_every(self, entries: usize) -> Self {
+        Self { snapshot_every: entries, ..self }
     }
 
     /// Carries out requests in order, in one turn and one commit, with an answer for each. Holds whose deadline has passed end first.
-    /// A request that is refused does not touch the others. Nothing is answered that is not stored.
+    /// A request that is refused does not touch the others. Nothing is answered that is not stored, and a turn starts from what is
+    /// stored, also where another instance has written it.
     ///
     /// # Errors
     /// The database failed: nothing was changed, and the next call starts from what is stored.
@@ -67,16 +76,19 @@ impl<S: Sql> TenantStore<S> {
         now: Timestamp,
         requests: &[Request],
     ) -> Result<Vec<Answer>, StoreError> {
-        let Self { sql, state } = self;
-        if state.stale {
+        let Self { sql, state, snapshot_every } = self;
+        if state.stale || state.is_overtaken(sql)? {
             *state = State::load(sql)?;
         }
         let mut answers = Vec::new();
-        state.stale = true;
-        sql.transaction(&mut || {
-            answers = state.turn(sql, catalog, now, requests)?;
+        state.stale = !fault::on(Fault::FailedTurnStaysInMemory);
+        let stored = sql.transaction(&mut || {
+            answers = state.turn(sql, catalog, now, requests, *snapshot_every)?;
             Ok(())
-        })?;
+        });
+        if !fault::on(Fault::AnswerBeforeCommit) {
+            stored?;
+        }
         state.stale = false;
         Ok(answers)
     }
@@ -157,6 +169,18 @@ impl State {
         Ok(state)
     }
 
+    /// Whether the journal goes on where this memory ends. A Durable Object has one instance at a time, but nothing here has to trust that:
+    /// a turn is synchronous, so what is found at its start holds until its end.
+    fn is_overtaken(&self, sql: &impl Sql) -> Result<bool, StoreError> {
+        if fault::on(Fault::StaleInstanceWrites) {
+            return Ok(false);
+        }
+        if !self.has_schema {
+            return Ok(schema::version(sql)? > 0);
+        }
+        Ok(journal::head(sql)?.is_some_and(|head| head != self.head))
+    }
+
     /// One turn, to run inside a transaction.
     fn turn(
         &mut self,
@@ -164,6 +188,7 @@ impl State {
         catalog: &Catalog,
         now: Timestamp,
         requests: &[Request],
+        snapshot_every: usize,
     ) -> Result<Vec<Answer>, StoreError> {
         self.recall(sql, requests)?;
         let mut entries = Vec::new();
@@ -180,7 +205,7 @@ impl State {
                 Request::History(_) => None,
             });
         }
-        self.commit(sql, &entries)?;
+        self.commit(sql, &entries, snapshot_every)?;
         let answered = answers.into_iter().zip(requests).map(|(answer, request)| match (answer, request) {
             (Some(answer), _) => Ok(answer),
             (None, Request::History(query)) => self.history(sql, now, query),
@@ -194,7 +219,7 @@ impl State {
         Ok(answers)
     }
 
-    fn commit(&mut self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, sql: &impl Sql, entries: &[Entry], snapshot_every: usize) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -207,10 +232,12 @@ impl State {
         for entry in entries {
             self.note(entry);
         }
-        if self.tail >= SNAPSHOT_EVERY.saturating_add(self.ledger.open_holds().saturating_mul(2)) {
+        if self.tail >= snapshot_every.saturating_add(self.ledger.open_holds().saturating_mul(2)) {
             snapshot::write(sql, &self.ledger, &self.head)?;
             usage::add(sql, &self.pending)?;
-            self.pending.clear();
+            if !fault::on(Fault::RollUpIsAddedTwice) {
+                self.pending.clear();
+            }
             self.tail = 0;
         }
         Ok(())
@@ -262,7 +289,9 @@ impl State {
 
     /// Stores the reservations that ended, or whose end was corrected.
     fn write_closed(&self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
-        let ids: BTreeSet<&ReservationId> = entries.iter().filter_map(closed_by).collect();
+        let is_lost = |entry: &&Entry| matches!(entry.event, Event::Expired(_)) && fault::on(Fault::ClosedRowIsDropped);
+        let ids: BTreeSet<&ReservationId> =
+            entries.iter().filter(|entry| !is_lost(entry)).filter_map(closed_by).collect();
         let mut rows = String::new();
         for reservation in ids.into_iter().filter_map(|id| self.ledger.reservation(id)) {
             let row = serde_json::to_string(&(&reservation.id, reservation))

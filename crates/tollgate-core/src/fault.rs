@@ -1,0 +1,114 @@
+//! Deliberate bugs, for showing that the simulator finds such bugs.
+//!
+//! Without the feature `seeded-bugs`, which nothing that ships turns on, [`on`] is the constant `false` and the bugs are not even compiled.
+//! With it, they are there and asleep until a test [wakes](wake) one of them, on its own thread.
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// The check of a limit looks at what was spent and not at what is held.
+    HeldIsIgnored,
+    /// A call is let in where the first quota that applies has room, whatever the others say.
+    OnlyFirstQuotaIsChecked,
+    /// A denied reserve leaves a hold on one of its quotas.
+    DenialLeavesHold,
+    /// The same reserve again is held again.
+    RetryIsCountedTwice,
+    /// A settle adds its charge and does not end the hold.
+    SettleKeepsHold,
+    /// A release frees its hold twice.
+    ReleaseFreesTwice,
+    /// Expiry leaves out the quotas of users.
+    ExpiryForgetsUserQuota,
+    /// Expiry ends one hold and leaves the others that are due.
+    ExpirySkipsHolds,
+    /// A late settle is noted and does not correct what expiry charged.
+    LateSettleCorrectsNothing,
+    /// An extension adds the new estimate to the old one.
+    ExtensionAddsUp,
+    /// The first instant of a period still belongs to the one before.
+    PeriodEndIsInclusive,
+    /// A clock that is set back is believed.
+    ClockRunsBackwards,
+    /// A threshold that was crossed is crossed again by the next charge.
+    ThresholdIsForgotten,
+    /// A reset drops what is held, too.
+    ResetDropsHolds,
+    /// A quota that now counts something else keeps what it has counted.
+    RedefinedQuotaKeepsCount,
+    /// The bound of a call leaves out its answer.
+    BoundForgetsOutput,
+    /// A record that minds limits is let in anyway.
+    RecordMindsNoLimit,
+    /// The snapshot leaves out the last hold.
+    SnapshotLosesHold,
+    /// The journal leaves out a commit with a single entry.
+    JournalRowIsDropped,
+    /// An ended reservation is not stored where expiry ended it.
+    ClosedRowIsDropped,
+    /// The roll-up is added again with the next snapshot.
+    RollUpIsAddedTwice,
+    /// A turn is answered although its commit failed.
+    AnswerBeforeCommit,
+    /// Memory is believed after a turn that failed.
+    FailedTurnStaysInMemory,
+    /// An instance that others have overtaken writes on.
+    StaleInstanceWrites,
+}
+
+impl Fault {
+    /// Every one.
+    pub const ALL: [Self; 24] = [
+        Self::HeldIsIgnored,
+        Self::OnlyFirstQuotaIsChecked,
+        Self::DenialLeavesHold,
+        Self::RetryIsCountedTwice,
+        Self::SettleKeepsHold,
+        Self::ReleaseFreesTwice,
+        Self::ExpiryForgetsUserQuota,
+        Self::ExpirySkipsHolds,
+        Self::LateSettleCorrectsNothing,
+        Self::ExtensionAddsUp,
+        Self::PeriodEndIsInclusive,
+        Self::ClockRunsBackwards,
+        Self::ThresholdIsForgotten,
+        Self::ResetDropsHolds,
+        Self::RedefinedQuotaKeepsCount,
+        Self::BoundForgetsOutput,
+        Self::RecordMindsNoLimit,
+        Self::SnapshotLosesHold,
+        Self::JournalRowIsDropped,
+        Self::ClosedRowIsDropped,
+        Self::RollUpIsAddedTwice,
+        Self::AnswerBeforeCommit,
+        Self::FailedTurnStaysInMemory,
+        Self::StaleInstanceWrites,
+    ];
+}
+
+#[cfg(feature = "seeded-bugs")]
+std::thread_local! {
+    static AWAKE: core::cell::Cell<Option<Fault>> = const { core::cell::Cell::new(None) };
+}
+
+/// Whether the bug is there and awake on this thread.
+#[cfg(feature = "seeded-bugs")]
+#[inline]
+#[must_use]
+pub fn on(fault: Fault) -> bool {
+    AWAKE.get() == Some(fault)
+}
+
+/// Whether the bug is there and awake: it is not even there.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline]
+#[must_use]
+pub const fn on(_fault: Fault) -> bool {
+    false
+}
+
+/// Wakes a bug on this thread, or puts the one that is awake to sleep.
+#[cfg(feature = "seeded-bugs")]
+pub fn wake(fault: Option<Fault>) {
+    AWAKE.set(fault);
+}

@@ -1,0 +1,275 @@
+//! What must hold after every step and at the end of a run: the invariants, and that the ledger is as the model says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tollgate_core::api::{self, Answer};
+use tollgate_core::catalog::Catalog;
+use tollgate_core::ledger::{Entry, Event, Ledger, QuotaView};
+use tollgate_core::quota::Enforcement;
+use tollgate_core::time::Timestamp;
+use tollgate_store::{Sql, TenantStore};
+
+use crate::model::amounts::{self, Pico};
+use crate::model::words::{Actual, Command, Estimate};
+use crate::model::{Expected, Model, Quota};
+
+/// An answer must say what the model says.
+pub(crate) fn answer(command: &Command, answer: &Answer, expected: &Expected) -> Result<Value, String> {
+    let body: Value = if answer.body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&answer.body).map_err(|error| format!("an answer is not JSON: {error}"))?
+    };
+    let wrong = if answer.status == expected.status {
+        difference("$", &body, &expected.body)
+    } else {
+        Some(format!("status {}, expected {} {}", answer.status, expected.status, expected.body))
+    };
+    match wrong {
+        None => Ok(body),
+        Some(wrong) => Err(format!("{command:?}: {wrong}\n  answered {} {body}", answer.status)),
+    }
+}
+
+/// Where `actual` lacks something of `expected`: objects may have more, arrays have the same length.
+fn difference(path: &str, actual: &Value, expected: &Value) -> Option<String> {
+    match (actual, expected) {
+        (Value::Object(actual), Value::Object(expected)) => expected.iter().find_map(|(name, value)| {
+            let found = actual.get(name).unwrap_or(&Value::Null);
+            if found == value { None } else { difference(&format!("{path}.{name}"), found, value) }
+        }),
+        (Value::Array(actual), Value::Array(expected)) if actual.len() == expected.len() => {
+            let mut pairs = actual.iter().zip(expected).enumerate();
+            pairs.find_map(|(at, (actual, expected))| difference(&format!("{path}[{at}]"), actual, expected))
+        }
+        _ if actual == expected => None,
+        _ => Some(format!("{path}: expected {expected}, got {actual}")),
+    }
+}
+
+/// The ledger in memory must be what the model says, and keep within the limits.
+pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), String> {
+    let at = crate::world::timestamp(clock);
+    let now = ledger.now(at);
+    if now.millis() != model.now(clock) {
+        return Err(format!("the ledger's time is {now}, the model's {}", model.now(clock)));
+    }
+    let mut views = ledger.quotas(now);
+    for (id, quota) in model.quotas() {
+        let view = views.next().ok_or_else(|| format!("there is no quota {id}"))?;
+        counter(&view, id, quota, quota.definition.period.around(now.millis()).0, model)?;
+    }
+    if let Some(view) = views.next() {
+        return Err(format!("there is a quota {} too many", view.id));
+    }
+    if ledger.open_holds() != model.open_holds() {
+        return Err(format!("{} holds are open, expected {}", ledger.open_holds(), model.open_holds()));
+    }
+    if ledger.next_deadline().map(Timestamp::millis) != model.next_deadline() {
+        return Err(format!("the next deadline is {:?}, expected {:?}", ledger.next_deadline(), model.next_deadline()));
+    }
+    for (id, expected) in model.reservations() {
+        if expected.state != crate::model::State::Held {
+            continue;
+        }
+        let found = id.parse().ok().and_then(|id| ledger.reservation(&id));
+        let Some(found) = found.filter(|found| found.is_open()) else { return Err(format!("{id} does not hold")) };
+        if picos(found.held.usd.value()) != expected.held.usd || found.expires_at.millis() != expected.expires_at {
+            return Err(format!("{id} holds {} until {}, expected {expected:?}", found.held.usd, found.expires_at));
+        }
+        // Also where its period is over.
+        for view in ledger.quotas_of(found) {
+            let Some(quota) = model.quotas().get(view.id.as_str()) else {
+                return Err(format!("{id} counts on {}", view.id));
+            };
+            counter(&view, view.id.as_str(), quota, view.window.start.millis(), model)?;
+        }
+    }
+    Ok(())
+}
+
+fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, period: i64, model: &Model) -> Result<(), String> {
+    if view.id.as_str() != id || view.window.start.millis() != period {
+        return Err(format!("quota {} from {}, expected {id} from {period}", view.id, view.window.start));
+    }
+    let (spent, held) = (picos(view.spent.value()), picos(view.held.value()));
+    let expected = (model.spent(quota, period), model.held(quota, period));
+    if (spent, held) != expected {
+        let text = |(spent, held)| format!("{} spent and {} held", amounts::text(spent), amounts::text(held));
+        return Err(format!("{id} has {}, expected {}", text((spent, held)), text(expected)));
+    }
+    let warned: BTreeSet<Pico> = view.warned.iter().map(|fraction| picos(*fraction) / (amounts::ONE / 1000)).collect();
+    if warned != model.warned(quota, period) {
+        return Err(format!("{id} has warned of {warned:?}, expected {:?}", model.warned(quota, period)));
+    }
+    // Invariant 1, of what the ledger itself says.
+    let most = quota.definition.limit + model.overruns(quota, period);
+    if view.quota.enforcement == Enforcement::Block && spent + held > most {
+        return Err(format!("{id} uses {}, and may use {}", amounts::text(spent + held), amounts::text(most)));
+    }
+    Ok(())
+}
+
+/// Invariant 6, of what the ledger itself answers: within the bounds that were declared, no charge exceeds its hold.
+pub(crate) fn within_bounds(model: &Model, command: &Command, body: &Value) -> Result<(), String> {
+    let Command::Settle { id, actual } = command else { return Ok(()) };
+    let Some(reservation) = model.reservations().get(id) else { return Ok(()) };
+    let is_within = match (reservation.estimate, actual) {
+        (Some(Estimate::Tokens { input, output }), Actual::Usage { input: plain, cached, output: answer }) => {
+            plain + cached <= input && *answer <= output
+        }
+        (Some(Estimate::Seconds(most)), Actual::Seconds(seconds)) => *seconds <= most,
+        _ => false,
+    };
+    let overrun = body.get("overrun").and_then(Value::as_str);
+    if is_within && overrun.is_some_and(|overrun| overrun != "0") {
+        return Err(format!("{command:?} was within its bounds and cost {overrun:?} more than was held"));
+    }
+    Ok(())
+}
+
+/// Memory that was lost must be what is read back.
+pub(crate) fn same(lost: &Ledger, found: &Ledger) -> Result<(), String> {
+    match lost.differences(found).first() {
+        None => Ok(()),
+        Some(first) => Err(format!("what was read back differs from what was lost: {first:?}")),
+    }
+}
+
+/// The audit must find nothing.
+pub(crate) fn audit<S: Sql>(store: &TenantStore<S>) -> Result<(), String> {
+    match store.audit() {
+        Ok(report) if report.as_ref().is_none_or(|report| report.clean) => Ok(()),
+        Ok(report) => Err(format!("the audit finds {report:?}")),
+        Err(error) => Err(format!("the audit fails: {error}")),
+    }
+}
+
+/// Every entry, by the cursor that everybody else uses.
+pub(crate) fn entries<S: Sql>(
+    store: &mut TenantStore<S>,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Result<Vec<Entry>, String> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let after = entries.last().map_or(0, |entry| entry.seq);
+        let page = ask(store, catalog, now, &json!({ "op": "entries", "after": after, "limit": 1000 }))?;
+        let found: Vec<Entry> = serde_json::from_value(page["entries"].clone())
+            .map_err(|error| format!("entries cannot be read: {error}"))?;
+        entries.extend(found);
+        if page["next"].is_null() {
+            return Ok(entries);
+        }
+    }
+}
+
+/// Invariants 2 and 3, of the entries themselves.
+pub(crate) fn history(entries: &[Entry], model: &Model) -> Result<(), String> {
+    let mut folded = Ledger::new();
+    let mut ends: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut crossings = Vec::new();
+    for (number, entry) in (1_u64..).zip(entries) {
+        if entry.seq != number {
+            return Err(format!("entry {number} has the number {}", entry.seq));
+        }
+        if entry.at < folded.now(Timestamp::default()) {
+            return Err(format!("time runs backwards at entry {number}"));
+        }
+        folded.evolve(entry);
+        let (id, kind) = match &entry.event {
+            Event::Settled(charged) => (&charged.id, "settled"),
+            Event::Expired(charged) => (&charged.id, "expired"),
+            Event::SettledLate { charged, .. } => (&charged.id, "settled late"),
+            Event::Recorded { charged, .. } => (&charged.id, "recorded"),
+            Event::Released { id } => (id, "released"),
+            Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
+                let thousandths = picos(*threshold) / (amounts::ONE / 1000);
+                crossings.push(format!("{quota_id} {thousandths} {}", period_start.millis()));
+                continue;
+            }
+            _ => continue,
+        };
+        ends.entry(id.as_str()).or_default().push(kind);
+    }
+    for (id, kinds) in &ends {
+        if kinds.len() > 1 && kinds != &["expired", "settled late"] {
+            return Err(format!("{id} ended more than once: {kinds:?}"));
+        }
+    }
+    let open = model.reservations().keys().filter(|id| !ends.contains_key(id.as_str())).count();
+    if open > 0 || ends.len() != model.reservations().len() {
+        return Err(format!("{} reservations have ended, expected {}", ends.len(), model.reservations().len()));
+    }
+    let mut expected = model.crossings().to_vec();
+    crossings.sort();
+    expected.sort();
+    if crossings != expected {
+        return Err(format!("thresholds were crossed: {crossings:?}\n  expected {expected:?}"));
+    }
+    state(&folded, model, folded.now(Timestamp::default()).millis())
+        .map_err(|wrong| format!("the fold of all entries: {wrong}"))
+}
+
+/// A reservation as the store tells it in the end.
+pub(crate) struct Ended(Value);
+
+impl Ended {
+    /// Asks for it.
+    pub(crate) fn find<S: Sql>(
+        store: &mut TenantStore<S>,
+        catalog: &Catalog,
+        now: Timestamp,
+        id: &str,
+    ) -> Result<Self, String> {
+        ask(store, catalog, now, &json!({ "op": "getReservation", "id": id })).map(Self)
+    }
+
+    /// What was acknowledged once must still be so.
+    pub(crate) fn bears_out(&self, command: &Command, acknowledged: &Value) -> Result<(), String> {
+        let same = |name: &str| self.0.get(name) == acknowledged.get(name);
+        let state = self.0.get("state").and_then(Value::as_str).unwrap_or_default();
+        let charged = |body: &Value| body.get("charge").and_then(|charge| charge.get("usd")).cloned();
+        let is_borne_out = match command {
+            Command::Reserve { .. } => same("createdAt") && same("id"),
+            Command::Extend { .. } => {
+                let expires_at = |body: &Value| body.get("expiresAt").and_then(Value::as_str).map(str::to_owned);
+                expires_at(&self.0) >= expires_at(acknowledged)
+            }
+            Command::Settle { .. } => same("state") && charged(&self.0) == charged(acknowledged),
+            Command::Release { .. } => state == "released",
+            Command::Record { .. } => state == "recorded" && charged(&self.0) == charged(acknowledged),
+            _ => true,
+        };
+        if is_borne_out {
+            Ok(())
+        } else {
+            Err(format!("{command:?} was acknowledged with {acknowledged}, and now there is {}", self.0))
+        }
+    }
+}
+
+fn ask<S: Sql>(
+    store: &mut TenantStore<S>,
+    catalog: &Catalog,
+    now: Timestamp,
+    command: &Value,
+) -> Result<Value, String> {
+    let request = api::parse_command(&command.to_string()).map_err(|problem| format!("{problem:?}"))?;
+    let answers = store.execute(catalog, now, &[request]).map_err(|error| error.to_string())?;
+    let answer = answers.first().ok_or("no answer")?;
+    if answer.status != 200 {
+        return Err(format!("{command} is answered {} {}", answer.status, answer.body));
+    }
+    serde_json::from_str(&answer.body).map_err(|error| error.to_string())
+}
+
+/// A decimal in 10⁻¹².
+fn picos(value: impl core::fmt::Display) -> Pico {
+    let text = value.to_string();
+    let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{part:0<12}");
+    sign * digits.parse::<Pico>().unwrap_or(Pico::MAX)
+}
