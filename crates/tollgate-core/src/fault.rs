@@ -84,6 +84,39 @@ impl Fault {
         Self::FailedTurnStaysInMemory,
         Self::StaleInstanceWrites,
     ];
+
+    /// The bug in a few words.
+    #[must_use]
+    pub const fn what_it_does(self) -> &'static str {
+        match self {
+            Self::HeldIsIgnored => "the check of a limit looks at what was spent and not at what is held",
+            Self::OnlyFirstQuotaIsChecked => {
+                "a call is let in where the first quota that applies has room, whatever the others say"
+            }
+            Self::DenialLeavesHold => "a denied reserve leaves a hold on one of its quotas",
+            Self::RetryIsCountedTwice => "the same reserve again is held again",
+            Self::SettleKeepsHold => "a settle adds its charge and does not end the hold",
+            Self::ReleaseFreesTwice => "a release frees its hold twice",
+            Self::ExpiryForgetsUserQuota => "expiry leaves out the quotas of users",
+            Self::ExpirySkipsHolds => "expiry ends one hold and leaves the others that are due",
+            Self::LateSettleCorrectsNothing => "a late settle is noted and does not correct what expiry charged",
+            Self::ExtensionAddsUp => "an extension adds the new estimate to the old one",
+            Self::PeriodEndIsInclusive => "the first instant of a period still belongs to the one before",
+            Self::ClockRunsBackwards => "a clock that is set back is believed",
+            Self::ThresholdIsForgotten => "a threshold that was crossed is crossed again by the next charge",
+            Self::ResetDropsHolds => "a reset drops what is held, too",
+            Self::RedefinedQuotaKeepsCount => "a quota that now counts something else keeps what it has counted",
+            Self::BoundForgetsOutput => "the bound of a call leaves out its answer",
+            Self::RecordMindsNoLimit => "a record that minds limits is let in anyway",
+            Self::SnapshotLosesHold => "the snapshot leaves out the last hold",
+            Self::JournalRowIsDropped => "the journal leaves out a commit with a single entry",
+            Self::ClosedRowIsDropped => "an ended reservation is not stored where expiry ended it",
+            Self::RollUpIsAddedTwice => "the roll-up is added again with the next snapshot",
+            Self::AnswerBeforeCommit => "a turn is answered although its commit failed",
+            Self::FailedTurnStaysInMemory => "memory is believed after a turn that failed",
+            Self::StaleInstanceWrites => "an instance that others have overtaken writes on",
+        }
+    }
 }
 
 #[cfg(feature = "seeded-bugs")]

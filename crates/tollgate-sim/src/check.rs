@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
-use tollgate_core::api::{self, Answer};
+use serde::Deserialize;
+use serde_json::Value;
+use tollgate_core::api::{self, Answer, HistoryQuery, Request as Asked};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{Entry, Event, Ledger, QuotaView};
 use tollgate_core::quota::Enforcement;
@@ -28,7 +29,7 @@ pub(crate) fn answer(command: &Command, answer: &Answer, expected: &Expected) ->
     };
     match wrong {
         None => Ok(body),
-        Some(wrong) => Err(format!("{command:?}: {wrong}\n  answered {} {body}", answer.status)),
+        Some(wrong) => Err(format!("{wrong}\n  in the answer {} {body}\n  to {command:?}", answer.status)),
     }
 }
 
@@ -155,14 +156,22 @@ pub(crate) fn entries<S: Sql>(
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let after = entries.last().map_or(0, |entry| entry.seq);
-        let page = ask(store, catalog, now, &json!({ "op": "entries", "after": after, "limit": 1000 }))?;
-        let found: Vec<Entry> = serde_json::from_value(page["entries"].clone())
-            .map_err(|error| format!("entries cannot be read: {error}"))?;
-        entries.extend(found);
-        if page["next"].is_null() {
+        let query = Asked::History(HistoryQuery::Entries { after, limit: api::MAX_ENTRIES });
+        let answers = store.execute(catalog, now, &[query]).map_err(|error| error.to_string())?;
+        let answer = answers.first().filter(|answer| answer.status == 200).ok_or("the entries are not told")?;
+        let page: Page =
+            serde_json::from_str(&answer.body).map_err(|error| format!("entries cannot be read: {error}"))?;
+        entries.extend(page.entries);
+        if page.next.is_none() {
             return Ok(entries);
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Entry>,
+    next: Option<u64>,
 }
 
 /// Invariants 2 and 3, of the entries themselves.
@@ -170,13 +179,15 @@ pub(crate) fn history(entries: &[Entry], model: &Model) -> Result<(), String> {
     let mut folded = Ledger::new();
     let mut ends: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut crossings = Vec::new();
+    let mut last = Timestamp::default();
     for (number, entry) in (1_u64..).zip(entries) {
         if entry.seq != number {
             return Err(format!("entry {number} has the number {}", entry.seq));
         }
-        if entry.at < folded.now(Timestamp::default()) {
+        if entry.at < last {
             return Err(format!("time runs backwards at entry {number}"));
         }
+        last = entry.at;
         folded.evolve(entry);
         let (id, kind) = match &entry.event {
             Event::Settled(charged) => (&charged.id, "settled"),
@@ -208,61 +219,29 @@ pub(crate) fn history(entries: &[Entry], model: &Model) -> Result<(), String> {
     if crossings != expected {
         return Err(format!("thresholds were crossed: {crossings:?}\n  expected {expected:?}"));
     }
-    state(&folded, model, folded.now(Timestamp::default()).millis())
-        .map_err(|wrong| format!("the fold of all entries: {wrong}"))
+    let end = entries.last().map_or(0, |entry| entry.at.millis());
+    state(&folded, model, end).map_err(|wrong| format!("the fold of all entries: {wrong}"))
 }
 
-/// A reservation as the store tells it in the end.
-pub(crate) struct Ended(Value);
-
-impl Ended {
-    /// Asks for it.
-    pub(crate) fn find<S: Sql>(
-        store: &mut TenantStore<S>,
-        catalog: &Catalog,
-        now: Timestamp,
-        id: &str,
-    ) -> Result<Self, String> {
-        ask(store, catalog, now, &json!({ "op": "getReservation", "id": id })).map(Self)
+/// What was acknowledged once must be so in the end. `told` is the reservation as the store tells it then.
+pub(crate) fn is_borne_out(command: &Command, acknowledged: &Value, told: &Value) -> Result<(), String> {
+    let same = |name: &str| told.get(name) == acknowledged.get(name);
+    let state = told.get("state").and_then(Value::as_str).unwrap_or_default();
+    let charged = |body: &Value| body.get("charge").and_then(|charge| charge.get("usd")).cloned();
+    let expires_at = |body: &Value| body.get("expiresAt").and_then(Value::as_str).map(str::to_owned);
+    let is_so = match command {
+        Command::Reserve { .. } => same("createdAt") && same("id"),
+        Command::Extend { .. } => expires_at(told) >= expires_at(acknowledged),
+        Command::Settle { .. } => same("state") && charged(told) == charged(acknowledged),
+        Command::Release { .. } => state == "released",
+        Command::Record { .. } => state == "recorded" && charged(told) == charged(acknowledged),
+        _ => true,
+    };
+    if is_so {
+        Ok(())
+    } else {
+        Err(format!("{command:?} was acknowledged with {acknowledged}, and now there is {told}"))
     }
-
-    /// What was acknowledged once must still be so.
-    pub(crate) fn bears_out(&self, command: &Command, acknowledged: &Value) -> Result<(), String> {
-        let same = |name: &str| self.0.get(name) == acknowledged.get(name);
-        let state = self.0.get("state").and_then(Value::as_str).unwrap_or_default();
-        let charged = |body: &Value| body.get("charge").and_then(|charge| charge.get("usd")).cloned();
-        let is_borne_out = match command {
-            Command::Reserve { .. } => same("createdAt") && same("id"),
-            Command::Extend { .. } => {
-                let expires_at = |body: &Value| body.get("expiresAt").and_then(Value::as_str).map(str::to_owned);
-                expires_at(&self.0) >= expires_at(acknowledged)
-            }
-            Command::Settle { .. } => same("state") && charged(&self.0) == charged(acknowledged),
-            Command::Release { .. } => state == "released",
-            Command::Record { .. } => state == "recorded" && charged(&self.0) == charged(acknowledged),
-            _ => true,
-        };
-        if is_borne_out {
-            Ok(())
-        } else {
-            Err(format!("{command:?} was acknowledged with {acknowledged}, and now there is {}", self.0))
-        }
-    }
-}
-
-fn ask<S: Sql>(
-    store: &mut TenantStore<S>,
-    catalog: &Catalog,
-    now: Timestamp,
-    command: &Value,
-) -> Result<Value, String> {
-    let request = api::parse_command(&command.to_string()).map_err(|problem| format!("{problem:?}"))?;
-    let answers = store.execute(catalog, now, &[request]).map_err(|error| error.to_string())?;
-    let answer = answers.first().ok_or("no answer")?;
-    if answer.status != 200 {
-        return Err(format!("{command} is answered {} {}", answer.status, answer.body));
-    }
-    serde_json::from_str(&answer.body).map_err(|error| error.to_string())
 }
 
 /// A decimal in 10⁻¹².

@@ -37,6 +37,7 @@ struct Inner {
     database: Sqlite,
     failure: Cell<Option<Failure>>,
     has_failed: Cell<bool>,
+    has_journal: Cell<bool>,
 }
 
 impl Disk {
@@ -49,6 +50,7 @@ impl Disk {
             database: Sqlite::in_memory()?,
             failure: Cell::new(None),
             has_failed: Cell::new(false),
+            has_journal: Cell::new(false),
         })))
     }
 
@@ -69,9 +71,12 @@ impl Disk {
     /// # Errors
     /// SQLite's message.
     pub fn last_entry(&self) -> Result<i64, SqlError> {
-        let tables = self.0.database.query("SELECT 1 FROM sqlite_master WHERE name = 'journal'", &[])?;
-        if tables.is_empty() {
-            return Ok(0);
+        if !self.0.has_journal.get() {
+            let tables = self.0.database.query("SELECT 1 FROM sqlite_master WHERE name = 'journal'", &[])?;
+            if tables.is_empty() {
+                return Ok(0);
+            }
+            self.0.has_journal.set(true);
         }
         let rows = self.0.database.query("SELECT COALESCE(MAX(last_entry), 0) FROM journal", &[])?;
         match rows.first().and_then(|row| row.first()) {

@@ -8,10 +8,12 @@
     reason = "a list of fixed choices is indexed by what lies within it; a simulator that is wrong here should stop"
 )]
 
+pub mod bites;
 mod check;
 pub mod disk;
 pub mod model;
 pub mod scenario;
 pub mod seeds;
 pub mod shrink;
+pub mod vectors;
 pub mod world;

@@ -1,5 +1,6 @@
 //! `tollgate-sim`: runs seeds, or shows one. `cargo xtask sim` is what builds and calls it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -7,13 +8,15 @@ use lexopt::prelude::*;
 use tollgate_core::catalog::Catalog;
 use tollgate_sim::scenario::Scenario;
 use tollgate_sim::world::Record;
-use tollgate_sim::{seeds, shrink};
+use tollgate_sim::{bites, seeds, shrink, vectors};
 
 struct Arguments {
     seeds: u64,
     first: u64,
     threads: usize,
     trace: bool,
+    bites: bool,
+    vectors: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
 
 fn arguments() -> Result<Arguments, lexopt::Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut found = Arguments { seeds: 1_000, first: 0, threads, trace: false };
+    let mut found = Arguments { seeds: 1_000, first: 0, threads, trace: false, bites: false, vectors: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -37,6 +40,8 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("seed") => found.first = parser.value()?.parse()?,
             Long("threads") => found.threads = parser.value()?.parse()?,
             Long("trace") => found.trace = true,
+            Long("bites") => found.bites = true,
+            Long("vectors") => found.vectors = Some(parser.value()?.into()),
             other => return Err(other.unexpected()),
         }
     }
@@ -55,6 +60,19 @@ fn simulate(arguments: &Arguments) -> Result<bool, String> {
             println!("step {}: {}", violation.step, violation.what);
         }
         return Ok(run.violation.is_none());
+    }
+    if arguments.bites {
+        let bites = bites::all(catalog, arguments.first, arguments.seeds, arguments.threads);
+        println!("{}", bites::table(&bites));
+        return Ok(bites.iter().all(|bite| bite.found.is_some()));
+    }
+    if let Some(folder) = &arguments.vectors {
+        for seed in vectors::SEEDS {
+            let (name, text) = vectors::file(seed, catalog)?;
+            std::fs::write(folder.join(&name), text).map_err(|error| format!("{name}: {error}"))?;
+            println!("{name}");
+        }
+        return Ok(true);
     }
     let started = Instant::now();
     let summary = seeds::run_all(catalog, arguments.first, arguments.seeds, arguments.threads, None);

@@ -320,9 +320,9 @@ fn administer(rng: &mut Rng) -> Admin {
                 },
             )
         }
-        3..5 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
-        5 => Admin::Delete(rng.u8(..QUOTAS)),
-        6 => Admin::Reset(rng.u8(..QUOTAS)),
+        3 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
+        4 => Admin::Delete(rng.u8(..QUOTAS)),
+        5..7 => Admin::Reset(rng.u8(..QUOTAS)),
         _ => Admin::Onboard(rng.usize(..PLANS)),
     }
 }

@@ -1,5 +1,7 @@
 //! The world of a run: the object with its storage, clock and alarm, the clients, and the requests and answers that are on their way.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tollgate_core::api::{self, Answer, Request as Asked};
 use tollgate_core::catalog::Catalog;
@@ -9,7 +11,7 @@ use tollgate_core::policy::Plan;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 
-use crate::check::{self, Ended};
+use crate::check;
 use crate::disk::{Disk, Failure};
 use crate::model::amounts::{ONE, Pico};
 use crate::model::calendar::{self, SECOND};
@@ -532,18 +534,26 @@ impl<'a> World<'a> {
             self.model.reservations().keys().map(|id| Command::GetReservation { id: id.clone() }).collect();
         questions.extend([Command::ListQuotas, Command::Usage]);
         let requests = questions.into_iter().map(|command| Request { client: None, serial: 0, command }).collect();
-        self.turn(requests, false, None)?;
-        let store = self.live.take().map_or_else(|| open(&self.disk, self.scenario), Ok);
-        let mut store = store.map_err(|error| error.to_string())?;
-        check::audit(&store)?;
-        let entries = check::entries(&mut store, self.catalog, timestamp(self.clock))?;
-        check::history(&entries, &self.model)?;
+        let requests: Vec<Request> = requests;
+        self.turn(requests.clone(), false, None)?;
+        let Some(mut store) = self.live.take() else { return Err("there is no instance after a turn".to_owned()) };
+        let asked = requests.iter().map(|request| order(&request.command)).collect::<Result<Vec<_>, _>>()?;
+        let now = timestamp(self.clock);
+        let answers = store.execute(self.catalog, now, &asked).map_err(|error| error.to_string())?;
+        let told: BTreeMap<&str, Value> = requests
+            .iter()
+            .zip(&answers)
+            .filter_map(|(request, answer)| {
+                Some((request.command.subject()?, serde_json::from_str(&answer.body).ok()?))
+            })
+            .collect();
         for (command, body) in &self.acknowledged {
             let Some(id) = command.subject() else { continue };
-            let ended = Ended::find(&mut store, self.catalog, timestamp(self.clock), id)?;
-            ended.bears_out(command, body)?;
+            check::is_borne_out(command, body, told.get(id).unwrap_or(&Value::Null))?;
         }
-        Ok(())
+        check::audit(&store)?;
+        let entries = check::entries(&mut store, self.catalog, now)?;
+        check::history(&entries, &self.model)
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {

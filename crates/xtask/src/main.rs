@@ -10,6 +10,7 @@ mod interrupt;
 mod node;
 mod process;
 mod serve;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -52,6 +53,8 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
+    /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held
+    Sim(sim::Simulation),
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
@@ -138,6 +141,7 @@ fn run(arguments: Arguments) -> Result<()> {
             demo::run(&workspace, &tools, None)
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
+        Task::Sim(what) => sim::run(&workspace, &what),
         Task::Catalog(task) => catalog::run(&workspace, &task),
     }
 }

@@ -207,6 +207,9 @@ pub struct Plan {
     pub denies_without_quota: bool,
 }
 
+/// What unknown models cost under every plan.
+const FALLBACK: Fallback = Some((5_000_000, 20_000_000));
+
 /// How many plans there are.
 pub const PLANS: usize = 4;
 
@@ -235,7 +238,7 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-0", None, Resource::All, Unit::Usd, 5 * dime, Period::Month),
                 quota("q-1", Some(0), Resource::Llm, Unit::Usd, 2 * dime, Period::Day),
             ],
-            fallback: None,
+            fallback: FALLBACK,
             denies_without_quota: false,
         },
         1 => Plan {
@@ -244,7 +247,7 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-2", None, Resource::Llm, Unit::Tokens, 60_000 * ONE, Period::Hour),
                 quota("q-3", None, Resource::All, Unit::Concurrent, 4 * ONE, Period::Lifetime),
             ],
-            fallback: Some((5_000_000, 20_000_000)),
+            fallback: FALLBACK,
             denies_without_quota: true,
         },
         2 => Plan {
@@ -253,10 +256,10 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-3", Some(1), Resource::All, Unit::Requests, 5 * ONE, Period::Hour),
                 quota("q-4", None, Resource::All, Unit::Usd, dime, Period::Lifetime),
             ],
-            fallback: Some((1_000_000, 4_000_000)),
+            fallback: FALLBACK,
             denies_without_quota: true,
         },
-        _ => Plan { quotas: Vec::new(), fallback: None, denies_without_quota: false },
+        _ => Plan { quotas: Vec::new(), fallback: FALLBACK, denies_without_quota: false },
     }
 }
 
