@@ -22,5 +22,6 @@ pub mod period;
 pub mod policy;
 pub mod price;
 pub mod quota;
+pub mod ratio;
 pub mod time;
 pub mod usage_report;

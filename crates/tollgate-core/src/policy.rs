@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::amount::Amount;
 use crate::catalog::RatesDocument;
 use crate::ids::{PlanName, QuotaId};
-use crate::money::Usd;
+use crate::meter::Quantity;
 use crate::objects;
 use crate::period::Period;
 use crate::quota::{Enforcement, Filter, InvalidQuota, MAX_QUOTAS, Quota, ResourceFilter, Scope, Thresholds, Unit};
@@ -75,12 +76,12 @@ impl Default for Policy {
     /// One plan, `default`: 100 USD a month for language models and 50 USD a month for sandboxes, the defaults that the first
     /// user's audit asks for.
     fn default() -> Self {
-        let monthly = |resource, limit: u32| Quota {
+        let monthly = |resource, limit: u64| Quota {
             scope: Scope::Tenant,
             scope_id: None,
             resource,
             unit: Unit::Usd,
-            limit: Usd::computed(limit.into()).into(),
+            limit: Quantity::from_count(limit).map_or(Amount::ZERO, Amount::from),
             period: Period::Month,
             warn_at: Thresholds::default(),
             filter: Filter::default(),
@@ -144,7 +145,7 @@ impl Plan {
             })?;
             let terms = crate::catalog::Terms { at: card.from, mode: None, region: None };
             let needed = [crate::meter::Meter::Input, crate::meter::Meter::Output];
-            let rates = card.rates(rust_decimal::Decimal::ZERO, terms).ok();
+            let rates = card.rates(0, terms).ok();
             let dear = |meter| {
                 rates.as_ref().and_then(|rates| rates.of(meter)).is_some_and(|found| !found.rate.usd().is_zero())
             };

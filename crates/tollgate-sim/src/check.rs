@@ -76,7 +76,7 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
         }
         let found = id.parse().ok().and_then(|id| ledger.reservation(&id));
         let Some(found) = found.filter(|found| found.is_open()) else { return Err(format!("{id} does not hold")) };
-        if picos(found.held.usd.value()) != expected.held.usd || found.expires_at.millis() != expected.expires_at {
+        if found.held.usd.picos() != expected.held.usd || found.expires_at.millis() != expected.expires_at {
             return Err(format!("{id} holds {} until {}, expected {expected:?}", found.held.usd, found.expires_at));
         }
         // Also where its period is over.
@@ -94,13 +94,13 @@ fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, period: i64, model: &M
     if view.id.as_str() != id || view.window.start.millis() != period {
         return Err(format!("quota {} from {}, expected {id} from {period}", view.id, view.window.start));
     }
-    let (spent, held) = (picos(view.spent.value()), picos(view.held.value()));
+    let (spent, held) = (view.spent.picos(), view.held.picos());
     let expected = (model.spent(quota, period), model.held(quota, period));
     if (spent, held) != expected {
         let text = |(spent, held)| format!("{} spent and {} held", amounts::text(spent), amounts::text(held));
         return Err(format!("{id} has {}, expected {}", text((spent, held)), text(expected)));
     }
-    let warned: BTreeSet<Pico> = view.warned.iter().map(|fraction| picos(*fraction) / (amounts::ONE / 1000)).collect();
+    let warned: BTreeSet<Pico> = view.warned.iter().map(|fraction| fraction.picos() / (amounts::ONE / 1000)).collect();
     if warned != model.warned(quota, period) {
         return Err(format!("{id} has warned of {warned:?}, expected {:?}", model.warned(quota, period)));
     }
@@ -196,7 +196,7 @@ pub(crate) fn history(entries: &[Entry], model: &Model) -> Result<(), String> {
             Event::Recorded { charged, .. } => (&charged.id, "recorded"),
             Event::Released { id } => (id, "released"),
             Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
-                let thousandths = picos(*threshold) / (amounts::ONE / 1000);
+                let thousandths = threshold.picos() / (amounts::ONE / 1000);
                 crossings.push(format!("{quota_id} {thousandths} {}", period_start.millis()));
                 continue;
             }
@@ -242,13 +242,4 @@ pub(crate) fn is_borne_out(command: &Command, acknowledged: &Value, told: &Value
     } else {
         Err(format!("{command:?} was acknowledged with {acknowledged}, and now there is {told}"))
     }
-}
-
-/// A decimal in 10⁻¹².
-fn picos(value: impl core::fmt::Display) -> Pico {
-    let text = value.to_string();
-    let (sign, text) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = format!("{whole}{part:0<12}");
-    sign * digits.parse::<Pico>().unwrap_or(Pico::MAX)
 }

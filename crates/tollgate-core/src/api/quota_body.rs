@@ -8,6 +8,7 @@ use crate::ids::{QuotaId, UserId};
 use crate::ledger::{Denial, QuotaSource, QuotaView};
 use crate::period::Period;
 use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// A quota as it stands.
@@ -30,8 +31,8 @@ pub(super) struct QuotaBody<'a> {
     spent: Amount,
     held: Amount,
     remaining: Amount,
-    utilization: Option<String>,
-    warned: Vec<String>,
+    utilization: Option<Ratio>,
+    warned: &'a [Ratio],
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,8 +56,8 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             spent: view.spent,
             held: view.held,
             remaining: view.remaining(),
-            utilization: view.utilization().map(|fraction| fraction.to_string()),
-            warned: view.warned.iter().map(|fraction| fraction.normalize().to_string()).collect(),
+            utilization: view.utilization(),
+            warned: view.warned,
             period_start: view.window.end.map(|_| view.window.start),
             period_end: view.window.end,
             fits: None,

@@ -1,6 +1,5 @@
 //! What one quota has counted, period by period.
 
-use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use super::event::QuotaSource;
@@ -10,6 +9,7 @@ use crate::ids::QuotaId;
 
 use crate::period::Window;
 use crate::quota::Quota;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// A quota and its counters.
@@ -41,7 +41,7 @@ pub struct Counter {
     /// The entry that last reset it; 0 for none.
     pub(super) reset_seq: u64,
     /// The thresholds that were crossed.
-    pub(super) warned: Vec<Decimal>,
+    pub(super) warned: Vec<Ratio>,
 }
 
 impl Counter {
@@ -66,7 +66,7 @@ pub struct QuotaView<'a> {
     /// Reserved in it and not ended.
     pub held: Amount,
     /// The thresholds that were crossed in it.
-    pub warned: &'a [Decimal],
+    pub warned: &'a [Ratio],
 }
 
 impl QuotaView<'_> {
@@ -85,10 +85,8 @@ impl QuotaView<'_> {
 
     /// (spent + held) ÷ limit, to 6 decimals. None for a limit of zero.
     #[must_use]
-    pub fn utilization(&self) -> Option<Decimal> {
-        let used = self.spent.plus(self.held).value();
-        let fraction = used.checked_div(self.quota.limit.value())?;
-        Some(fraction.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero).normalize())
+    pub fn utilization(&self) -> Option<Ratio> {
+        Ratio::of(self.spent.plus(self.held), self.quota.limit)
     }
 }
 
@@ -137,11 +135,9 @@ impl QuotaState {
     }
 
     /// The thresholds that spending would cross in a period, ascending.
-    pub(super) fn newly_crossed(&self, counter: &Counter, spent: Amount) -> Vec<Decimal> {
-        let reached = |fraction: &Decimal| {
-            // A limit of zero is reached by the first spend, not by none at all.
-            !spent.is_zero() && spent.value() >= self.quota.limit.value().saturating_mul(*fraction)
-        };
+    pub(super) fn newly_crossed(&self, counter: &Counter, spent: Amount) -> Vec<Ratio> {
+        // A limit of zero is reached by the first spend, not by none at all.
+        let reached = |fraction: &Ratio| !spent.is_zero() && fraction.is_reached(spent, self.quota.limit);
         let thresholds = self.quota.warn_at.as_slice().iter();
         thresholds.filter(|fraction| reached(fraction) && !counter.warned.contains(fraction)).copied().collect()
     }

@@ -8,6 +8,7 @@ use crate::estimate::Affordable;
 use crate::ids::{QuotaId, ReservationId};
 use crate::price::Unpriced;
 use crate::quota::Quota;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// Why a command changed nothing.
@@ -93,7 +94,7 @@ pub struct DenyingQuota {
     /// Reserved in the period and not ended.
     pub held: Amount,
     /// The thresholds that were crossed.
-    pub warned: Vec<rust_decimal::Decimal>,
+    pub warned: Vec<Ratio>,
 }
 
 impl DenyingQuota {

@@ -135,12 +135,14 @@ impl Ledger {
             }
             Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
                 let state = self.quotas.get_mut(quota_id);
-                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
-                    if !fault::on(Fault::ThresholdIsForgotten) {
-                        counter.warned.push(*threshold);
-                    }
+                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start))
+                    && !fault::on(Fault::ThresholdIsForgotten)
+                {
+                    counter.warned.push(*threshold);
                 }
             }
+            // They tell of the store. The state is what the other entries lead to.
+            Event::Archived { .. } | Event::Repaired { .. } => {}
         }
     }
 
@@ -152,9 +154,8 @@ impl Ledger {
                 state.source = source;
                 // A threshold that the new limit puts out of reach can be crossed once more.
                 for counter in &mut state.counters {
-                    let limit = state.quota.limit.value();
-                    let spent = counter.spent.value();
-                    counter.warned.retain(|fraction| spent >= limit.saturating_mul(*fraction));
+                    let (spent, limit) = (counter.spent, state.quota.limit);
+                    counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
                 }
             }
             _ => {

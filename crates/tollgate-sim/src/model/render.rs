@@ -79,7 +79,7 @@ impl Model {
             Some((reservation_order(quota, id), self.quota(id, quota, *period)))
         });
         let mut found: Vec<_> = found.collect();
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found.sort_by_key(|(order, _)| *order);
         found.into_iter().map(|(_, quota)| quota).collect()
     }
 
