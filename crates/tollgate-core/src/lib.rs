@@ -23,3 +23,4 @@ pub mod price;
 pub mod quota;
 pub mod time;
 pub mod usage_report;
+pub mod zone;

@@ -16,6 +16,7 @@ mod tidy;
 mod tools;
 mod wasm;
 mod workspace;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Task {
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
+    /// Make the table of time zones from the IANA database
+    Zones,
 }
 
 #[derive(Args)]
@@ -139,6 +142,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
         Task::Catalog(task) => catalog::run(&workspace, &task),
+        Task::Zones => zones::run(&workspace),
     }
 }
 
