@@ -250,13 +250,13 @@ impl<'de> Deserialize<'de> for Thresholds {
                     if fraction <= Decimal::ZERO || fraction > Decimal::ONE {
                         return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
                     }
-                    fractions.push(fraction);
+                    if let Err(place) = fractions.binary_search(&fraction) {
+                        fractions.insert(place, fraction);
+                    }
                     if fractions.len() > Thresholds::MAX {
                         return Err(de::Error::custom("at most 8 thresholds"));
                     }
                 }
-                fractions.sort_unstable();
-                fractions.dedup();
                 Ok(Thresholds(fractions))
             }
         }

@@ -67,8 +67,10 @@ impl Zone {
             return Some(Self::default());
         }
         let wanted = in_folder(name);
-        let mut lines = TABLE.lines().filter_map(|line| line.split_once('|'));
-        lines.find(|(_, names)| listed(names).any(|name| name == wanted)).map(|(rule, _)| Self::read(rule))
+        TABLE.lines().find_map(|line| {
+            let (rule, names) = line.split_once('|')?;
+            listed(names).any(|name| name == wanted).then(|| Self::read(rule))
+        })
     }
 
     /// The stretch of one offset that holds an instant.

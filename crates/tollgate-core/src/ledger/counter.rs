@@ -184,9 +184,12 @@ impl QuotaState {
             for point in rolling.within(&self.counters, now) {
                 view.spent = view.spent.plus(point.spent);
                 view.held = view.held.plus(point.held);
-                view.warned.to_mut().extend_from_slice(&point.warned);
+                for fraction in &point.warned {
+                    if let Err(place) = view.warned.binary_search(fraction) {
+                        view.warned.to_mut().insert(place, *fraction);
+                    }
+                }
             }
-            view.warned.to_mut().sort_unstable();
         } else {
             view.counts(self, self.window(now));
         }
@@ -279,26 +282,24 @@ impl QuotaState {
             None => return (Vec::new(), Amount::ZERO),
         };
         let spent = view.spent.plus(more);
-        let reached = |fraction: &Decimal| {
-            // A limit of zero is reached by the first spend, not by none at all.
-            !spent.is_zero() && spent.value() >= view.limit.value().saturating_mul(*fraction)
-        };
-        let thresholds = self.quota.warn_at.as_slice().iter();
-        (thresholds.filter(|fraction| reached(fraction) && !view.warned.contains(fraction)).copied().collect(), spent)
+        // A limit of zero is reached by the first spend, not by none at all.
+        let thresholds = self.quota.warn_at.as_slice().iter().filter(|_| !spent.is_zero());
+        let crossed =
+            thresholds.filter(|fraction| reached(spent, view.limit, fraction) && !view.warned.contains(fraction));
+        (crossed.copied().collect(), spent)
     }
 
     /// Arms the thresholds again that a new limit puts out of reach.
     pub(super) fn rearm(&mut self) {
-        let limit = self.quota.limit.value();
-        let reached = |spent: Amount, fraction: &Decimal| spent.value() >= limit.saturating_mul(*fraction);
+        let limit = self.quota.limit;
         if self.rolling().is_some() {
             // Points that have left the window have nothing to say any more, so the sum may as well be of all.
             let spent = self.counters.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
-            self.counters.iter_mut().for_each(|point| point.warned.retain(|fraction| reached(spent, fraction)));
+            self.counters.iter_mut().for_each(|point| point.warned.retain(|fraction| reached(spent, limit, fraction)));
         } else {
             for counter in &mut self.counters {
                 let spent = counter.spent;
-                counter.warned.retain(|fraction| reached(spent, fraction));
+                counter.warned.retain(|fraction| reached(spent, limit, fraction));
             }
         }
     }
@@ -340,6 +341,12 @@ impl QuotaState {
         }
         window
     }
+}
+
+/// Whether what is spent has reached a fraction of a limit.
+#[inline(never)]
+fn reached(spent: Amount, limit: Amount, fraction: &Decimal) -> bool {
+    spent.value() >= limit.value().saturating_mul(*fraction)
 }
 
 #[cfg(test)]

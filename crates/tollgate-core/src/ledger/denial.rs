@@ -133,9 +133,11 @@ impl DenyingQuota {
 impl Denial {
     /// From the quotas that do not fit.
     pub(super) fn new(at: Timestamp, requested: Amounts, affordable: Option<Affordable>, tight: &[Tight<'_>]) -> Self {
-        let mut quotas: Vec<DenyingQuota> = tight
-            .iter()
-            .map(|Tight { view, resets_at }| DenyingQuota {
+        // What never resets does so last of all; among equals the tightest binds.
+        let end = |quota: &DenyingQuota| quota.resets_at.or(quota.window.end).map_or(i64::MAX, Timestamp::millis);
+        let mut quotas: Vec<DenyingQuota> = Vec::with_capacity(tight.len());
+        for Tight { view, resets_at } in tight {
+            let denying = DenyingQuota {
                 id: view.id.clone(),
                 quota: view.quota.clone(),
                 source: view.source,
@@ -145,13 +147,17 @@ impl Denial {
                 held: view.held,
                 warned: view.warned.to_vec(),
                 resets_at: *resets_at,
-            })
-            .collect();
-        // What never resets does so last of all; among equals the tightest binds.
-        quotas.sort_unstable_by(|a, b| {
-            let end = |quota: &DenyingQuota| quota.resets_at.or(quota.window.end).map_or(i64::MAX, Timestamp::millis);
-            end(b).cmp(&end(a)).then(a.view().remaining().cmp(&b.view().remaining())).then(a.id.cmp(&b.id))
-        });
+            };
+            let binds_less = |other: &DenyingQuota| {
+                end(&denying)
+                    .cmp(&end(other))
+                    .then(other.view().remaining().cmp(&view.remaining()))
+                    .then(other.id.cmp(view.id))
+                    .is_lt()
+            };
+            // There are few, and sorting brings more code than all of this module.
+            quotas.insert(quotas.partition_point(binds_less), denying);
+        }
         Self { at, requested, quotas, affordable }
     }
 
