@@ -131,6 +131,7 @@ export function errorFromProblem(problem: Problem): TollgateError {
       return new NotFoundError(problem);
     case "idempotency_conflict":
       return new IdempotencyConflictError(problem);
+    case "archived":
     case "already_settled":
     case "already_released":
     case "already_expired":

@@ -469,6 +469,8 @@ export interface EntriesPage {
   entries: Entry[];
   /** Give it as `after` for the next page; null at the end. */
   next: number | null;
+  /** The last entry that was exported and dropped, where any were. */
+  archivedThrough?: number;
 }
 
 /** What `entries` is asked. */
@@ -492,6 +494,8 @@ export type ErrorCode =
   | "quota_not_found"
   | "method_not_allowed"
   | "idempotency_conflict"
+  | "archived"
+  | "ledger_damaged"
   | "already_settled"
   | "already_released"
   | "already_expired"

@@ -99,15 +99,15 @@ export interface Tenant {
   read: Api;
 }
 
-/** Onboards a tenant of its own for a test. Without quotas given it has those of the default plan. */
-export async function newTenant(worker: TestWorker, quotas?: Record<string, unknown>): Promise<Tenant> {
+/** Onboards a tenant of its own for a test. Without quotas given it has those of the default plan. With a test clock, `call` can say when. */
+export async function newTenant(worker: TestWorker, quotas?: Record<string, unknown>, call: Call = {}): Promise<Tenant> {
   const admin = new Api(worker.url, worker.adminToken);
   const id = `t-${crypto.randomUUID()}`;
   const path = `/v1/tenants/${id}`;
-  const onboarded = expectStatus(await admin.put(path, {}), 200);
+  const onboarded = expectStatus(await admin.put(path, {}, call), 200);
   if (quotas !== undefined) {
-    for (const { id: planned } of onboarded.body.quotas) expectStatus(await admin.delete(`${path}/quotas/${planned}`), 204);
-    for (const [quota, definition] of Object.entries(quotas)) expectStatus(await admin.put(`${path}/quotas/${quota}`, definition), 200);
+    for (const { id: planned } of onboarded.body.quotas) expectStatus(await admin.delete(`${path}/quotas/${planned}`, call), 204);
+    for (const [quota, definition] of Object.entries(quotas)) expectStatus(await admin.put(`${path}/quotas/${quota}`, definition, call), 200);
   }
   const token = async (role: string) => {
     const made = expectStatus(await admin.post(`${path}/tokens`, { role }), 201);

@@ -1,7 +1,7 @@
 // Starts the built Worker in a real workerd, with its state in a temporary folder.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -80,6 +80,14 @@ export class TestWorker {
   /** Ends workerd as an operator does, and starts it again on the same state. */
   async restart(): Promise<void> {
     await this.#end("SIGTERM");
+    await this.start();
+  }
+
+  /** Ends workerd, lets `work` change the databases of its tenants, and starts it again on them. */
+  async offline(work: (databases: string[]) => void): Promise<void> {
+    await this.#end("SIGTERM");
+    const files = await readdir(this.#state, { recursive: true });
+    work(files.filter((file) => /TenantLedger.*[0-9a-f]{64}\.sqlite$/.test(file)).map((file) => join(this.#state, file)));
     await this.start();
   }
 

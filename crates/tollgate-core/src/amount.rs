@@ -1,88 +1,62 @@
 //! Amounts of whatever a quota counts.
 
-use core::fmt;
 use core::str::FromStr;
 
-use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use crate::decimal;
+use crate::decimal::{self, PICOS, decimal_text, exact_sums};
 use crate::meter::Quantity;
 use crate::money::Usd;
 
 /// An amount of what a quota counts: dollars, tokens, calls, seconds. Which one it is, the quota's unit says. Exact to 12 decimals; may be
 /// negative, as corrections are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Amount(Decimal);
+pub struct Amount(i128);
+
+exact_sums!(Amount);
+decimal_text!(Amount, "an amount as a decimal string, such as \"12.50\"");
 
 impl Amount {
-    /// Nothing.
-    pub const ZERO: Self = Self(Decimal::ZERO);
     /// One.
-    pub const ONE: Self = Self(Decimal::ONE);
+    pub const ONE: Self = Self(PICOS);
 
-    /// The number itself.
+    /// So many 10⁻¹².
     #[must_use]
-    pub const fn value(self) -> Decimal {
-        self.0
+    pub const fn from_picos(picos: i128) -> Self {
+        Self(picos)
     }
 
-    /// Whether it is nothing.
+    /// The amount without its decimals. None below zero, or beyond 1.8 × 10¹⁹.
     #[must_use]
-    pub const fn is_zero(self) -> bool {
-        self.0.is_zero()
+    pub fn whole(self) -> Option<u64> {
+        u64::try_from(self.0.div_euclid(PICOS)).ok()
     }
 
-    /// Whether it is below zero.
+    /// Whether it has so many decimals at most, zeros at the end not counted.
     #[must_use]
-    pub fn is_negative(self) -> bool {
-        self.0 < Decimal::ZERO
-    }
-
-    /// The sum. Saturates at 7.9 × 10²⁸, far beyond any sum of amounts that were taken from outside.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-
-    /// The difference. Saturates as [`Amount::plus`] does.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-
-    /// The amount, or nothing where it is below zero.
-    #[must_use]
-    pub fn or_zero(self) -> Self {
-        self.max(Self::ZERO)
+    pub const fn has_decimals_up_to(self, decimals: u32) -> bool {
+        let unit = 10_i128.saturating_pow(Usd::SCALE.saturating_sub(decimals));
+        matches!(self.0.checked_rem(unit), Some(0))
     }
 
     /// The amount as money, where it is an amount of dollars.
     #[must_use]
     pub const fn as_usd(self) -> Usd {
-        Usd::computed(self.0)
+        Usd::from_picos(self.0)
     }
 }
 
 impl From<Usd> for Amount {
     fn from(usd: Usd) -> Self {
-        Self(usd.value())
+        Self(usd.picos())
     }
 }
 
 impl From<Quantity> for Amount {
     fn from(quantity: Quantity) -> Self {
-        Self(quantity.value())
+        Self(i128::from(quantity.micros()) * (PICOS / Quantity::MICROS_PER_ONE as i128))
     }
 }
 
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.normalize().fmt(f)
-    }
-}
-
-/// The text is not a plain decimal number of up to 28 digits before and 12 after the point. What a limit may be is for its unit to say;
+/// The text is not a plain decimal number of at most 12 decimals within ±1.7 × 10²⁶. What a limit may be is for its unit to say;
 /// a sum that was stored must be read back, however large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a plain decimal number in a string, such as \"12.50\"")]
@@ -92,33 +66,7 @@ impl FromStr for Amount {
     type Err = InvalidAmount;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = decimal::plain(text).ok_or(InvalidAmount)?;
-        if plain.whole.len() > 28 || plain.fraction.trim_end_matches('0').len() > Usd::SCALE as usize {
-            return Err(InvalidAmount);
-        }
-        Decimal::from_str(text).map(Self).map_err(|_| InvalidAmount)
-    }
-}
-
-impl Serialize for Amount {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = Amount;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an amount as a decimal string, such as \"12.50\"")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
+        decimal::parse(text, Usd::SCALE as usize).map(Self).map_err(|_| InvalidAmount)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is known of a call before it is made, and the amounts that it holds and spends.
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Name;
@@ -72,14 +71,11 @@ impl Amounts {
     /// What these amounts are more than others; nothing where they are not.
     #[must_use]
     pub fn less(&self, other: &Self) -> Self {
-        let quantity = |a: Quantity, b: Quantity| {
-            Quantity::new(a.value().saturating_sub(b.value()).max(Decimal::ZERO)).unwrap_or(Quantity::ZERO)
-        };
         Self {
             usd: self.usd.minus(other.usd).or_zero(),
-            tokens: quantity(self.tokens, other.tokens),
-            requests: quantity(self.requests, other.requests),
-            seconds: quantity(self.seconds, other.seconds),
+            tokens: self.tokens.less(other.tokens),
+            requests: self.requests.less(other.requests),
+            seconds: self.seconds.less(other.seconds),
         }
     }
 }

@@ -4,8 +4,6 @@
 //! any tier that the prompt can reach, the dearest rate of any output meter, and the fee per call. `tests/estimate_bound.rs`
 //! checks it over the whole catalog.
 
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
 use crate::amount::Amount;
@@ -89,7 +87,7 @@ impl UpperBound {
     /// The whole of it counts as input, because it is not known what part of it is.
     #[must_use]
     pub fn of_amount(usd: Usd) -> Self {
-        Self::of_amounts(Amounts { usd, requests: one(), ..Amounts::default() })
+        Self::of_amounts(Amounts { usd, requests: Quantity::ONE, ..Amounts::default() })
     }
 
     /// The bound of amounts that are known.
@@ -112,7 +110,7 @@ impl UpperBound {
                     self.marginal.as_ref().and_then(|marginal| marginal.most(usd))
                 }
                 Unit::Tokens => self.left_for_output(left),
-                Unit::Seconds => left.value().trunc().to_u64(),
+                Unit::Seconds => left.whole(),
                 Unit::Requests | Unit::Concurrent => None,
             };
             most = most.zip(buys).map(|(most, buys)| most.min(buys));
@@ -126,8 +124,7 @@ impl UpperBound {
     }
 
     fn left_for_output(&self, left: Amount) -> Option<u64> {
-        let left = left.minus(self.input.tokens.into());
-        if left.is_negative() { None } else { left.value().to_u64() }
+        left.minus(self.input.tokens.into()).whole()
     }
 }
 
@@ -137,11 +134,9 @@ impl Marginal {
         if left.is_negative() {
             return None;
         }
-        let count = left
-            .value()
-            .checked_div(self.each.value())
-            .map_or(self.asked, |count| count.trunc().to_u64().unwrap_or(self.asked));
-        Some(count.min(self.asked))
+        // What costs nothing can be had as long as was asked for.
+        let count = left.picos().checked_div(self.each.picos()).and_then(|count| u64::try_from(count).ok());
+        Some(count.map_or(self.asked, |count| count.min(self.asked)))
     }
 }
 
@@ -162,7 +157,7 @@ pub fn token_bound(
     let mut search_rate = None;
     let mut call_fee = Usd::ZERO;
     for prompt in core::iter::once(0).chain(card.thresholds(bounds.input_tokens)) {
-        let rates = card.rates(Decimal::from(prompt), terms)?;
+        let rates = card.rates(prompt, terms)?;
         input_rate = input_rate.max(rates.dearest(MeterKind::InputTokens, may));
         output_rate = output_rate.max(rates.dearest(MeterKind::OutputTokens, may));
         search_rate = search_rate.max(rates.of(Meter::WebSearch).map(|found| found.rate));
@@ -180,7 +175,7 @@ pub fn token_bound(
     let searches = at_most(bounds.max_web_searches, search_rate, Meter::WebSearch)?;
     let output = at_most(bounds.max_output_tokens, output_rate, Meter::Output)?;
     let usd = input.plus(searches).plus(output);
-    Usd::new(usd.value()).map_err(|_| Unpriced::TooLarge)?;
+    usd.within_range().map_err(|_| Unpriced::TooLarge)?;
     let tokens = bounds
         .input_tokens
         .checked_add(bounds.max_output_tokens)
@@ -188,8 +183,8 @@ pub fn token_bound(
         .ok_or(Unpriced::TooLarge)?;
     let input_tokens = Quantity::from_count(bounds.input_tokens).map_err(|_| Unpriced::TooLarge)?;
     Ok(UpperBound {
-        amounts: Amounts { usd, tokens, requests: one(), seconds: Quantity::ZERO },
-        input: Amounts { usd: input, tokens: input_tokens, requests: one(), seconds: Quantity::ZERO },
+        amounts: Amounts { usd, tokens, requests: Quantity::ONE, seconds: Quantity::ZERO },
+        input: Amounts { usd: input, tokens: input_tokens, requests: Quantity::ONE, seconds: Quantity::ZERO },
         basis: Some(Basis { catalog: catalog.version().clone(), rate_card: card.id.clone() }),
         marginal: output_rate.map(|rate| Marginal {
             unit: MarginalUnit::OutputTokens,
@@ -210,14 +205,14 @@ pub fn sandbox_bound(
     bounds: &SandboxBounds,
     terms: Terms<'_>,
 ) -> Result<UpperBound, Unpriced> {
-    let rates = card.rates(Decimal::ZERO, terms)?;
+    let rates = card.rates(0, terms)?;
     let cost_of = |seconds| -> Result<_, Unpriced> {
         let usage = price::sandbox_usage(card, &rates, &SandboxBounds { seconds, ..bounds.clone() })?;
         price::price(catalog, card, &usage, terms)
     };
     let charge = cost_of(bounds.seconds)?;
-    let second = cost_of(one())?;
-    let amounts = Amounts { usd: charge.usd, tokens: Quantity::ZERO, requests: one(), seconds: bounds.seconds };
+    let second = cost_of(Quantity::ONE)?;
+    let amounts = Amounts { usd: charge.usd, tokens: Quantity::ZERO, requests: Quantity::ONE, seconds: bounds.seconds };
     Ok(UpperBound {
         amounts,
         input: amounts,
@@ -226,7 +221,7 @@ pub fn sandbox_bound(
             unit: MarginalUnit::Seconds,
             fixed: Usd::ZERO,
             each: second.usd,
-            asked: bounds.seconds.value().trunc().to_u64().unwrap_or(0),
+            asked: bounds.seconds.whole(),
         }),
     })
 }
@@ -242,8 +237,4 @@ pub fn card_of<'a>(
     terms: Terms<'_>,
 ) -> Result<&'a RateCard, NoRates> {
     catalog.rate_card(provider.as_str(), model.as_str(), terms.at)
-}
-
-fn one() -> Quantity {
-    Quantity::from_count(1).unwrap_or(Quantity::ZERO)
 }

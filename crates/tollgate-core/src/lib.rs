@@ -21,6 +21,7 @@ pub mod period;
 pub mod policy;
 pub mod price;
 pub mod quota;
+pub mod ratio;
 pub mod time;
 pub mod usage_report;
 pub mod zone;

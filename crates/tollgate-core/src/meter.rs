@@ -7,11 +7,10 @@
 use core::fmt;
 use core::str::FromStr;
 
-use rust_decimal::{Decimal, RoundingStrategy};
 use serde::de::{self, DeserializeSeed};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::decimal;
+use crate::decimal::{self, Unreadable};
 
 /// One exclusive thing that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,63 +177,60 @@ impl<'de> Deserialize<'de> for Meter {
 }
 
 /// A quantity of one meter: tokens, calls or resource-seconds. From 0 to [`Quantity::MAX`], at most
-/// [`Quantity::SCALE`] decimals.
+/// [`Quantity::SCALE`] decimals: a whole number of millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Quantity(Decimal);
+pub struct Quantity(u64);
 
 impl Quantity {
     /// Nothing.
-    pub const ZERO: Self = Self(Decimal::ZERO);
+    pub const ZERO: Self = Self(0);
+    /// One.
+    pub const ONE: Self = Self(Self::MICROS_PER_ONE);
     /// The largest quantity: 10¹², more than any provider's context by far, small enough that sums stay exact.
     pub const MAX: u64 = 1_000_000_000_000;
     /// The most decimals a quantity may have: half a GiB for a tenth of a second and the like.
     pub const SCALE: u32 = 6;
+    /// How many millionths make one.
+    pub const MICROS_PER_ONE: u64 = 1_000_000;
 
-    /// A quantity from a decimal number.
+    /// A quantity of millionths.
     ///
     /// # Errors
-    /// The number is negative, above [`Quantity::MAX`] or has more than [`Quantity::SCALE`] decimals.
-    pub fn new(value: Decimal) -> Result<Self, InvalidQuantity> {
-        if value.is_sign_negative() && !value.is_zero() {
-            return Err(InvalidQuantity::Negative);
-        }
-        if value > Decimal::from(Self::MAX) {
-            return Err(InvalidQuantity::TooLarge);
-        }
-        let value = value.normalize();
-        if value.scale() > Self::SCALE {
-            return Err(InvalidQuantity::TooPrecise);
-        }
-        Ok(Self(value))
+    /// It is above [`Quantity::MAX`].
+    pub const fn from_micros(micros: u64) -> Result<Self, InvalidQuantity> {
+        if micros > Self::MAX * Self::MICROS_PER_ONE { Err(InvalidQuantity::TooLarge) } else { Ok(Self(micros)) }
     }
 
     /// A whole quantity, such as a token count.
     ///
     /// # Errors
     /// The count is above [`Quantity::MAX`].
-    pub fn from_count(count: u64) -> Result<Self, InvalidQuantity> {
-        if count > Self::MAX {
-            return Err(InvalidQuantity::TooLarge);
-        }
-        Ok(Self(Decimal::from(count)))
+    pub const fn from_count(count: u64) -> Result<Self, InvalidQuantity> {
+        if count > Self::MAX { Err(InvalidQuantity::TooLarge) } else { Ok(Self(count * Self::MICROS_PER_ONE)) }
     }
 
-    /// The number itself.
+    /// The quantity in millionths.
     #[must_use]
-    pub const fn value(self) -> Decimal {
+    pub const fn micros(self) -> u64 {
         self.0
+    }
+
+    /// The quantity without its decimals.
+    #[must_use]
+    pub const fn whole(self) -> u64 {
+        self.0 / Self::MICROS_PER_ONE
     }
 
     /// Whether it is nothing.
     #[must_use]
     pub const fn is_zero(self) -> bool {
-        self.0.is_zero()
+        self.0 == 0
     }
 
     /// Whether it has no decimals.
     #[must_use]
-    pub fn is_whole(self) -> bool {
-        self.0.fract().is_zero()
+    pub const fn is_whole(self) -> bool {
+        self.0.is_multiple_of(Self::MICROS_PER_ONE)
     }
 
     /// The product of two quantities, such as seconds × vCPUs; rounded up to [`Quantity::SCALE`] decimals.
@@ -242,23 +238,29 @@ impl Quantity {
     /// # Errors
     /// The product is above [`Quantity::MAX`].
     pub fn times(self, other: Self) -> Result<Self, InvalidQuantity> {
-        let product = self.0.checked_mul(other.0).ok_or(InvalidQuantity::TooLarge)?;
-        Self::new(product.round_dp_with_strategy(Self::SCALE, RoundingStrategy::AwayFromZero))
+        let micros = (u128::from(self.0) * u128::from(other.0)).div_ceil(Self::MICROS_PER_ONE.into());
+        u64::try_from(micros).map_err(|_| InvalidQuantity::TooLarge).and_then(Self::from_micros)
     }
 
     /// The sum of two quantities.
     ///
     /// # Errors
     /// The sum is not a quantity.
-    pub fn plus(self, other: Self) -> Result<Self, InvalidQuantity> {
-        let sum = self.0.checked_add(other.0).ok_or(InvalidQuantity::TooLarge)?;
-        Self::new(sum)
+    pub const fn plus(self, other: Self) -> Result<Self, InvalidQuantity> {
+        // Each is 10¹⁸ millionths at most, and so is nowhere near the end of 64 bits.
+        Self::from_micros(self.0.saturating_add(other.0))
+    }
+
+    /// What it is more than another; nothing where it is not.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 }
 
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(decimal::Text::new(self.0.into(), Self::SCALE).as_str())
     }
 }
 
@@ -284,11 +286,11 @@ pub enum InvalidQuantity {
 
 impl Serialize for Quantity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use rust_decimal::prelude::ToPrimitive;
         // Whole quantities travel as JSON integers, which every reader holds exactly (10¹² < 2⁵³); others as text.
-        match self.0.to_u64() {
-            Some(count) if self.0.fract().is_zero() => serializer.serialize_u64(count),
-            _ => serializer.collect_str(&self.0),
+        if self.is_whole() {
+            serializer.serialize_u64(self.whole())
+        } else {
+            serializer.serialize_str(decimal::Text::new(self.0.into(), Self::SCALE).as_str())
         }
     }
 }
@@ -340,15 +342,15 @@ impl FromStr for Quantity {
     type Err = InvalidQuantity;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = decimal::plain(text).ok_or(InvalidQuantity::NotANumber)?;
-        if plain.whole.len() > 18 {
-            return Err(InvalidQuantity::TooLarge);
+        let micros = decimal::parse(text, Self::SCALE as usize).map_err(|problem| match problem {
+            Unreadable::NotPlain => InvalidQuantity::NotANumber,
+            Unreadable::TooPrecise => InvalidQuantity::TooPrecise,
+            Unreadable::TooLarge => InvalidQuantity::TooLarge,
+        })?;
+        if micros < 0 {
+            return Err(InvalidQuantity::Negative);
         }
-        if plain.fraction.trim_end_matches('0').len() > Self::SCALE as usize {
-            return Err(InvalidQuantity::TooPrecise);
-        }
-        let value = Decimal::from_str(text).map_err(|_| InvalidQuantity::NotANumber)?;
-        Self::new(value)
+        u64::try_from(micros).map_err(|_| InvalidQuantity::TooLarge).and_then(Self::from_micros)
     }
 }
 
@@ -418,10 +420,11 @@ impl Usage {
         self.pools.is_empty()
     }
 
-    /// The sum over the meters of one kind, such as the whole prompt.
+    /// The sum over the meters of one kind, such as the whole prompt, in whole units: tokens and events have no parts.
     #[must_use]
-    pub fn sum(&self, kind: MeterKind) -> Decimal {
-        self.iter().filter(|(meter, _)| meter.kind() == kind).map(|(_, quantity)| quantity.value()).sum()
+    pub fn sum(&self, kind: MeterKind) -> u64 {
+        // 10¹² each at most, and no more meters than there are.
+        self.iter().filter(|(meter, _)| meter.kind() == kind).map(|(_, quantity)| quantity.whole()).sum()
     }
 }
 
@@ -479,7 +482,7 @@ mod tests {
         let usage: Usage =
             serde_json::from_str(r#"{"output":350,"input":1100,"cache_read":100,"reasoning":0}"#).unwrap();
         assert_eq!(serde_json::to_string(&usage).unwrap(), r#"{"input":1100,"cache_read":100,"output":350}"#);
-        assert_eq!(usage.sum(MeterKind::InputTokens), Decimal::from(1200));
+        assert_eq!(usage.sum(MeterKind::InputTokens), 1_200);
         let gib: Usage = serde_json::from_str(r#"{"gib_second":"150.5"}"#).unwrap();
         assert_eq!(serde_json::to_string(&gib).unwrap(), r#"{"gib_second":"150.5"}"#);
     }

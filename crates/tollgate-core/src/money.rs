@@ -1,121 +1,53 @@
 //! Money: exact US dollars.
 
-use core::fmt;
-use core::iter::Sum;
 use core::str::FromStr;
 
-use rust_decimal::{Decimal, RoundingStrategy};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use crate::decimal::{self, PICOS, Unreadable, decimal_text, exact_sums};
 
-use crate::decimal;
-
-/// An amount of US dollars, exact to [`Usd::SCALE`] decimals. Never a binary floating-point number: it is made from decimal text
-/// and travels as decimal text. May be negative, as corrections are.
+/// An amount of US dollars, exact to [`Usd::SCALE`] decimals: a whole number of 10⁻¹² dollars. Never a binary floating-point number: it is
+/// made from decimal text and travels as decimal text. May be negative, as corrections are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Usd(Decimal);
+pub struct Usd(i128);
+
+exact_sums!(Usd);
+decimal_text!(Usd, "an amount of USD as a decimal string, such as \"12.50\"");
 
 impl Usd {
-    /// Nothing.
-    pub const ZERO: Self = Self(Decimal::ZERO);
     /// Decimals of a dollar: a millionth of a millionth, which the cheapest published token rates need.
     pub const SCALE: u32 = 12;
     /// The largest single amount that is taken from outside: a billion dollars. Sums of such amounts stay exact up to
-    /// 7.9 × 10¹⁶ dollars (96 bits less twelve decimals).
+    /// 1.7 × 10²⁶ dollars (127 bits less twelve decimals).
     pub const MAX: u64 = 1_000_000_000;
 
-    /// An amount from a decimal number.
+    /// An amount of 10⁻¹² dollars.
+    #[must_use]
+    pub const fn from_picos(picos: i128) -> Self {
+        Self(picos)
+    }
+
+    /// The amount, where it lies within ±[`Usd::MAX`].
     ///
     /// # Errors
-    /// The number lies beyond ±[`Usd::MAX`] or has more than [`Usd::SCALE`] decimals.
-    pub fn new(value: Decimal) -> Result<Self, InvalidUsd> {
-        if value.abs() > Decimal::from(Self::MAX) {
+    /// It does not.
+    pub const fn within_range(self) -> Result<Self, InvalidUsd> {
+        if self.0.unsigned_abs() > Self::MAX as u128 * PICOS.unsigned_abs() {
             return Err(InvalidUsd::TooLarge);
         }
-        if value.scale() > Self::SCALE && value.normalize().scale() > Self::SCALE {
-            return Err(InvalidUsd::TooPrecise);
-        }
-        Ok(Self(value))
-    }
-
-    /// The number itself.
-    #[must_use]
-    pub const fn value(self) -> Decimal {
-        self.0
-    }
-
-    /// Whether it is nothing.
-    #[must_use]
-    pub const fn is_zero(self) -> bool {
-        self.0.is_zero()
-    }
-
-    /// Whether it is below zero.
-    #[must_use]
-    pub fn is_negative(self) -> bool {
-        self.0 < Decimal::ZERO
-    }
-
-    /// The sum. Saturates at 7.9 × 10²⁸, far beyond any sum of amounts that were taken from outside.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-
-    /// The difference. Saturates as [`Usd::plus`] does.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-
-    /// The amount, or nothing where it is below zero.
-    #[must_use]
-    pub fn or_zero(self) -> Self {
-        self.max(Self::ZERO)
+        Ok(self)
     }
 
     /// The one place where money is rounded: to `decimals`, half away from zero. For display and for export to a column of fixed
     /// precision such as `numeric(12,6)`; never on the way into the ledger.
     #[must_use]
     pub fn rounded_for_export(self, decimals: u32) -> Self {
-        Self(self.0.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero))
+        let unit = 10_i128.saturating_pow(Self::SCALE.saturating_sub(decimals));
+        Self(decimal::div_rounded(self.0, unit).saturating_mul(unit))
     }
 
     /// The amount in millionths of a dollar, rounded down (towards zero); for header fields that hold integers.
     #[must_use]
     pub fn micros(self) -> i64 {
-        use rust_decimal::prelude::ToPrimitive;
-        self.0.saturating_mul(Decimal::from(1_000_000)).trunc().to_i64().unwrap_or(i64::MAX)
-    }
-
-    /// The amount in 10⁻¹² dollars, exactly.
-    #[must_use]
-    pub fn picos(self) -> i128 {
-        let scaled = self.0.normalize();
-        let zeros = Self::SCALE.saturating_sub(scaled.scale());
-        scaled.mantissa().saturating_mul(10_i128.saturating_pow(zeros))
-    }
-
-    /// An amount of 10⁻¹² dollars. None beyond 7.9 × 10¹⁶ dollars.
-    #[must_use]
-    pub fn from_picos(picos: i128) -> Option<Self> {
-        Decimal::try_from_i128_with_scale(picos, Self::SCALE).ok().map(Self)
-    }
-
-    /// An amount that pricing computed: a product of a quantity and a rate that are both within their ranges.
-    pub(crate) const fn computed(value: Decimal) -> Self {
-        Self(value)
-    }
-}
-
-impl Sum for Usd {
-    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
-        amounts.fold(Self::ZERO, Self::plus)
-    }
-}
-
-impl fmt::Display for Usd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.normalize().fmt(f)
+        i64::try_from(self.0 / 1_000_000).unwrap_or(i64::MAX)
     }
 }
 
@@ -140,37 +72,12 @@ impl FromStr for Usd {
     type Err = InvalidUsd;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = decimal::plain(text).ok_or(InvalidUsd::NotANumber)?;
-        if plain.whole.len() > 18 {
-            return Err(InvalidUsd::TooLarge);
+        match decimal::parse(text, Self::SCALE as usize) {
+            Ok(picos) => Self(picos).within_range(),
+            Err(Unreadable::NotPlain) => Err(InvalidUsd::NotANumber),
+            Err(Unreadable::TooPrecise) => Err(InvalidUsd::TooPrecise),
+            Err(Unreadable::TooLarge) => Err(InvalidUsd::TooLarge),
         }
-        if plain.fraction.trim_end_matches('0').len() > Self::SCALE as usize {
-            return Err(InvalidUsd::TooPrecise);
-        }
-        let value = Decimal::from_str(text).map_err(|_| InvalidUsd::NotANumber)?;
-        Self::new(value)
-    }
-}
-
-impl Serialize for Usd {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Usd {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = Usd;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an amount of USD as a decimal string, such as \"12.50\"")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Usd, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
     }
 }
 
@@ -221,25 +128,24 @@ mod tests {
         assert_eq!(usd("0.00000049").rounded_for_export(6), usd("0"));
         assert_eq!(usd("12.3456789").micros(), 12_345_678);
         assert_eq!(usd("-12.5").picos(), -12_500_000_000_000);
-        assert_eq!(Usd::from_picos(-12_500_000_000_000), Some(usd("-12.5")));
+        assert_eq!(Usd::from_picos(-12_500_000_000_000), usd("-12.5"));
     }
 
     proptest! {
         #[test]
         fn sums_are_exact_in_any_order(parts in prop::collection::vec(-1_000_000_000_000_000_000_i64..1_000_000_000_000_000_000, 0..50)) {
             let exact: i128 = parts.iter().map(|part| i128::from(*part)).sum();
-            let amounts: Vec<Usd> = parts.iter().map(|part| Usd::computed(Decimal::new(*part, 12))).collect();
+            let amounts: Vec<Usd> = parts.iter().map(|part| Usd::from_picos((*part).into())).collect();
             let forward: Usd = amounts.iter().copied().sum();
             let backward: Usd = amounts.iter().rev().copied().sum();
             prop_assert_eq!(forward, backward);
-            prop_assert_eq!(forward.value(), Decimal::from_i128_with_scale(exact, 12));
+            prop_assert_eq!(forward.picos(), exact);
         }
 
         #[test]
-        fn text_round_trips(mantissa in any::<i64>(), scale in 0_u32..=12) {
-            if let Ok(amount) = Usd::new(Decimal::new(mantissa, scale)) {
-                prop_assert_eq!(amount.to_string().parse::<Usd>().unwrap(), amount);
-            }
+        fn text_round_trips(picos in -1_000_000_000_000_000_000_000_i128..=1_000_000_000_000_000_000_000) {
+            let amount = Usd::from_picos(picos);
+            prop_assert_eq!(amount.to_string().parse::<Usd>().unwrap(), amount);
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::amount::Amount;
 use crate::catalog::RatesDocument;
 use crate::ids::{PlanName, QuotaId};
-use crate::money::Usd;
+use crate::meter::Quantity;
 use crate::objects;
 use crate::period::Period;
 use crate::quota::{InvalidQuota, MAX_QUOTAS, Quota, ResourceFilter, Scope, Unit};
@@ -75,8 +76,9 @@ impl Default for Policy {
     /// One plan, `default`: 100 USD a month for language models and 50 USD a month for sandboxes, the defaults that the first
     /// user's audit asks for.
     fn default() -> Self {
-        let monthly = |resource, limit: u32| {
-            Quota::new(Scope::Tenant, resource, Unit::Usd, Usd::computed(limit.into()).into(), Period::Month)
+        let monthly = |resource, limit: u64| {
+            let limit = Quantity::from_count(limit).map_or(Amount::ZERO, Amount::from);
+            Quota::new(Scope::Tenant, resource, Unit::Usd, limit, Period::Month)
         };
         let named = |name: &str, quota| name.parse().ok().map(|id: QuotaId| (id, quota));
         let quotas = [
@@ -136,7 +138,7 @@ impl Plan {
             })?;
             let terms = crate::catalog::Terms { at: card.from, mode: None, region: None };
             let needed = [crate::meter::Meter::Input, crate::meter::Meter::Output];
-            let rates = card.rates(rust_decimal::Decimal::ZERO, terms).ok();
+            let rates = card.rates(0, terms).ok();
             let dear = |meter| {
                 rates.as_ref().and_then(|rates| rates.of(meter)).is_some_and(|found| !found.rate.usd().is_zero())
             };

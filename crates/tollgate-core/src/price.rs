@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rust_decimal::RoundingStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::SandboxBounds;
@@ -98,9 +97,10 @@ impl Charge {
         self
     }
 
-    /// The quantities of all lines together.
-    pub fn sum(&self, kind: MeterKind) -> rust_decimal::Decimal {
-        self.lines.iter().filter(|line| line.meter.kind() == kind).map(|line| line.quantity.value()).sum()
+    /// The quantities of all lines of a kind together, in whole units: tokens and events have no parts.
+    #[must_use]
+    pub fn sum(&self, kind: MeterKind) -> u64 {
+        self.lines.iter().filter(|line| line.meter.kind() == kind).map(|line| line.quantity.whole()).sum()
     }
 }
 
@@ -125,7 +125,7 @@ pub fn price(catalog: &Catalog, card: &RateCard, usage: &Usage, terms: Terms<'_>
             charge = charge.flagged(flag);
         }
     }
-    Usd::new(charge.usd.value()).map_err(|_| Unpriced::TooLarge)?;
+    charge.usd.within_range().map_err(|_| Unpriced::TooLarge)?;
     Ok(charge)
 }
 
@@ -160,11 +160,14 @@ pub fn sandbox_usage(card: &RateCard, rates: &EffectiveRates<'_>, bounds: &Sandb
 /// Quantity × rate. Exact: a quantity has 6 decimals at most and a rate 12, and what is beyond the 12 decimals of money can only
 /// come from a fractional quantity; that is rounded up, so that a sum of parts is never less than the whole.
 pub(crate) fn line_price(quantity: Quantity, rate: Usd) -> Result<Usd, Unpriced> {
-    let product = quantity.value().checked_mul(rate.value()).ok_or(Unpriced::TooLarge)?;
-    let exact = if product.scale() <= Usd::SCALE {
-        product
+    let rate = rate.picos();
+    let picos = if quantity.is_whole() {
+        rate.checked_mul(quantity.whole().into())
     } else {
-        product.round_dp_with_strategy(Usd::SCALE, RoundingStrategy::AwayFromZero)
+        // A rate is not negative, so that away from zero is up.
+        let millionths = rate.checked_mul(quantity.micros().into());
+        millionths
+            .map(|product| (product + i128::from(Quantity::MICROS_PER_ONE) - 1) / i128::from(Quantity::MICROS_PER_ONE))
     };
-    Usd::new(exact).map_err(|_| Unpriced::TooLarge)
+    Usd::from_picos(picos.ok_or(Unpriced::TooLarge)?).within_range().map_err(|_| Unpriced::TooLarge)
 }

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::amount::Amount;
@@ -13,6 +12,7 @@ use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::objects;
 use crate::period::{Calendar, Period, Weekday};
+use crate::ratio::Ratio;
 use crate::zone::Zone;
 
 /// The most quotas of one tenant.
@@ -208,7 +208,7 @@ impl Unit {
 
 /// Fractions of a limit, above 0 up to 1, ascending, at most [`Thresholds::MAX`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thresholds(Vec<Decimal>);
+pub struct Thresholds(Vec<Ratio>);
 
 impl Thresholds {
     /// The most thresholds of one quota.
@@ -216,7 +216,7 @@ impl Thresholds {
 
     /// The fractions, ascending.
     #[must_use]
-    pub fn as_slice(&self) -> &[Decimal] {
+    pub fn as_slice(&self) -> &[Ratio] {
         &self.0
     }
 }
@@ -224,13 +224,13 @@ impl Thresholds {
 impl Default for Thresholds {
     /// A warning at 80 % and one at the limit.
     fn default() -> Self {
-        Self(vec![Decimal::new(8, 1), Decimal::ONE])
+        Self(vec![Ratio::percent(80), Ratio::ONE])
     }
 }
 
 impl Serialize for Thresholds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|fraction| fraction.normalize().to_string()))
+        serializer.collect_seq(&self.0)
     }
 }
 
@@ -246,8 +246,8 @@ impl<'de> Deserialize<'de> for Thresholds {
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Thresholds, A::Error> {
                 let mut fractions = Vec::new();
                 // Fractions are written as money is: decimal strings, so that no reader rounds them.
-                while let Some(fraction) = sequence.next_element::<Usd>()?.map(Usd::value) {
-                    if fraction <= Decimal::ZERO || fraction > Decimal::ONE {
+                while let Some(fraction) = sequence.next_element::<Ratio>()? {
+                    if fraction <= Ratio::ZERO || fraction > Ratio::ONE {
                         return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
                     }
                     if let Err(place) = fractions.binary_search(&fraction) {
@@ -343,13 +343,13 @@ impl Quota {
         if self.limit.is_negative() {
             return Err(InvalidQuota { field: "limit", message: "a limit cannot be negative" });
         }
-        if self.limit.value() > Decimal::from(most) {
+        if self.limit.picos() > i128::from(most).saturating_mul(Ratio::ONE.picos()) {
             return Err(InvalidQuota {
                 field: "limit",
                 message: "a limit can be 1000000000 USD, or 1000000000000 of another unit, at most",
             });
         }
-        if self.limit.value().normalize().scale() > decimals {
+        if !self.limit.has_decimals_up_to(decimals) {
             return Err(InvalidQuota {
                 field: "limit",
                 message: "tokens, requests and concurrent calls are counted whole; USD have 12 decimals and seconds 6 at most",

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
-
 use crate::bounds::Amounts;
 use crate::call::{Call, Resource};
 use crate::ledger::{Charged, Entry, Event};
@@ -183,7 +180,7 @@ fn key(call: &Call, reserved_at: Timestamp) -> UsageKey {
 
 fn totals(charged: &Charged) -> UsageTotals {
     let replaced = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
-    let calls = |amounts: &Amounts| whole(amounts.requests.value());
+    let calls = |amounts: &Amounts| whole(amounts.requests.whole());
     UsageTotals {
         usd: charged.spent.usd.minus(replaced.usd),
         calls: calls(&charged.spent).saturating_sub(calls(&replaced)),
@@ -197,7 +194,7 @@ const fn full_hour(at: Timestamp) -> Timestamp {
     Timestamp::from_calendar(at.millis() - at.millis() % 3_600_000)
 }
 
-fn whole(count: Decimal) -> i64 {
+fn whole(count: u64) -> i64 {
     // A quantity is 10¹² at most, and a usage has a handful of them.
-    count.to_i64().unwrap_or(i64::MAX)
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -39,7 +39,7 @@ fn no_usage_within_the_bounds_costs_more_than_the_estimate() {
     for card in cards(catalog, |card| !is_sandbox(card)) {
         for (mode, region) in published.choices() {
             let terms = Terms { at: card.from, mode, region: region.as_ref() };
-            if card.rates(Decimal::ZERO, terms).is_err() {
+            if card.rates(0, terms).is_err() {
                 continue;
             }
             let cases = match card.confidence {
@@ -83,7 +83,7 @@ fn no_sandbox_costs_more_than_the_estimate() {
     assert!(cards.len() >= 4, "{} tiers", cards.len());
     for card in cards {
         let terms = Terms { at: card.from, mode: None, region: None };
-        let rates = card.rates(Decimal::ZERO, terms).unwrap();
+        let rates = card.rates(0, terms).unwrap();
         let life = (quantities(86_400), quantities(64), quantities(256), 0..=1_000_000_u64, 0..=1_200_000_u64);
         run(1_000, &life, |(seconds, vcpus, memory_gib, lived, budget)| {
             let tier: Name = "any".parse().unwrap();
@@ -94,8 +94,8 @@ fn no_sandbox_costs_more_than_the_estimate() {
                 memory_gib: Some(memory_gib).filter(|_| rates.has(Meter::GibSecond)),
             };
             let most = sandbox_bound(catalog, card, &bounds(seconds), terms).unwrap();
-            let lived = seconds.value() * Decimal::new(i64::try_from(lived).unwrap(), 6);
-            let lived = Quantity::new(lived.round_dp(6)).unwrap();
+            let lived = u128::from(seconds.micros()) * u128::from(lived) / 1_000_000;
+            let lived = Quantity::from_micros(u64::try_from(lived).unwrap()).unwrap();
             let usage = sandbox_usage(card, &rates, &bounds(lived)).unwrap();
             let charge = price(catalog, card, &usage, terms).unwrap();
             prop_assert!(charge.usd <= most.amounts.usd, "{} of {}", charge.usd, most.amounts.usd);
@@ -107,7 +107,7 @@ fn no_sandbox_costs_more_than_the_estimate() {
             let cost = |count| sandbox_bound(catalog, card, &whole(count), terms).unwrap().amounts.usd;
             let count = affordable.seconds.expect("some time always fits");
             prop_assert!(cost(count) <= budget, "{count} seconds do not fit");
-            if Decimal::from(count + 1) <= seconds.value() {
+            if count < seconds.whole() {
                 prop_assert!(cost(count + 1) > budget, "{} seconds would have fitted", count + 1);
             }
             Ok(())
@@ -138,7 +138,7 @@ fn check(
     input_tokens: u64,
     call: &CallShape,
 ) -> Result<(), TestCaseError> {
-    let rates = [0, input_tokens].map(|length| card.rates(Decimal::from(length), terms).unwrap());
+    let rates = [0, input_tokens].map(|length| card.rates(length, terms).unwrap());
     // Whether a meter has a price both for a short prompt and for this one.
     let may = |meter: Meter| rates.iter().all(|rates| rates.of(meter).is_some());
     let input = pools(MeterKind::InputTokens, may, &call.input, call.used[0] * input_tokens / 1000);
@@ -171,7 +171,7 @@ fn check(
     );
     prop_assert!(input_part(&charge) <= bound.input.usd, "{}: the input alone costs more than its part", card.id);
     prop_assert!(bound.input.usd <= bound.amounts.usd);
-    prop_assert_eq!(bound.amounts.tokens.value(), Decimal::from(bounds.input_tokens + bounds.max_output_tokens));
+    prop_assert_eq!(bound.amounts.tokens.whole(), bounds.input_tokens + bounds.max_output_tokens);
 
     // What is affordable, and its inverse.
     let budget = fraction_of(bound.amounts.usd, call.budget);
@@ -222,8 +222,7 @@ fn input_part(charge: &Charge) -> Usd {
 }
 
 fn fraction_of(usd: Usd, millionths: u64) -> Usd {
-    let part = usd.value() * Decimal::new(i64::try_from(millionths).unwrap(), 6);
-    Usd::new(part.round_dp(12)).unwrap()
+    Usd::from_picos(usd.picos() * i128::from(millionths) / 1_000_000)
 }
 
 fn cards(catalog: &Catalog, which: impl Fn(&RateCard) -> bool) -> Vec<&RateCard> {
@@ -309,7 +308,7 @@ fn times_of_day() -> impl Strategy<Value = i64> {
 fn quantities(most: u64) -> impl Strategy<Value = Quantity> {
     prop_oneof![
         (0..=most).prop_map(|count| Quantity::from_count(count).unwrap()),
-        (0..=most * 1_000_000).prop_map(|count| Quantity::new(Decimal::new(i64::try_from(count).unwrap(), 6)).unwrap()),
+        (0..=most * 1_000_000).prop_map(|count| Quantity::from_micros(count).unwrap()),
     ]
 }
 

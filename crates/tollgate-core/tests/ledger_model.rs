@@ -26,6 +26,7 @@ use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::money::Usd;
 use tollgate_core::policy::{Plan, WithoutQuota};
 use tollgate_core::quota::Quota;
+use tollgate_core::ratio::Ratio;
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::contribution;
 
@@ -233,7 +234,7 @@ impl Pair {
             assert_eq!(view.quota.limit, usd(quota.definition.limit).into());
             assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)).into(), "spent of {}", quota.id);
             assert_eq!(view.held, usd(self.model.held(quota.identity, start)).into(), "held of {}", quota.id);
-            let warned: BTreeSet<_> = view.warned.iter().map(|fraction| (fraction * thousand()).to_string()).collect();
+            let warned: BTreeSet<_> = view.warned.iter().map(|fraction| thousandths(*fraction).to_string()).collect();
             let expected: BTreeSet<_> =
                 self.model.warned(quota.identity, start).iter().map(ToString::to_string).collect();
             let warned: BTreeSet<_> = warned.iter().map(|text| text.split('.').next().unwrap().to_owned()).collect();
@@ -322,13 +323,13 @@ fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
 
-fn thousand() -> rust_decimal::Decimal {
-    1000.into()
+fn thousandths(fraction: Ratio) -> i128 {
+    fraction.picos() / 1_000_000_000
 }
 
 /// The model counts millionths of a dollar.
 fn usd(micros: i64) -> Usd {
-    Usd::new(rust_decimal::Decimal::new(micros, 6)).unwrap()
+    Usd::from_picos(i128::from(micros) * 1_000_000)
 }
 
 /// `quota threshold-in-thousandths period-start`, in no order.
@@ -336,7 +337,7 @@ fn warnings(entries: &[Entry]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in entries {
         if let Event::ThresholdCrossed { quota_id, threshold, period_start, .. } = &entry.event {
-            let thousandths = (threshold * thousand()).normalize();
+            let thousandths = thousandths(*threshold);
             let new = found.insert(format!("{quota_id} {thousandths} {}", period_start.millis()));
             assert!(new, "crossed twice at once: {entry:?}");
         }

@@ -10,6 +10,7 @@
 use std::fs;
 use std::path::Path;
 
+use rust_decimal::Decimal;
 use serde_json::Value;
 use tollgate_core::api::{Code, Problem, parse_price};
 use tollgate_core::catalog::{Catalog, NoRates, Terms};
@@ -74,7 +75,7 @@ fn check_charge(charge: &Charge, expected: Usd, rate_card: &str) -> Result<(), S
     }
     // The arithmetic that is shown is the arithmetic that was done.
     for line in &charge.lines {
-        if line.quantity.value() * line.unit_price.value() != line.usd.value() {
+        if decimal(line.quantity) * decimal(line.unit_price) != decimal(line.usd) {
             return Err(format!("{line:?} does not multiply"));
         }
     }
@@ -123,4 +124,9 @@ const fn name_of(unpriced: &Unpriced) -> &'static str {
         Unpriced::Meter { .. } => "unpriced_meter",
         Unpriced::MissingResource { .. } | Unpriced::NotASandbox { .. } | Unpriced::TooLarge => "too_large",
     }
+}
+
+/// The number as another library reads it, whose arithmetic checks ours.
+fn decimal(number: impl ToString) -> Decimal {
+    number.to_string().parse().unwrap()
 }

@@ -1,25 +1,36 @@
 //! The audit: folds the whole journal again and compares the result with what is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tollgate_core::ledger::{Difference, Entry, Ledger, MAX_DIFFERENCES};
+use tollgate_core::ids::ReservationId;
+use tollgate_core::ledger::{Difference, Entry, Event, Ledger, MAX_DIFFERENCES};
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
+use crate::archive;
+use crate::closed;
 use crate::journal;
-use crate::sql::{Row, Sql, StoreError};
-use crate::usage;
+use crate::snapshot::Stored;
+use crate::sql::{Sql, StoreError};
+use crate::usage::{self, BASE_USAGE, USAGE};
 
 /// What an audit found.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AuditReport {
     /// Whether nothing differs.
     pub clean: bool,
-    /// How many entries were folded.
+    /// How many entries there have been.
     pub entries: u64,
+    /// The last entry that is archived: it and those before were not folded again, but the state that is kept in their place. 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub archived_through: u64,
     /// The hash of the journal's last row; together with the number of entries it stands for the whole history.
     pub head: String,
+    /// Whether the journal itself was changed, or a part of it is missing: then there is nothing to repair from.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub damaged: bool,
     /// What differs, 100 at most.
     pub differences: Vec<DifferenceBody>,
 }
@@ -27,9 +38,9 @@ pub struct AuditReport {
 /// One thing that differs.
 #[derive(Debug, Serialize)]
 pub struct DifferenceBody {
-    place: String,
-    kept: Value,
-    refolded: Value,
+    pub(crate) place: String,
+    pub(crate) kept: Value,
+    pub(crate) refolded: Value,
 }
 
 /// What is kept, besides the journal.
@@ -39,10 +50,24 @@ pub(crate) struct Kept<'a> {
     pub(crate) pending: &'a BTreeMap<UsageKey, UsageTotals>,
 }
 
-/// Folds the journal of a database and compares.
-pub(crate) fn audit(sql: &impl Sql, kept: &Kept<'_>) -> Result<AuditReport, StoreError> {
-    let mut fold = Fold::default();
-    let mut head = journal::GENESIS.to_owned();
+/// An audit with all that it folded.
+pub(crate) struct Audit {
+    pub(crate) report: AuditReport,
+    /// What the journal leads to.
+    pub(crate) ledger: Ledger,
+    /// The roll-up that it leads to.
+    pub(crate) usage: BTreeMap<UsageKey, UsageTotals>,
+    /// Reservations that had ended before the base and were changed after it: their rows cannot be made from the journal.
+    pub(crate) changed_since_base: BTreeSet<ReservationId>,
+}
+
+/// Folds the journal of a database, from the base on, and compares.
+pub(crate) fn audit(sql: &impl Sql, kept: &Kept<'_>) -> Result<Audit, StoreError> {
+    let base = archive::base(sql)?;
+    let archived_through = base.last_entry;
+    let mut fold = Fold::new(&base, usage::cells(sql, BASE_USAGE)?);
+    let mut head = base.hash.clone();
+    fold.ledger = base.ledger;
     loop {
         let rows = journal::read_texts(sql, fold.last_row, 64)?;
         if rows.is_empty() {
@@ -51,62 +76,153 @@ pub(crate) fn audit(sql: &impl Sql, kept: &Kept<'_>) -> Result<AuditReport, Stor
         for row in rows {
             let hash = journal::hash(&head, &row.text);
             if hash != row.hash {
-                fold.differs(format!("journal row {}: hash", row.last_entry), json!(row.hash), json!(hash));
+                fold.damaged(format!("journal row {}: hash", row.last_entry), json!(row.hash), json!(hash));
             }
             // What follows is chained to what is stored, so that one changed row shows as one.
             head = row.hash;
-            for entry in journal::parse::<Vec<Entry>>(&row.text, &format!("journal row {}", row.last_entry))? {
-                fold.add(&entry);
-            }
+            let entries: Vec<Entry> = journal::parse(&row.text, &format!("journal row {}", row.last_entry))?;
+            fold.add(sql, &entries)?;
             fold.last_row = row.last_entry;
         }
     }
     if head != kept.head {
-        fold.differs("head".to_owned(), json!(kept.head), json!(head));
+        fold.damaged("head".to_owned(), json!(kept.head), json!(head));
     }
-    let closed = count_closed(sql)?;
-    if closed != fold.ended {
-        fold.differs("closed reservations".to_owned(), json!(closed), json!(fold.ended));
+    fold.compare_base();
+    fold.compare_changed(sql)?;
+    let closed = closed::count(sql)?;
+    if closed != fold.closed {
+        fold.differs("closed reservations".to_owned(), json!(closed), json!(fold.closed));
     }
-    fold.compare_usage(usage::cells(sql, kept.pending)?);
+    let mut stored = usage::cells(sql, USAGE)?;
+    for (key, totals) in kept.pending {
+        stored.entry(key.clone()).or_default().add(totals);
+    }
+    fold.compare_usage(&stored);
     for Difference { place, kept, refolded } in kept.ledger.differences(&fold.ledger) {
         fold.differs(place, kept, refolded);
     }
-    Ok(AuditReport {
+    let report = AuditReport {
         clean: fold.differences.is_empty(),
         entries: fold.ledger.last_seq(),
+        archived_through,
         head,
+        damaged: fold.damaged,
         differences: fold.differences,
-    })
+    };
+    Ok(Audit { report, ledger: fold.ledger, usage: fold.usage, changed_since_base: fold.changed_since_base })
 }
 
-#[derive(Default)]
 struct Fold {
     ledger: Ledger,
     usage: BTreeMap<UsageKey, UsageTotals>,
-    ended: u64,
+    /// How many ended reservations must have a row in full.
+    closed: u64,
+    /// Those among them that had ended before the base.
+    changed_since_base: BTreeSet<ReservationId>,
     last_row: u64,
+    /// The last archived entry, the hash of its row, and the hash of the state, as the base has them.
+    base: (u64, String, String),
+    /// The same, as the journal says.
+    told_base: (u64, String, String),
+    damaged: bool,
     differences: Vec<DifferenceBody>,
 }
 
 impl Fold {
-    fn add(&mut self, entry: &Entry) {
-        let expected = self.ledger.last_seq() + 1;
-        if entry.seq != expected {
-            self.differs("entry number".to_owned(), json!(entry.seq), json!(expected));
-        }
-        self.ledger.evolve(entry);
-        if let Some((key, totals)) = usage_report::contribution(entry) {
-            self.usage.entry(key).or_default().add(&totals);
-        }
-        if let Some(id) = entry.ends() {
-            self.ended += 1;
-            self.ledger.forget(id);
+    fn new(base: &Stored, usage: BTreeMap<UsageKey, UsageTotals>) -> Self {
+        let state = if base.text.is_empty() { String::new() } else { journal::digest(&[&base.text]) };
+        Self {
+            ledger: Ledger::new(),
+            usage,
+            closed: 0,
+            changed_since_base: BTreeSet::new(),
+            last_row: base.last_entry,
+            base: (base.last_entry, base.hash.clone(), state),
+            told_base: (0, journal::GENESIS.to_owned(), String::new()),
+            damaged: false,
+            differences: Vec::new(),
         }
     }
 
-    fn compare_usage(&mut self, stored: BTreeMap<UsageKey, UsageTotals>) {
-        let refolded = core::mem::take(&mut self.usage);
+    fn add(&mut self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut ended = Vec::new();
+        for entry in entries {
+            let expected = self.ledger.last_seq() + 1;
+            if entry.seq != expected {
+                self.damaged("entry number".to_owned(), json!(entry.seq), json!(expected));
+            }
+            self.ledger.evolve(entry);
+            if let Some((key, totals)) = usage_report::contribution(entry) {
+                self.usage.entry(key).or_default().add(&totals);
+            }
+            match &entry.event {
+                Event::Archived { through, head, state } => {
+                    self.told_base = (*through, head.clone(), state.clone());
+                }
+                Event::SettledLate { charged, .. } => self.changed(&charged.id, charged.replaces.map(|old| old.seq)),
+                _ => {}
+            }
+            if let Some(id) = entry.ends() {
+                self.closed += 1;
+                ended.push((id.clone(), entry.seq));
+            }
+        }
+        self.compare_closed(sql, &ended)
+    }
+
+    /// An end that was made by an earlier entry is changed.
+    fn changed(&mut self, id: &ReservationId, ended_by: Option<u64>) {
+        if ended_by.is_some_and(|seq| seq <= self.base.0) && self.changed_since_base.insert(id.clone()) {
+            self.closed += 1;
+        }
+    }
+
+    /// Compares the rows of reservations that have just ended in the fold, and lets go of them. What a later entry changed about their end
+    /// is left out.
+    fn compare_closed(&mut self, sql: &impl Sql, ended: &[(ReservationId, u64)]) -> Result<(), StoreError> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let ids: BTreeSet<&ReservationId> = ended.iter().map(|(id, _)| id).collect();
+        let mut stored: BTreeMap<_, _> = closed::read(sql, &ids)?.into_iter().collect();
+        for (id, seq) in ended {
+            let Some(mut refolded) = self.ledger.forget(id) else { continue };
+            let mut kept = stored.remove(id).flatten();
+            let changed_later = |end: &tollgate_core::ledger::End| end.late && end.seq == *seq;
+            if let Some(kept) = &mut kept
+                && kept.end.as_ref().is_some_and(changed_later)
+            {
+                kept.end = None;
+                refolded.end = None;
+            }
+            if kept.as_ref() != Some(&refolded) {
+                self.differs(format!("closed.{id}"), json!(kept), json!(refolded));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that what had ended before the base and was changed after it is there.
+    fn compare_changed(&mut self, sql: &impl Sql) -> Result<(), StoreError> {
+        let changed = core::mem::take(&mut self.changed_since_base);
+        let stored = closed::read(sql, &changed.iter().collect())?;
+        let whole: BTreeSet<_> = stored.into_iter().filter_map(|(id, kept)| kept.map(|_| id)).collect();
+        for id in changed.difference(&whole) {
+            self.damaged(format!("closed.{id}"), Value::Null, json!({ "late": true }));
+        }
+        self.changed_since_base = changed;
+        Ok(())
+    }
+
+    fn compare_base(&mut self) {
+        if self.base != self.told_base {
+            self.damaged("base".to_owned(), json!(self.base), json!(self.told_base));
+        }
+    }
+
+    fn compare_usage(&mut self, stored: &BTreeMap<UsageKey, UsageTotals>) {
+        let refolded = &self.usage;
         let keys = stored.keys().chain(refolded.keys().filter(|key| !stored.contains_key(*key)));
         let places: Vec<_> = keys
             .filter(|key| stored.get(*key) != refolded.get(*key))
@@ -125,10 +241,15 @@ impl Fold {
             self.differences.push(DifferenceBody { place, kept, refolded });
         }
     }
+
+    /// The journal itself differs.
+    fn damaged(&mut self, place: String, kept: Value, refolded: Value) {
+        self.damaged = true;
+        self.differs(place, kept, refolded);
+    }
 }
 
-fn count_closed(sql: &impl Sql) -> Result<u64, StoreError> {
-    let rows = sql.query("SELECT COUNT(*) FROM closed", &[])?;
-    let row = rows.first().ok_or_else(|| StoreError::Damaged("closed: no count".to_owned()))?;
-    Ok(journal::unsigned(Row::new(row, "closed").integer()?))
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -1,13 +1,16 @@
 //! The journal: one row per commit, each hashed together with the one before, so that a changed or missing row shows.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tollgate_core::api::JournalQuery;
 use tollgate_core::ledger::Entry;
 
 use crate::sql::{Param, Row, Sql, StoreError};
 
 /// A row holds 2 MB in a Durable Object; a commit with more is written in several rows.
 const MAX_ROW_BYTES: usize = 1_000_000;
+/// A page of the journal ends with the row that passes this.
+const MAX_PAGE_BYTES: usize = 4_000_000;
 /// The hash before the first row.
 pub(crate) const GENESIS: &str = "sha256:genesis";
 
@@ -42,6 +45,54 @@ pub(crate) fn read(sql: &impl Sql, after: u64, limit: usize) -> Result<Vec<Entry
     }
     entries.truncate(limit);
     Ok(entries)
+}
+
+/// Rows of the journal as they are stored.
+#[derive(Debug, Serialize)]
+pub struct JournalPage {
+    /// What the first row that is kept is chained to.
+    pub base: ChainEnd,
+    /// In order.
+    pub rows: Vec<StoredRow>,
+    /// What to ask for next: rows after this entry. None where these are the last.
+    pub next: Option<u64>,
+}
+
+/// Where a part of the chain ends.
+#[derive(Debug, Serialize)]
+pub struct ChainEnd {
+    /// The last entry; 0 before the first.
+    pub through: u64,
+    /// The hash of its row.
+    pub head: String,
+}
+
+/// One row of the journal as it is stored: one commit.
+#[derive(Debug, Serialize)]
+pub struct StoredRow {
+    /// Its last entry.
+    pub through: u64,
+    /// Its hash: the SHA-256 of the hash of the row before, a line feed, and `entries`.
+    pub head: String,
+    /// The JSON text of its entries, as it was hashed.
+    pub entries: String,
+}
+
+/// The rows that end after an entry.
+pub(crate) fn page(sql: &impl Sql, query: JournalQuery, through: u64, head: String) -> Result<JournalPage, StoreError> {
+    let mut rows = Vec::new();
+    let mut after = query.after;
+    let mut bytes = 0;
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    while rows.len() < limit && bytes < MAX_PAGE_BYTES {
+        let Some(row) = read_texts(sql, after, 1)?.pop() else {
+            return Ok(JournalPage { base: ChainEnd { through, head }, rows, next: None });
+        };
+        after = row.last_entry;
+        bytes += row.text.len();
+        rows.push(StoredRow { through: row.last_entry, head: row.hash, entries: row.text });
+    }
+    Ok(JournalPage { base: ChainEnd { through, head }, rows, next: Some(after) })
 }
 
 /// A row of the journal.
@@ -111,10 +162,15 @@ fn write(sql: &impl Sql, head: &str, last_entry: u64, row: &mut String) -> Resul
 
 /// The hash of a row: over the hash of the one before, a line feed, and the row's text.
 pub(crate) fn hash(head: &str, row: &str) -> String {
+    digest(&[head, "\n", row])
+}
+
+/// The SHA-256 of texts one after the other, in hexadecimal.
+pub(crate) fn digest(texts: &[&str]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(head.as_bytes());
-    hasher.update(b"\n");
-    hasher.update(row.as_bytes());
+    for text in texts {
+        hasher.update(text.as_bytes());
+    }
     let mut text = String::with_capacity(7 + 64);
     text.push_str("sha256:");
     for byte in hasher.finalize() {

@@ -6,18 +6,35 @@ use crate::sql::{Param, Row, Sql, StoreError};
 pub(crate) type Migrations = &'static [&'static [&'static str]];
 
 /// The tables of a tenant's ledger.
-pub(crate) const TENANT: Migrations = &[&[
-    "CREATE TABLE journal (last_entry INTEGER PRIMARY KEY, hash TEXT NOT NULL, entries TEXT NOT NULL)",
-    // Without a rowid a row is written once, not once for the table and once for the index; rows written are what a Durable Object
-    // costs.
-    "CREATE TABLE closed (id TEXT PRIMARY KEY, reservation TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE snapshot (part INTEGER PRIMARY KEY, last_entry INTEGER NOT NULL, hash TEXT NOT NULL, state TEXT NOT NULL)",
-    // An absent user, model or touchpoint is '': names are never empty, and a key cannot be NULL here.
-    "CREATE TABLE usage (hour INTEGER NOT NULL, resource TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL, \
+pub(crate) const TENANT: Migrations = &[
+    &[
+        "CREATE TABLE journal (last_entry INTEGER PRIMARY KEY, hash TEXT NOT NULL, entries TEXT NOT NULL)",
+        // Without a rowid a row is written once, not once for the table and once for the index; rows written are what a Durable Object
+        // costs.
+        "CREATE TABLE closed (id TEXT PRIMARY KEY, reservation TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE snapshot (part INTEGER PRIMARY KEY, last_entry INTEGER NOT NULL, hash TEXT NOT NULL, state TEXT NOT NULL)",
+        // An absent user, model or touchpoint is '': names are never empty, and a key cannot be NULL here.
+        "CREATE TABLE usage (hour INTEGER NOT NULL, resource TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL, \
      touchpoint TEXT NOT NULL, usd_whole INTEGER NOT NULL, usd_pico INTEGER NOT NULL, calls INTEGER NOT NULL, \
      input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, \
      PRIMARY KEY (hour, resource, user, model, touchpoint)) WITHOUT ROWID",
-]];
+    ],
+    &[
+        // The entry that wrote the row last, and the same again once that entry is archived. What version 1 settled late does not say by
+        // which entry: by the last one at the latest.
+        "ALTER TABLE closed ADD COLUMN entry INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE closed ADD COLUMN archived INTEGER",
+        "UPDATE closed SET entry = CASE WHEN reservation ->> '$.end.late' THEN (SELECT MAX(last_entry) FROM journal) \
+         ELSE reservation ->> '$.end.seq' END",
+        // Rows that are not archived are not in it, and so cost no more than before.
+        "CREATE INDEX closed_archived ON closed (archived) WHERE archived IS NOT NULL",
+        "CREATE TABLE base (part INTEGER PRIMARY KEY, last_entry INTEGER NOT NULL, hash TEXT NOT NULL, state TEXT NOT NULL)",
+        "CREATE TABLE base_usage (hour INTEGER NOT NULL, resource TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL, \
+         touchpoint TEXT NOT NULL, usd_whole INTEGER NOT NULL, usd_pico INTEGER NOT NULL, calls INTEGER NOT NULL, \
+         input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, \
+         PRIMARY KEY (hour, resource, user, model, touchpoint)) WITHOUT ROWID",
+    ],
+];
 
 /// The tables of the policy.
 pub(crate) const POLICY: Migrations = &[&["CREATE TABLE policy (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"]];

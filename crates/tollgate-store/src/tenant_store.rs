@@ -2,25 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tollgate_core::api::{Answer, HistoryQuery, Request, StateQuery};
+use tollgate_core::api::{
+    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, StateQuery,
+};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Command, Entry, Event, Ledger, Reservation};
+use tollgate_core::ledger::{Command, Entry, Ledger, Rejection};
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
-use crate::audit::{self, AuditReport, Kept};
-use crate::journal;
+use crate::archive::{self, ArchiveReport};
+use crate::audit::{self, Audit, AuditReport, Kept};
+use crate::closed;
+use crate::journal::{self, JournalPage};
+use crate::repair::{self, RepairReport};
 use crate::schema;
-use crate::snapshot;
-use crate::sql::{Param, Row, Sql, StoreError};
-use crate::usage;
+use crate::snapshot::{self, SNAPSHOT};
+use crate::sql::{Sql, StoreError};
+use crate::usage::{self, USAGE};
 
-/// A snapshot is taken when the journal's tail has so many entries, plus two for each open hold: a snapshot costs in proportion to the
-/// holds, so it pays to wait a little longer where there are many.
+/// A snapshot is taken when the journal's tail has so many entries, plus two for each open hold and each quota: a snapshot costs in
+/// proportion to these, so that each entry pays for half a one of them at most, and start-up folds a bounded tail.
 const SNAPSHOT_EVERY: usize = 1_000;
-/// A parameter holds 2 MB in a Durable Object.
-const MAX_PARAM_BYTES: usize = 1_000_000;
 
 /// One tenant's ledger on a database.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ struct State {
     tail: usize,
     /// What those entries add to the usage roll-up.
     pending: BTreeMap<UsageKey, UsageTotals>,
+    /// The last entry that is not kept any more; 0 where all are.
+    archived_through: u64,
     /// Whether there are tables. An object that was merely asked about a tenant that does not exist stores nothing.
     has_schema: bool,
     /// Whether a turn has begun and not been committed: then memory may be ahead of the database.
@@ -67,18 +72,7 @@ impl<S: Sql> TenantStore<S> {
         now: Timestamp,
         requests: &[Request],
     ) -> Result<Vec<Answer>, StoreError> {
-        let Self { sql, state } = self;
-        if state.stale {
-            *state = State::load(sql)?;
-        }
-        let mut answers = Vec::new();
-        state.stale = true;
-        sql.transaction(&mut || {
-            answers = state.turn(sql, catalog, now, requests)?;
-            Ok(())
-        })?;
-        state.stale = false;
-        Ok(answers)
+        self.in_transaction(|state, sql| state.turn(sql, catalog, now, requests))
     }
 
     /// Ends holds whose deadline has passed.
@@ -98,8 +92,71 @@ impl<S: Sql> TenantStore<S> {
         if !self.state.has_schema {
             return Ok(None);
         }
-        let kept = Kept { ledger: &self.state.ledger, head: &self.state.head, pending: &self.state.pending };
-        audit::audit(&self.sql, &kept).map(Some)
+        Ok(Some(self.state.audit(&self.sql)?.report))
+    }
+
+    /// Makes what is kept what the journal leads to, where an audit finds that it differs, and tells of it in an entry. Reads everything,
+    /// as an audit does.
+    ///
+    /// # Errors
+    /// The database failed: nothing was changed. The problem: the tenant is not known, or the journal itself is damaged, and there is
+    /// nothing to repair from.
+    pub fn repair(
+        &mut self,
+        now: Timestamp,
+        order: &RepairRequest,
+    ) -> Result<Result<RepairReport, Problem>, StoreError> {
+        if !self.state.has_schema {
+            return Ok(Err(Rejection::TenantNotFound.into()));
+        }
+        self.in_transaction(|state, sql| state.repair(sql, now, order))
+    }
+
+    /// Drops entries that the caller has exported, as its knowledge of the last one's hash shows, and keeps the state that they led to. One
+    /// step of bounded size; the report says whether there is more to do.
+    ///
+    /// # Errors
+    /// The database failed: nothing was changed. The problem: the tenant is not known, the order names no row of the journal with its hash,
+    /// or the journal is damaged.
+    pub fn archive(
+        &mut self,
+        now: Timestamp,
+        order: &ArchiveRequest,
+    ) -> Result<Result<ArchiveReport, Problem>, StoreError> {
+        if !self.state.has_schema {
+            return Ok(Err(Rejection::TenantNotFound.into()));
+        }
+        self.in_transaction(|state, sql| state.archive(sql, now, order))
+    }
+
+    /// A page of the journal as it is stored, for archives and whoever checks the chain. None where the tenant was never onboarded.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn journal(&self, query: JournalQuery) -> Result<Option<JournalPage>, StoreError> {
+        if !self.state.has_schema {
+            return Ok(None);
+        }
+        let base = archive::base(&self.sql)?;
+        journal::page(&self.sql, query, base.last_entry, base.hash).map(Some)
+    }
+
+    fn in_transaction<T>(
+        &mut self,
+        mut body: impl FnMut(&mut State, &S) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Self { sql, state } = self;
+        if state.stale {
+            *state = State::load(sql)?;
+        }
+        let mut done = None;
+        state.stale = true;
+        sql.transaction(&mut || {
+            done = Some(body(state, sql)?);
+            Ok(())
+        })?;
+        state.stale = false;
+        done.ok_or_else(|| StoreError::Damaged("a transaction did not run".to_owned()))
     }
 
     /// The earliest deadline of an open hold.
@@ -123,6 +180,7 @@ impl State {
             head: journal::GENESIS.to_owned(),
             tail: 0,
             pending: BTreeMap::new(),
+            archived_through: 0,
             has_schema,
             stale: false,
         };
@@ -130,13 +188,14 @@ impl State {
             return Ok(state);
         }
         sql.transaction(&mut || schema::migrate(sql, schema::TENANT))?;
-        if let Some(stored) = snapshot::read(sql)? {
-            state.ledger = stored.ledger;
-            state.head = stored.hash;
-            if state.ledger.last_seq() != stored.last_entry {
-                return Err(StoreError::Damaged("snapshot: it is not of the entry it names".to_owned()));
-            }
-        }
+        state.archived_through = archive::archived_through(sql)?;
+        // Where there is no snapshot, the whole journal is folded, onto what its archived part led to.
+        let stored = match snapshot::read(sql, SNAPSHOT)? {
+            Some(stored) => stored,
+            None => archive::base(sql)?,
+        };
+        state.ledger = stored.ledger;
+        state.head = stored.hash;
         loop {
             let rows = journal::read_rows(sql, state.ledger.last_seq(), 64)?;
             if rows.is_empty() {
@@ -165,11 +224,19 @@ impl State {
         now: Timestamp,
         requests: &[Request],
     ) -> Result<Vec<Answer>, StoreError> {
-        self.recall(sql, requests)?;
+        let archived = if self.has_schema {
+            closed::recall(sql, requests.iter().filter_map(subject), &mut self.ledger)?
+        } else {
+            BTreeSet::new()
+        };
         let mut entries = Vec::new();
         self.ledger.expire(now, usize::MAX, &mut entries);
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
         for request in requests {
+            if let Some(id) = subject(request).filter(|id| archived.contains(*id)) {
+                answers.push(Some(Answer::problem(&closed::archived(id))));
+                continue;
+            }
             answers.push(match request {
                 Request::Command(command) => Some(match self.ledger.execute(catalog, now, command, &mut entries) {
                     Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
@@ -188,7 +255,7 @@ impl State {
         });
         let answers = answered.collect::<Result<_, _>>()?;
         // What has ended is in the database now. Only what this turn touched can be in memory.
-        for id in entries.iter().filter_map(closed_by).chain(requests.iter().filter_map(subject)) {
+        for id in entries.iter().filter_map(closed::changed_by).chain(requests.iter().filter_map(subject)) {
             self.ledger.forget(id);
         }
         Ok(answers)
@@ -203,17 +270,84 @@ impl State {
             self.has_schema = true;
         }
         self.head = journal::append(sql, &self.head, entries)?;
-        self.write_closed(sql, entries)?;
+        closed::write(sql, &self.ledger, entries)?;
         for entry in entries {
             self.note(entry);
         }
-        if self.tail >= SNAPSHOT_EVERY.saturating_add(self.ledger.open_holds().saturating_mul(2)) {
-            snapshot::write(sql, &self.ledger, &self.head)?;
-            usage::add(sql, &self.pending)?;
-            self.pending.clear();
-            self.tail = 0;
+        let held_in_memory = self.ledger.open_holds().saturating_add(self.ledger.quota_count());
+        if self.tail >= SNAPSHOT_EVERY.saturating_add(held_in_memory.saturating_mul(2)) {
+            self.snapshot(sql)?;
         }
         Ok(())
+    }
+
+    fn snapshot(&mut self, sql: &impl Sql) -> Result<(), StoreError> {
+        snapshot::write(sql, SNAPSHOT, &self.ledger, &self.head)?;
+        usage::add(sql, USAGE, &self.pending)?;
+        self.pending.clear();
+        self.tail = 0;
+        Ok(())
+    }
+
+    fn audit(&self, sql: &impl Sql) -> Result<Audit, StoreError> {
+        let kept = Kept { ledger: &self.ledger, head: &self.head, pending: &self.pending };
+        audit::audit(sql, &kept)
+    }
+
+    fn repair(
+        &mut self,
+        sql: &impl Sql,
+        now: Timestamp,
+        order: &RepairRequest,
+    ) -> Result<Result<RepairReport, Problem>, StoreError> {
+        let Audit { report, ledger, usage, changed_since_base } = self.audit(sql)?;
+        if report.clean {
+            return Ok(Ok(RepairReport { entry: None, repaired: Vec::new() }));
+        }
+        if let Err(problem) = repair::check(&report) {
+            return Ok(Err(problem));
+        }
+        if report.differences.iter().any(|found| found.place.starts_with("closed")) {
+            repair::rewrite_closed(sql, &changed_since_base)?;
+        }
+        usage::replace(sql, USAGE, &usage)?;
+        self.pending.clear();
+        self.ledger = ledger;
+        let mut entries = Vec::new();
+        self.ledger.note(now, repair::event(order, &report.differences), &mut entries);
+        self.commit(sql, &entries)?;
+        self.snapshot(sql)?;
+        Ok(Ok(RepairReport { entry: Some(self.ledger.last_seq()), repaired: report.differences }))
+    }
+
+    fn archive(
+        &mut self,
+        sql: &impl Sql,
+        now: Timestamp,
+        order: &ArchiveRequest,
+    ) -> Result<Result<ArchiveReport, Problem>, StoreError> {
+        let base = archive::base(sql)?;
+        if let Err(problem) = archive::check(sql, &base, order)? {
+            return Ok(Err(problem));
+        }
+        let base = if base.last_entry < order.through {
+            let step = match archive::fold(sql, base, order.through)? {
+                Ok(step) => step,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let event = archive::write(sql, &step)?;
+            let mut entries = Vec::new();
+            self.ledger.note(now, event, &mut entries);
+            self.commit(sql, &entries)?;
+            archive::drop_folded(sql, &step)?;
+            // An older snapshot would need entries that are gone.
+            self.snapshot(sql)?;
+            self.archived_through = step.base.last_entry;
+            step.base
+        } else {
+            base
+        };
+        archive::report(sql, &base, order).map(Ok)
     }
 
     /// Counts an entry that is in the journal and not yet in the snapshot and roll-up.
@@ -232,59 +366,10 @@ impl State {
             HistoryQuery::Usage(query) => Ok(Answer::usage(query, &usage::report(sql, query, &self.pending)?)),
             HistoryQuery::Entries { after, limit } => {
                 let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-                Ok(Answer::entries(&journal::read(sql, *after, most)?, *limit))
+                Ok(Answer::entries(&journal::read(sql, *after, most)?, *limit, self.archived_through))
             }
         }
     }
-
-    /// Brings the ended reservations that the requests name back into memory.
-    fn recall(&mut self, sql: &impl Sql, requests: &[Request]) -> Result<(), StoreError> {
-        if !self.has_schema {
-            return Ok(());
-        }
-        let unknown: BTreeSet<&ReservationId> =
-            requests.iter().filter_map(subject).filter(|id| self.ledger.reservation(id).is_none()).collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        // An id is 128 bytes at most and a turn has some hundred requests, so one parameter holds them all.
-        let ids = serde_json::to_string(&unknown).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let rows = sql.query(
-            "SELECT reservation FROM closed WHERE id IN (SELECT value FROM json_each(?1))",
-            &[Param::Text(&ids)],
-        )?;
-        for row in &rows {
-            let reservation: Reservation = journal::parse(Row::new(row, "closed").text()?, "closed")?;
-            self.ledger.recall(reservation);
-        }
-        Ok(())
-    }
-
-    /// Stores the reservations that ended, or whose end was corrected.
-    fn write_closed(&self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
-        let ids: BTreeSet<&ReservationId> = entries.iter().filter_map(closed_by).collect();
-        let mut rows = String::new();
-        for reservation in ids.into_iter().filter_map(|id| self.ledger.reservation(id)) {
-            let row = serde_json::to_string(&(&reservation.id, reservation))
-                .map_err(|error| StoreError::Damaged(error.to_string()))?;
-            if !rows.is_empty() && rows.len() + row.len() + 2 > MAX_PARAM_BYTES {
-                insert_closed(sql, &mut rows)?;
-            }
-            rows.push(if rows.is_empty() { '[' } else { ',' });
-            rows.push_str(&row);
-        }
-        if rows.is_empty() { Ok(()) } else { insert_closed(sql, &mut rows) }
-    }
-}
-
-fn insert_closed(sql: &impl Sql, rows: &mut String) -> Result<(), StoreError> {
-    rows.push(']');
-    sql.query(
-        "INSERT OR REPLACE INTO closed (id, reservation) SELECT value ->> '$[0]', value -> '$[1]' FROM json_each(?1)",
-        &[Param::Text(rows)],
-    )?;
-    rows.clear();
-    Ok(())
 }
 
 /// The reservation or record that a request is about.
@@ -295,13 +380,5 @@ fn subject(request: &Request) -> Option<&ReservationId> {
         Request::Command(Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _))
         | Request::State(StateQuery::Reservation(id)) => Some(id),
         _ => None,
-    }
-}
-
-/// The reservation or record whose stored end an entry makes or changes.
-fn closed_by(entry: &Entry) -> Option<&ReservationId> {
-    match &entry.event {
-        Event::SettledLate { charged, .. } => Some(&charged.id),
-        _ => entry.ends(),
     }
 }

@@ -10,21 +10,29 @@ use tollgate_core::usage_report::{Dimension, Group, UsageKey, UsageQuery, UsageR
 use crate::journal::signed;
 use crate::sql::{Cell, Param, Row, Sql, StoreError};
 
+/// The roll-up of all entries.
+pub(crate) const USAGE: &str = "usage";
+/// The roll-up of those that are archived.
+pub(crate) const BASE_USAGE: &str = "base_usage";
+
 const PICO: i128 = 1_000_000_000_000;
 
-/// Adds to the stored roll-up.
-pub(crate) fn add(sql: &impl Sql, cells: &BTreeMap<UsageKey, UsageTotals>) -> Result<(), StoreError> {
+/// Adds to a stored roll-up.
+pub(crate) fn add(sql: &impl Sql, table: &str, cells: &BTreeMap<UsageKey, UsageTotals>) -> Result<(), StoreError> {
+    let statement = format!(
+        "INSERT INTO {table} (hour, resource, user, model, touchpoint, usd_whole, usd_pico, calls, input_tokens, output_tokens) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (hour, resource, user, model, touchpoint) DO UPDATE SET \
+         usd_whole = usd_whole + excluded.usd_whole + (usd_pico + excluded.usd_pico) / 1000000000000, \
+         usd_pico = (usd_pico + excluded.usd_pico) % 1000000000000, \
+         calls = calls + excluded.calls, input_tokens = input_tokens + excluded.input_tokens, \
+         output_tokens = output_tokens + excluded.output_tokens"
+    );
     for (key, totals) in cells {
         let (whole, pico) = split(totals.usd);
         let resource = key.resource.to_string();
         sql.query(
-            "INSERT INTO usage (hour, resource, user, model, touchpoint, usd_whole, usd_pico, calls, input_tokens, output_tokens) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-             ON CONFLICT (hour, resource, user, model, touchpoint) DO UPDATE SET \
-             usd_whole = usd_whole + excluded.usd_whole + (usd_pico + excluded.usd_pico) / 1000000000000, \
-             usd_pico = (usd_pico + excluded.usd_pico) % 1000000000000, \
-             calls = calls + excluded.calls, input_tokens = input_tokens + excluded.input_tokens, \
-             output_tokens = output_tokens + excluded.output_tokens",
+            &statement,
             &[
                 Param::Integer(key.hour.millis()),
                 Param::Text(&resource),
@@ -54,16 +62,15 @@ pub(crate) fn report(
     Ok(UsageReport::new(query, parts))
 }
 
-/// Every cell of the roll-up: what is stored and what is not yet.
-pub(crate) fn cells(
-    sql: &impl Sql,
-    pending: &BTreeMap<UsageKey, UsageTotals>,
-) -> Result<BTreeMap<UsageKey, UsageTotals>, StoreError> {
-    let mut cells = pending.clone();
+/// Every cell of a stored roll-up.
+pub(crate) fn cells(sql: &impl Sql, table: &str) -> Result<BTreeMap<UsageKey, UsageTotals>, StoreError> {
+    let mut cells = BTreeMap::<UsageKey, UsageTotals>::new();
     // The hour is the one dimension of a cell that is no dimension of a report.
-    let statement = "SELECT resource, user, model, touchpoint, CAST(usd_whole AS TEXT), CAST(usd_pico AS TEXT), \
-                     CAST(calls AS TEXT), CAST(input_tokens AS TEXT), CAST(output_tokens AS TEXT), hour FROM usage";
-    for row in sql.query(statement, &[])? {
+    let statement = format!(
+        "SELECT resource, user, model, touchpoint, CAST(usd_whole AS TEXT), CAST(usd_pico AS TEXT), \
+         CAST(calls AS TEXT), CAST(input_tokens AS TEXT), CAST(output_tokens AS TEXT), hour FROM {table}"
+    );
+    for row in sql.query(&statement, &[])? {
         let (group, totals) = read(&row, 4)?;
         let Some(Cell::Integer(hour)) = row.last() else {
             return Err(StoreError::Damaged("usage: expected an hour".to_owned()));
@@ -80,6 +87,12 @@ pub(crate) fn cells(
         cells.entry(key).or_default().add(&totals);
     }
     Ok(cells)
+}
+
+/// Replaces a stored roll-up.
+pub(crate) fn replace(sql: &impl Sql, table: &str, cells: &BTreeMap<UsageKey, UsageTotals>) -> Result<(), StoreError> {
+    sql.query(&format!("DELETE FROM {table}"), &[])?;
+    add(sql, table, cells)
 }
 
 fn stored(sql: &impl Sql, query: &UsageQuery) -> Result<Vec<(Group, UsageTotals)>, StoreError> {
@@ -136,6 +149,6 @@ fn join(whole: i128, pico: i128) -> Result<Usd, StoreError> {
     whole
         .checked_mul(PICO)
         .and_then(|whole| whole.checked_add(pico))
-        .and_then(Usd::from_picos)
+        .map(Usd::from_picos)
         .ok_or_else(|| StoreError::Damaged("usage: too large".to_owned()))
 }

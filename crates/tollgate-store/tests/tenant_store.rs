@@ -5,10 +5,12 @@ mod common;
 
 use common::{Flaky, at, body, catalog, onboard, request, usd_quota};
 use serde_json::json;
-use tollgate_core::ledger::{Entry, Ledger};
+use tollgate_core::api::{Code, RepairRequest};
+use tollgate_core::ledger::{Entry, Ledger, Snapshot};
 use tollgate_store::{Param, Sql, StoreError, TenantStore};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
+const LATER: &str = "2026-11-24T12:00:10Z";
 
 fn opened() -> (Flaky, TenantStore<Flaky>) {
     let database = Flaky::new();
@@ -160,7 +162,7 @@ fn snapshots_bound_the_tail_and_usage_stays_exact_across_them() {
     };
     assert!(database.count("snapshot") >= 1);
     assert!(database.count("usage") > 0);
-    let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).unwrap().to_string();
+    let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).to_string();
     for reopened in [false, true] {
         if reopened {
             store = database.open();
@@ -218,14 +220,6 @@ fn a_row_that_was_tampered_with_or_is_missing_is_not_folded() {
     run(&mut store, NOW, &[reserve("b", "1")]);
     database.database.query("DELETE FROM journal WHERE last_entry = ?1", &[Param::Integer(3)]).unwrap();
     assert!(matches!(TenantStore::open(database), Err(StoreError::Damaged(_))));
-}
-
-#[test]
-fn a_later_schema_is_refused_and_left_alone() {
-    let (database, store) = opened();
-    drop(store);
-    database.database.query("UPDATE schema_version SET version = 99", &[]).unwrap();
-    assert_eq!(TenantStore::open(database).map(|_| ()), Err(StoreError::NewerSchema { found: 99, known: 1 }));
 }
 
 #[test]
@@ -289,6 +283,8 @@ fn an_audit_finds_what_was_changed_behind_the_ledgers_back() {
         ),
         ("UPDATE usage SET usd_pico = usd_pico + 1", "usage "),
         ("DELETE FROM closed WHERE id = '1-7'", "closed reservations"),
+        ("UPDATE closed SET reservation = replace(reservation, '\"0.01\"', '\"0.02\"') WHERE id = '1-7'", "closed.1-7"),
+        ("UPDATE closed SET id = 'other' WHERE id = '1-7'", "closed.1-7"),
         (
             "DELETE FROM journal WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 5)",
             "entry number",
@@ -310,4 +306,66 @@ fn an_audit_finds_what_was_changed_behind_the_ledgers_back() {
             json["differences"].as_array().unwrap().iter().map(|found| found["place"].as_str().unwrap()).collect();
         assert!(places.iter().any(|found| found.starts_with(place)), "{tamper}: {places:?}");
     }
+}
+
+#[test]
+fn a_repair_sets_right_what_the_journal_tells_and_says_so() {
+    for tamper in [
+        "UPDATE usage SET usd_pico = usd_pico + 1",
+        "DELETE FROM usage",
+        "DELETE FROM closed WHERE id = '1-7'",
+        "UPDATE closed SET reservation = replace(reservation, '\"0.01\"', '\"0.02\"')",
+        "INSERT INTO closed (id, reservation, entry) SELECT 'forged', reservation, entry FROM closed WHERE id = '1-7'",
+        "UPDATE snapshot SET state = replace(state, '\"spent\":\"', '\"spent\":\"1')",
+    ] {
+        let (database, store) = lived_in();
+        let expected = store.ledger().snapshot();
+        drop(store);
+        database.database.query(tamper, &[]).unwrap();
+        let mut store = database.open();
+        let entries = store.ledger().last_seq();
+        let order = RepairRequest { by: "ops@example.com".parse().unwrap() };
+        let report = store.repair(at(LATER), &order).unwrap().unwrap();
+        assert_eq!(report.entry, Some(entries + 1), "{tamper}");
+        assert!(!report.repaired.is_empty());
+        for store in [&store, &database.open()] {
+            let audit = store.audit().unwrap().unwrap();
+            assert!(audit.clean, "{tamper}: {audit:#?}");
+        }
+        // But for the entry that tells of it, the state is what it was.
+        let told = run(&mut store, LATER, &[json!({ "op": "entries", "after": entries })]).remove(0).1;
+        assert_eq!(
+            (&told["entries"][0]["type"], &told["entries"][0]["by"]),
+            (&json!("repaired"), &json!("ops@example.com"))
+        );
+        let quotas = |snapshot: &Snapshot| serde_json::to_value(snapshot).unwrap()["quotas"].clone();
+        assert_eq!(quotas(&store.ledger().snapshot()), quotas(&expected), "{tamper}");
+        assert_eq!(
+            run(&mut store, LATER, &[json!({ "op": "settle", "id": "late", "usd": "1" })])[0].1["replayed"],
+            true
+        );
+        // Once is enough.
+        assert_eq!(store.repair(at(LATER), &order).unwrap().unwrap().entry, None);
+    }
+}
+
+#[test]
+fn a_broken_journal_is_reported_and_not_repaired_away() {
+    for tamper in [
+        "UPDATE journal SET entries = replace(entries, '\"0.01\"', '\"0.02\"') WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 4)",
+        "DELETE FROM journal WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 5)",
+        "UPDATE journal SET hash = 'sha256:0' WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 5)",
+    ] {
+        let (database, store) = lived_in();
+        drop(store);
+        database.database.query(tamper, &[]).unwrap();
+        let mut store = database.open();
+        assert!(store.audit().unwrap().unwrap().damaged, "{tamper}");
+        let order = RepairRequest { by: "ops".parse().unwrap() };
+        let entries = store.ledger().last_seq();
+        assert_eq!(store.repair(at(LATER), &order).unwrap().unwrap_err().code, Code::LedgerDamaged, "{tamper}");
+        assert_eq!(database.open().ledger().last_seq(), entries);
+    }
+    let order = RepairRequest { by: "ops".parse().unwrap() };
+    assert_eq!(Flaky::new().open().repair(at(LATER), &order).unwrap().unwrap_err().code, Code::TenantNotFound);
 }

@@ -47,6 +47,9 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Onboard
         // It reads the whole ledger, which costs as much as the ledger is long.
         | Endpoint::Audit
+        | Endpoint::Repair
+        | Endpoint::Journal
+        | Endpoint::Archive
         | Endpoint::PutQuota
         | Endpoint::DeleteQuota
         | Endpoint::ResetQuota => Access::Administer,
@@ -124,7 +127,10 @@ mod tests {
         POST   /v1/tenants/{tenant}/explain                   asar
         GET    /v1/tenants/{tenant}/usage                     asar
         GET    /v1/tenants/{tenant}/entries                   asar
-        GET    /v1/tenants/{tenant}/audit                     a";
+        GET    /v1/tenants/{tenant}/journal                   a
+        POST   /v1/tenants/{tenant}/archive                   a
+        GET    /v1/tenants/{tenant}/audit                     a
+        POST   /v1/tenants/{tenant}/audit/repair              a";
 
     #[test]
     fn every_route_lets_in_exactly_those_whom_the_table_names() {

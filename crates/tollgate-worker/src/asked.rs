@@ -76,6 +76,9 @@ impl Asked {
                 Ok(Self::single(api::parse_entries_query(pairs)?))
             }
             Endpoint::Audit
+            | Endpoint::Repair
+            | Endpoint::Journal
+            | Endpoint::Archive
             | Endpoint::Health
             | Endpoint::IssueServiceToken
             | Endpoint::IssueTenantToken

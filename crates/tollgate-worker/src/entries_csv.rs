@@ -98,7 +98,7 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn of(event: &'a Event) -> Self {
         match event {
-            Event::PlanApplied { .. } => Self::default(),
+            Event::PlanApplied { .. } | Event::Archived { .. } | Event::Repaired { .. } => Self::default(),
             Event::QuotaSet { quota_id, .. }
             | Event::QuotaRemoved { quota_id }
             | Event::QuotaReset { quota_id, .. }
@@ -135,6 +135,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::Expired(_) => "expired",
         Event::Recorded { .. } => "recorded",
         Event::ThresholdCrossed { .. } => "threshold_crossed",
+        Event::Archived { .. } => "archived",
+        Event::Repaired { .. } => "repaired",
     }
 }
 

@@ -54,8 +54,14 @@ pub enum Endpoint {
     Usage,
     /// The ledger's lines.
     Entries,
+    /// The ledger as it is stored, for archives.
+    Journal,
+    /// Drops exported lines.
+    Archive,
     /// Folds the ledger again and compares.
     Audit,
+    /// Sets right what an audit found to differ.
+    Repair,
 }
 
 /// The methods that routes have.
@@ -92,7 +98,7 @@ pub enum NoRoute {
 }
 
 /// Every route there is.
-pub const ROUTES: [(Method, &str, Endpoint); 24] = [
+pub const ROUTES: [(Method, &str, Endpoint); 27] = [
     (Method::Get, "/healthz", Endpoint::Health),
     (Method::Post, "/v1/tokens", Endpoint::IssueServiceToken),
     (Method::Get, "/v1/policy", Endpoint::GetPolicy),
@@ -116,7 +122,10 @@ pub const ROUTES: [(Method, &str, Endpoint); 24] = [
     (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
     (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
     (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),
+    (Method::Get, "/v1/tenants/{tenant}/journal", Endpoint::Journal),
+    (Method::Post, "/v1/tenants/{tenant}/archive", Endpoint::Archive),
     (Method::Get, "/v1/tenants/{tenant}/audit", Endpoint::Audit),
+    (Method::Post, "/v1/tenants/{tenant}/audit/repair", Endpoint::Repair),
 ];
 
 /// The route of a request. `path` is as it was sent, percent-encoded and without the query.

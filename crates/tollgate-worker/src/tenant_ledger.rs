@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use tollgate_core::api::{Answer, Code, Problem};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::Rejection;
+use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 use wasm_bindgen_futures::spawn_local;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
@@ -19,8 +19,9 @@ use crate::config;
 use crate::gather::{self, Arrivals, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::respond;
-use crate::router::{self, Endpoint};
+use crate::router;
 use crate::sql::{ObjectSql, RowsWritten};
+use crate::upkeep::Upkeep;
 use crate::url;
 
 /// Says, with the test clock on, how many rows the object has written since it started.
@@ -84,10 +85,11 @@ impl Inner {
         let url = request.inner().url();
         let (path, query) = url::path_and_query(url::target(&url));
         let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
-        if route.endpoint == Endpoint::Audit {
-            return self.audit();
-        }
         let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        if Upkeep::has(route.endpoint) {
+            let body = Body::read(request).await?.text()?;
+            return self.keep_up(&Upkeep::read(route.endpoint, query, &body)?, now.unwrap_or_else(clock::now));
+        }
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
@@ -132,11 +134,9 @@ impl Inner {
         turn.answer(answers);
     }
 
-    /// Reads what is committed, without waiting for a turn.
-    fn audit(&self) -> Result<Answer, Problem> {
-        let report = self.with_store(|store, _| store.audit())?;
-        Ok(report
-            .map_or_else(|| Answer::problem(&Rejection::TenantNotFound.into()), |report| Answer::json(200, &report)))
+    /// Does what an administrator asks of the stored ledger, between two turns.
+    fn keep_up(&self, upkeep: &Upkeep, now: Timestamp) -> Result<Answer, Problem> {
+        self.with_store(|store, _| upkeep.carry_out(store, now))?
     }
 
     fn alarm_went_off(&self) {

@@ -1,6 +1,5 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
-use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -163,17 +162,22 @@ impl Answer {
         Self::json(200, &body)
     }
 
-    /// A page of entries. `limit` is how many were asked for: fewer means that there are no more.
+    /// A page of entries. `limit` is how many were asked for: fewer means that there are no more. `archived_through` is the last entry that
+    /// is not kept any more, 0 for none.
     #[must_use]
-    pub fn entries(entries: &[Entry], limit: u32) -> Self {
+    pub fn entries(entries: &[Entry], limit: u32, archived_through: u64) -> Self {
         #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
         struct Body<'a> {
             entries: &'a [Entry],
             next: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            archived_through: Option<u64>,
         }
         let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit);
         let next = if full { entries.last().map(|entry| entry.seq) } else { None };
-        Self::json(200, &Body { entries, next })
+        let archived_through = Some(archived_through).filter(|through| *through > 0);
+        Self::json(200, &Body { entries, next, archived_through })
     }
 
     fn gone() -> Self {
@@ -226,7 +230,7 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
     // These fields hold integers: money is counted in millionths of a dollar, and parts of a second are left out.
     let integer = |unit: Unit, amount: Amount| match unit {
         Unit::Usd => amount.as_usd().micros().min(MAX_HEADER_INTEGER),
-        _ => amount.value().trunc().to_i64().unwrap_or(MAX_HEADER_INTEGER).min(MAX_HEADER_INTEGER),
+        _ => i64::try_from(amount.whole().unwrap_or(0)).unwrap_or(MAX_HEADER_INTEGER).min(MAX_HEADER_INTEGER),
     };
     let mut policies = Vec::new();
     let mut limits = Vec::new();

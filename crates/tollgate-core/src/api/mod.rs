@@ -3,11 +3,15 @@
 
 mod answer;
 pub(crate) mod json;
+mod maintenance;
 mod problem;
 mod quota_body;
 mod request;
 
 pub use answer::{Answer, WholeDocument};
+pub use maintenance::{
+    ArchiveRequest, JournalQuery, MAX_JOURNAL_ROWS, RepairRequest, parse_archive, parse_journal_query, parse_repair,
+};
 pub use problem::{Code, Problem};
 pub use request::{
     HistoryQuery, MAX_BATCH, MAX_ENTRIES, OnboardRequest, PriceRequest, Request, StateQuery, TokenRequest, parse_batch,

@@ -28,6 +28,10 @@ pub enum Code {
     MethodNotAllowed,
     /// Use a new id.
     IdempotencyConflict,
+    /// Look it up in the exported entries: it has ended, and was archived.
+    Archived,
+    /// Restore it from a backup.
+    LedgerDamaged,
     /// Nothing: it was settled.
     AlreadySettled,
     /// Record what happened, if anything did.
@@ -74,6 +78,8 @@ impl Code {
             Self::QuotaNotFound => ("quota_not_found", 404, "Quota not found"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed"),
             Self::IdempotencyConflict => ("idempotency_conflict", 409, "Idempotency conflict"),
+            Self::Archived => ("archived", 410, "Archived"),
+            Self::LedgerDamaged => ("ledger_damaged", 409, "Ledger damaged"),
             Self::AlreadySettled => ("already_settled", 409, "Already settled"),
             Self::AlreadyReleased => ("already_released", 409, "Already released"),
             Self::AlreadyExpired => ("already_expired", 409, "Already expired"),

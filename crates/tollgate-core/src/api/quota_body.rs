@@ -1,5 +1,7 @@
 //! Quotas and denials as they are sent.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::amount::Amount;
@@ -8,6 +10,7 @@ use crate::ids::{Name, QuotaId, UserId};
 use crate::ledger::{Denial, DenyingQuota, Fit, QuotaSource, QuotaView};
 use crate::period::{Period, Weekday};
 use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// A quota as it stands.
@@ -38,8 +41,8 @@ pub(super) struct QuotaBody<'a> {
     spent: Amount,
     held: Amount,
     remaining: Amount,
-    utilization: Option<String>,
-    warned: Vec<String>,
+    utilization: Option<Ratio>,
+    warned: Cow<'a, [Ratio]>,
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,8 +73,8 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             spent: view.spent,
             held: view.held,
             remaining: view.remaining(),
-            utilization: view.utilization().map(|fraction| fraction.to_string()),
-            warned: view.warned.iter().map(|fraction| fraction.normalize().to_string()).collect(),
+            utilization: view.utilization(),
+            warned: view.warned.clone(),
             period_start: period_start(view),
             period_end: view.window.end,
             fits: None,

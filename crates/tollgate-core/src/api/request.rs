@@ -399,7 +399,7 @@ fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
 }
 
 /// The values of a query's parameters: each at most once, and no others.
-fn parameters<'a, const N: usize>(
+pub(super) fn parameters<'a, const N: usize>(
     pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     names: [&str; N],
 ) -> Result<[Option<&'a str>; N], Problem> {

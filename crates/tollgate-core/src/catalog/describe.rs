@@ -62,7 +62,7 @@ impl Serialize for Adjustment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match &self.change {
-            Change::Multiplier(by) => map.serialize_entry("multiplier", &by.normalize().to_string())?,
+            Change::Multiplier(by) => map.serialize_entry("multiplier", by)?,
             Change::Rates { base, tiers } => {
                 rates(&mut map, base)?;
                 if !tiers.is_empty() {
@@ -112,7 +112,7 @@ impl<T: Serialize> Serialize for Members<'_, T> {
 /// The rates of tokens per million, those of anything else per one.
 fn rates<M: SerializeMap>(map: &mut M, rates: &Rates) -> Result<(), M::Error> {
     let (tokens, units): (Vec<_>, Vec<_>) = rates.0.iter().partition(|(meter, _)| meter.is_token());
-    let million = |usd: Usd| usd.value().saturating_mul(1_000_000.into()).normalize().to_string();
+    let million = |usd: Usd| Usd::from_picos(usd.picos().saturating_mul(1_000_000)).to_string();
     let per_million: Vec<_> = tokens.iter().map(|(meter, rate)| (meter.name(), million(rate.usd()))).collect();
     let per_unit: Vec<_> = units.iter().map(|(meter, rate)| (meter.name(), rate.usd().to_string())).collect();
     for (name, rates) in [("perMillion", per_million), ("perUnit", per_unit)] {

@@ -4,12 +4,13 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::collections::{BTreeMap, HashSet};
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Adjustment, Catalog, Change, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier, pack};
+use crate::decimal;
 use crate::meter::Meter;
 use crate::money::Usd;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// What is wrong with a catalog file.
@@ -295,11 +296,15 @@ fn adjustment(id: &str, document: &AdjustmentDocument) -> Result<Adjustment, Cat
     let tiers = tiers(id, &document.tiers)?;
     let change = match (&document.multiplier, rates.0.is_empty()) {
         (Some(multiplier), true) if tiers.is_empty() => {
-            let by: Usd = multiplier.parse().map_err(|_| error(id, "a multiplier is not a decimal"))?;
-            if by.is_negative() || by.value() > Decimal::from(100) {
+            let by: Ratio = multiplier.parse().map_err(|_| error(id, "a multiplier is not a decimal"))?;
+            if by < Ratio::ZERO || by > Ratio::percent(100 * 100) {
                 return Err(error(id, "a multiplier lies beyond 0 to 100"));
             }
-            Change::Multiplier(by.value())
+            // So that the product of two, of a mode and a region, is exact.
+            if by.picos() % 1_000_000 != 0 {
+                return Err(error(id, "a multiplier has more than 6 decimals"));
+            }
+            Change::Multiplier(by)
         }
         (None, false) => Change::Rates { base: rates, tiers },
         _ => return Err(error(id, "a mode or region has either a multiplier or rates")),
@@ -351,7 +356,7 @@ fn rates<'a>(
         if !meter.is_token() {
             return Err(error(id, &format!("`{meter}` is not counted in tokens; its rate belongs in perUnit")));
         }
-        if usd.value().normalize().scale() > 6 {
+        if usd.picos() % 1_000_000 != 0 {
             return Err(error(id, &format!("the rate of `{meter}` has more than 6 decimals per million")));
         }
         check_rate(id, *meter, *usd)?;
@@ -369,7 +374,7 @@ fn rates<'a>(
 
 fn check_rate(id: &str, meter: Meter, usd: Usd) -> Result<(), CatalogError> {
     // No provider comes near; above it a misplaced decimal point is likelier than a price.
-    if usd.is_negative() || usd.value() > Decimal::from(100_000) {
+    if usd.is_negative() || usd.picos() > 100_000 * decimal::PICOS {
         return Err(error(id, &format!("the rate of `{meter}` lies beyond 0 to 100000 USD")));
     }
     Ok(())
@@ -561,8 +566,7 @@ mod tests {
         ] {
             let at_time = at.parse().unwrap();
             let card = catalog.rate_card("p", "m", at_time).unwrap();
-            let rates =
-                card.rates(Decimal::ZERO, crate::catalog::Terms { at: at_time, mode: None, region: None }).unwrap();
+            let rates = card.rates(0, crate::catalog::Terms { at: at_time, mode: None, region: None }).unwrap();
             assert_eq!(rates.of(Meter::Input).unwrap().rate.usd().to_string(), expected, "{at}");
         }
     }

@@ -10,12 +10,13 @@ use core::fmt;
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
+use crate::decimal;
 use crate::ids::Name;
 use crate::meter::{Meter, MeterKind};
 use crate::money::Usd;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 pub use format::{CatalogError, RatesDocument};
@@ -108,7 +109,7 @@ impl Rate {
     /// From USD per 1,000,000.
     #[must_use]
     pub fn per_million(usd: Usd) -> Self {
-        Self::rounded(usd.value().saturating_mul(Decimal::new(1, 6)))
+        Self(Usd::from_picos(decimal::div_rounded(usd.picos(), 1_000_000)))
     }
 
     /// From USD per one.
@@ -123,16 +124,9 @@ impl Rate {
         self.0
     }
 
-    fn times(self, multiplier: Decimal) -> Self {
-        Self::rounded(self.0.value().saturating_mul(multiplier))
-    }
-
-    /// The one place where a rate is rounded, so that line prices (quantity × rate) need no rounding and sums are exact.
-    fn rounded(value: Decimal) -> Self {
-        if value.scale() <= Usd::SCALE {
-            return Self(Usd::computed(value));
-        }
-        Self(Usd::computed(value.round_dp_with_strategy(Usd::SCALE, RoundingStrategy::MidpointAwayFromZero)))
+    /// A rate is rounded, to 10⁻¹² and halves up, so that line prices (quantity × rate) need no rounding and sums are exact.
+    fn times(self, multiplier: Ratio) -> Self {
+        Self(Usd::from_picos(decimal::div_rounded(self.0.picos().saturating_mul(multiplier.picos()), decimal::PICOS)))
     }
 }
 
@@ -178,7 +172,7 @@ pub(crate) struct Adjustment {
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     /// Multiplies every token rate.
-    Multiplier(Decimal),
+    Multiplier(Ratio),
     /// Replaces the rates that it names: those of `base` in every tier, those of the highest of `tiers` that the prompt reaches over them.
     Rates { base: Rates, tiers: Vec<Tier> },
 }
@@ -340,7 +334,7 @@ impl RateCard {
     ///
     /// # Errors
     /// The card does not have the mode or region.
-    pub fn rates(&self, prompt_tokens: Decimal, terms: Terms<'_>) -> Result<EffectiveRates<'_>, NoRates> {
+    pub fn rates(&self, prompt_tokens: u64, terms: Terms<'_>) -> Result<EffectiveRates<'_>, NoRates> {
         // Most calls are at base rates, and those need not be copied.
         let mut rates = Cow::Borrowed(&self.base);
         if let Some(tier) = reached(&self.tiers, prompt_tokens) {
@@ -359,7 +353,7 @@ impl RateCard {
                     }
                 }
                 Change::Multiplier(by) => {
-                    multiplier = Some(multiplier.map_or(*by, |product: Decimal| product.saturating_mul(*by)));
+                    multiplier = Some(multiplier.map_or(*by, |product: Ratio| product.times(*by)));
                 }
             }
         }
@@ -409,8 +403,8 @@ impl RateCard {
 }
 
 /// The highest tier that a prompt reaches.
-fn reached(tiers: &[Tier], prompt_tokens: Decimal) -> Option<&Tier> {
-    tiers.iter().rev().find(|tier| Decimal::from(tier.at_least) <= prompt_tokens)
+fn reached(tiers: &[Tier], prompt_tokens: u64) -> Option<&Tier> {
+    tiers.iter().rev().find(|tier| tier.at_least <= prompt_tokens)
 }
 
 /// The rates of one call, with the rules for meters that have none of their own.

@@ -13,8 +13,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rust_decimal::Decimal;
-
 use super::{Adjustment, Change, Confidence, Mode, Model, RateCard, Rates, Schedule, Tier};
 use crate::meter::Meter;
 
@@ -169,7 +167,7 @@ impl Tables {
         match &adjustment.change {
             Change::Multiplier(by) => {
                 body.number(sure << 2);
-                body.decimal(*by, UNIT_SCALES);
+                body.decimal(by.picos(), UNIT_SCALES);
             }
             Change::Rates { base, tiers } if tiers.is_empty() => {
                 body.number(sure << 2 | 1);
@@ -260,10 +258,15 @@ impl Writer {
         self.count(table.iter().position(|known| known == value).unwrap_or(usize::MAX));
     }
 
-    fn decimal(&mut self, value: Decimal, scales: u64) {
-        let value = value.normalize();
-        let mantissa = u64::try_from(value.mantissa()).unwrap_or(u64::MAX);
-        self.number(mantissa.saturating_mul(scales).saturating_add(u64::from(value.scale())));
+    /// A number of 10⁻¹², without the zeros at its end.
+    fn decimal(&mut self, picos: i128, scales: u64) {
+        let mut mantissa = u64::try_from(picos).unwrap_or(u64::MAX);
+        let mut scale = 12;
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        self.number(mantissa.saturating_mul(scales).saturating_add(scale));
     }
 
     fn rates(&mut self, rates: &Rates) {
@@ -271,9 +274,9 @@ impl Writer {
         self.number(named().map(|(bit, ..)| 1 << bit).sum());
         for (_, meter, rate) in named() {
             if meter.is_token() {
-                self.decimal(rate.usd().value().saturating_mul(1_000_000.into()), TOKEN_SCALES);
+                self.decimal(rate.usd().picos().saturating_mul(1_000_000), TOKEN_SCALES);
             } else {
-                self.decimal(rate.usd().value(), UNIT_SCALES);
+                self.decimal(rate.usd().picos(), UNIT_SCALES);
             }
         }
     }

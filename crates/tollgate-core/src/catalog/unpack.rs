@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use rust_decimal::Decimal;
-
 use super::pack::{BITS, MAGIC, RUN, TOKEN_SCALES, UNIT_SCALES};
 use super::{Adjustment, CatalogError, Change, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier};
 use crate::money::Usd;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// A packed catalog, of which what was asked for has been read.
@@ -254,7 +253,7 @@ impl Packed {
     fn adjustment(&self, reader: &mut Reader<'_>) -> Option<Adjustment> {
         let head = reader.number()?;
         let change = match head & 3 {
-            0 => Change::Multiplier(reader.decimal(UNIT_SCALES, 0)?),
+            0 => Change::Multiplier(Ratio::from_picos(reader.decimal(UNIT_SCALES, 0)?)),
             1 => Change::Rates { base: reader.rates()?, tiers: Vec::new() },
             _ => Change::Rates { base: reader.rates()?, tiers: self.tiers(reader)? },
         };
@@ -308,11 +307,11 @@ impl<'a> Reader<'a> {
         self.list(|reader| reader.text().map(str::to_owned))
     }
 
-    /// A decimal, shifted by some digits to the right.
-    fn decimal(&mut self, scales: u64, shift: u32) -> Option<Decimal> {
+    /// A decimal, shifted by some digits to the right, in 10⁻¹².
+    fn decimal(&mut self, scales: u64, shift: u32) -> Option<i128> {
         let value = self.number()?;
         let scale = u32::try_from(value % scales).ok()?;
-        Some(Decimal::new(i64::try_from(value / scales).ok()?, scale + shift))
+        i128::from(value / scales).checked_mul(10_i128.checked_pow(12_u32.checked_sub(scale + shift)?)?)
     }
 
     fn rates(&mut self) -> Option<Rates> {
@@ -321,7 +320,7 @@ impl<'a> Reader<'a> {
         for (bit, meter) in (0_u64..).zip(BITS) {
             if named >> bit & 1 == 1 {
                 let (scales, shift) = if meter.is_token() { (TOKEN_SCALES, 6) } else { (UNIT_SCALES, 0) };
-                rates.set(meter, Rate::per_one(Usd::new(self.decimal(scales, shift)?).ok()?));
+                rates.set(meter, Rate::per_one(Usd::from_picos(self.decimal(scales, shift)?).within_range().ok()?));
             }
         }
         Some(rates)

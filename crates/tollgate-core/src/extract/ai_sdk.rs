@@ -7,7 +7,6 @@
 //! Version 2 passes the providers' counts on without evening them out: whether the cached tokens are within the input
 //! shows only in the provider's metadata, whether the reasoning is within the output only in the total.
 
-use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::pools::rest;
@@ -119,7 +118,7 @@ fn add_gemini(usage: &mut Usage, totals: [Total<'_, '_, '_>; 2], raw: Node<'_, '
     let own = gemini::usage_of(raw, 0)?;
     for ((at, key), kind) in totals.into_iter().zip([MeterKind::InputTokens, MeterKind::OutputTokens]) {
         let sum = own.sum(kind);
-        if at.count(key)?.is_some_and(|total| Decimal::from(total) > sum) {
+        if at.count(key)?.is_some_and(|total| total > sum) {
             return Err(at.contradiction(key, format!("more than the {sum} tokens of `raw`")));
         }
     }

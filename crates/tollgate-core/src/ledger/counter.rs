@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Placement, QuotaSource};
@@ -12,6 +11,7 @@ use crate::amount::Amount;
 use crate::ids::QuotaId;
 use crate::period::{Calendar, Period, Window};
 use crate::quota::Quota;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -51,7 +51,7 @@ pub struct Counter {
     /// The entry that last reset it; 0 for none.
     pub(super) reset_seq: u64,
     /// The thresholds that were crossed.
-    pub(super) warned: Vec<Decimal>,
+    pub(super) warned: Vec<Ratio>,
 }
 
 impl Counter {
@@ -127,7 +127,7 @@ pub struct QuotaView<'a> {
     /// Reserved in it and not ended.
     pub held: Amount,
     /// The thresholds that were crossed in it.
-    pub warned: Cow<'a, [Decimal]>,
+    pub warned: Cow<'a, [Ratio]>,
 }
 
 impl<'a> QuotaView<'a> {
@@ -155,10 +155,8 @@ impl<'a> QuotaView<'a> {
 
     /// (spent + held) ÷ limit, to 6 decimals. None for a limit of zero.
     #[must_use]
-    pub fn utilization(&self) -> Option<Decimal> {
-        let used = self.spent.plus(self.held).value();
-        let fraction = used.checked_div(self.limit.value())?;
-        Some(fraction.round_dp_with_strategy(6, RoundingStrategy::MidpointAwayFromZero).normalize())
+    pub fn utilization(&self) -> Option<Ratio> {
+        Ratio::of(self.spent.plus(self.held), self.limit)
     }
 }
 
@@ -272,7 +270,7 @@ impl QuotaState {
     }
 
     /// The thresholds that are crossed where so much more is spent in a placement's period, ascending, and what is spent then.
-    pub(super) fn newly_crossed(&self, placement: &Placement, more: Amount, now: Timestamp) -> (Vec<Decimal>, Amount) {
+    pub(super) fn newly_crossed(&self, placement: &Placement, more: Amount, now: Timestamp) -> (Vec<Ratio>, Amount) {
         let view = match self.view_of(&placement.quota_id, placement, now) {
             Some(view) => view,
             None if self.rolling().is_none() && self.is_later(placement.period_start) => {
@@ -285,7 +283,7 @@ impl QuotaState {
         // A limit of zero is reached by the first spend, not by none at all.
         let thresholds = self.quota.warn_at.as_slice().iter().filter(|_| !spent.is_zero());
         let crossed =
-            thresholds.filter(|fraction| reached(spent, view.limit, fraction) && !view.warned.contains(fraction));
+            thresholds.filter(|fraction| fraction.is_reached(spent, view.limit) && !view.warned.contains(fraction));
         (crossed.copied().collect(), spent)
     }
 
@@ -295,11 +293,13 @@ impl QuotaState {
         if self.rolling().is_some() {
             // Points that have left the window have nothing to say any more, so the sum may as well be of all.
             let spent = self.counters.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
-            self.counters.iter_mut().for_each(|point| point.warned.retain(|fraction| reached(spent, limit, fraction)));
+            self.counters
+                .iter_mut()
+                .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));
         } else {
             for counter in &mut self.counters {
                 let spent = counter.spent;
-                counter.warned.retain(|fraction| reached(spent, limit, fraction));
+                counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
             }
         }
     }
@@ -341,12 +341,6 @@ impl QuotaState {
         }
         window
     }
-}
-
-/// Whether what is spent has reached a fraction of a limit.
-#[inline(never)]
-fn reached(spent: Amount, limit: Amount, fraction: &Decimal) -> bool {
-    spent.value() >= limit.value().saturating_mul(*fraction)
 }
 
 #[cfg(test)]

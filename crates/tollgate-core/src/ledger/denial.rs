@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use rust_decimal::Decimal;
-
 use super::counter::QuotaView;
 use super::reservation::EndState;
 use crate::amount::Amount;
@@ -13,6 +11,7 @@ use crate::ids::{QuotaId, ReservationId};
 use crate::period::Window;
 use crate::price::Unpriced;
 use crate::quota::Quota;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// Why a command changed nothing.
@@ -100,7 +99,7 @@ pub struct DenyingQuota {
     /// Reserved in the period and not ended.
     pub held: Amount,
     /// The thresholds that were crossed.
-    pub warned: Vec<Decimal>,
+    pub warned: Vec<Ratio>,
     /// When it has room by itself, if nothing else is added: at its period's end, or when enough has left its window for what was asked
     /// for. None where waiting does not help.
     pub resets_at: Option<Timestamp>,

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
+use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::Quota;
+use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// One line of a tenant's ledger.
@@ -154,12 +154,40 @@ pub enum Event {
         /// Start of the period.
         period_start: Timestamp,
         /// The fraction.
-        threshold: Decimal,
+        threshold: Ratio,
         /// Spent when it was crossed.
         spent: Amount,
         /// The limit then.
         limit: Amount,
     },
+    /// Entries were exported, and then dropped here. The ledger goes on from the state that they led to.
+    Archived {
+        /// The last entry that was dropped.
+        through: u64,
+        /// The hash of the journal's last row that was dropped.
+        head: String,
+        /// The hash of the state that is kept in their place.
+        state: String,
+    },
+    /// An audit's differences were set right: what is kept now is what the entries lead to.
+    Repaired {
+        /// Who asked for it.
+        by: Name,
+        /// What differed.
+        differences: Vec<Repair>,
+    },
+}
+
+/// What an audit found kept, and what a repair put in its place, both as JSON text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repair {
+    /// Where.
+    pub place: String,
+    /// What was kept.
+    pub kept: String,
+    /// What the entries lead to.
+    pub refolded: String,
 }
 
 /// A charge, with all that a report needs to know of it.

@@ -132,6 +132,8 @@ impl Ledger {
                     counter.warned.push(*threshold);
                 }
             }
+            // They tell of the store. The state is what the other entries lead to.
+            Event::Archived { .. } | Event::Repaired { .. } => {}
         }
     }
 

@@ -27,7 +27,7 @@ pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
-pub use event::{Charged, Entry, Event, Placement, QuotaSource, Replaced};
+pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
@@ -130,6 +130,12 @@ impl Ledger {
         })
     }
 
+    /// How many quotas there are.
+    #[must_use]
+    pub fn quota_count(&self) -> usize {
+        self.quotas.len()
+    }
+
     /// How many reservations are open.
     #[must_use]
     pub fn open_holds(&self) -> usize {
@@ -173,6 +179,12 @@ impl Ledger {
             ended += 1;
         }
         ended
+    }
+
+    /// Makes an event that no command leads to part of the ledger: what its owner did with what is stored. The new entry is appended to
+    /// `entries`.
+    pub fn note(&mut self, clock: Timestamp, event: Event, entries: &mut Vec<Entry>) {
+        self.commit(clock, vec![event], entries);
     }
 
     fn commit(&mut self, clock: Timestamp, events: Vec<Event>, entries: &mut Vec<Entry>) {

@@ -85,10 +85,9 @@ impl Ledger {
         actual: &Actual,
         at: Timestamp,
     ) -> Result<(Charge, Amounts), Rejection> {
-        let requests = Quantity::from_count(1).unwrap_or(Quantity::ZERO);
         match actual {
             Actual::Usd(usd) => {
-                let amounts = Amounts { usd: *usd, requests, ..Amounts::default() };
+                let amounts = Amounts { usd: *usd, requests: Quantity::ONE, ..Amounts::default() };
                 Ok((Charge::of_amount(*usd), amounts))
             }
             Actual::Usage(usage) => self.priced(catalog, call, usage, at),
@@ -98,7 +97,7 @@ impl Ledger {
             }
             Actual::Sandbox(bounds) => {
                 let rates = self.rates_of(catalog, call, at)?;
-                let effective = rates.card.rates(rust_decimal::Decimal::ZERO, rates.terms).map_err(Unpriced::from)?;
+                let effective = rates.card.rates(0, rates.terms).map_err(Unpriced::from)?;
                 let usage = price::sandbox_usage(rates.card, &effective, bounds)
                     .map_err(|unpriced| sandbox_problem("sandbox", unpriced))?;
                 let (charge, spent) = self.priced(catalog, call, &usage, at)?;
@@ -126,8 +125,8 @@ impl Ledger {
         let tokens = usage.sum(MeterKind::InputTokens).saturating_add(usage.sum(MeterKind::OutputTokens));
         let spent = Amounts {
             usd: charge.usd,
-            tokens: Quantity::new(tokens).map_err(|_| Unpriced::TooLarge)?,
-            requests: Quantity::from_count(1).unwrap_or(Quantity::ZERO),
+            tokens: Quantity::from_count(tokens).map_err(|_| Unpriced::TooLarge)?,
+            requests: Quantity::ONE,
             seconds: Quantity::ZERO,
         };
         Ok((charge, spent))

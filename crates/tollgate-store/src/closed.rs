@@ -1,0 +1,180 @@
+//! Ended reservations and records: one row each, so that a repeat or a late settle finds it.
+//!
+//! Once the entry that ended it is archived, a row keeps only its id: enough to know a repeat for what it is, without paying or holding again.
+//! A hold that expired unreported keeps its row whole, because its late settle may still come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tollgate_core::api::{Code, Problem};
+use tollgate_core::ids::ReservationId;
+use tollgate_core::ledger::{Entry, Event, Ledger, Reservation};
+
+use crate::journal::{self, signed, unsigned};
+use crate::sql::{Param, Row, Sql, StoreError};
+
+/// A parameter holds 2 MB in a Durable Object.
+const MAX_PARAM_BYTES: usize = 1_000_000;
+
+/// Brings those that are named back into a ledger, and says which of them are archived.
+pub(crate) fn recall<'a>(
+    sql: &impl Sql,
+    ids: impl Iterator<Item = &'a ReservationId>,
+    ledger: &mut Ledger,
+) -> Result<BTreeSet<ReservationId>, StoreError> {
+    let unknown: BTreeSet<&ReservationId> = ids.filter(|id| ledger.reservation(id).is_none()).collect();
+    if unknown.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut archived = BTreeSet::new();
+    for (id, reservation) in read(sql, &unknown)? {
+        match reservation {
+            Some(reservation) => ledger.recall(reservation),
+            None => {
+                archived.insert(id);
+            }
+        }
+    }
+    Ok(archived)
+}
+
+/// What is stored of those that are named; none where only the id is left.
+pub(crate) fn read(
+    sql: &impl Sql,
+    ids: &BTreeSet<&ReservationId>,
+) -> Result<Vec<(ReservationId, Option<Reservation>)>, StoreError> {
+    // An id is 128 bytes at most and a turn has some hundred requests, so one parameter holds them all.
+    let ids = json(ids)?;
+    let rows = sql.query(
+        "SELECT id, reservation FROM closed WHERE id IN (SELECT value FROM json_each(?1))",
+        &[Param::Text(&ids)],
+    )?;
+    rows.iter()
+        .map(|row| {
+            let mut row = Row::new(row, "closed");
+            let id = row.text()?.parse().map_err(|error| StoreError::Damaged(format!("closed: {error}")))?;
+            let text = row.text()?;
+            Ok((id, if text.is_empty() { None } else { Some(journal::parse(text, "closed")?) }))
+        })
+        .collect()
+}
+
+/// Stores those that entries ended, or whose end they corrected, as they stand in the ledger.
+pub(crate) fn write(sql: &impl Sql, ledger: &Ledger, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut changed: BTreeMap<&ReservationId, u64> = BTreeMap::new();
+    for entry in entries {
+        if let Some(id) = changed_by(entry) {
+            changed.insert(id, entry.seq);
+        }
+    }
+    let found = changed.into_iter().filter_map(|(id, entry)| Some((ledger.reservation(id)?, entry)));
+    in_parts(found.map(|(reservation, entry)| json(&(&reservation.id, entry, reservation))), |rows| {
+        sql.query(
+            "INSERT OR REPLACE INTO closed (id, entry, reservation) \
+             SELECT value ->> '$[0]', value ->> '$[1]', value -> '$[2]' FROM json_each(?1)",
+            &[Param::Text(rows)],
+        )
+    })
+}
+
+/// What archiving entries means for those whose ends they are. Those that a later entry has changed stay as they are.
+#[derive(Default)]
+pub(crate) struct Archiving {
+    reported: BTreeSet<ReservationId>,
+    unreported: BTreeSet<ReservationId>,
+}
+
+impl Archiving {
+    /// One more entry that is archived.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        let Some(id) = changed_by(entry) else { return };
+        if matches!(entry.event, Event::Expired(_)) {
+            self.unreported.insert(id.clone());
+        } else {
+            self.unreported.remove(id);
+            self.reported.insert(id.clone());
+        }
+    }
+
+    /// Writes it down. `through` is the last entry that is archived.
+    pub(crate) fn write(&self, sql: &impl Sql, through: u64) -> Result<(), StoreError> {
+        let statements =
+            [(&self.reported, "reservation = '', archived = entry"), (&self.unreported, "archived = entry")];
+        for (ids, change) in statements {
+            let statement =
+                format!("UPDATE closed SET {change} WHERE entry <= ?2 AND id IN (SELECT value FROM json_each(?1))");
+            in_parts(ids.iter().map(json), |ids| {
+                sql.query(&statement, &[Param::Text(ids), Param::Integer(signed(through))])
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets go of archived ones whose last entry is `through` or earlier, `most` of them, and says how many.
+pub(crate) fn forget(sql: &impl Sql, through: u64, most: u32) -> Result<u64, StoreError> {
+    let rows = sql.query(
+        "DELETE FROM closed WHERE id IN (SELECT id FROM closed WHERE archived <= ?1 ORDER BY archived LIMIT ?2) \
+         RETURNING 1",
+        &[Param::Integer(signed(through)), Param::Integer(i64::from(most))],
+    )?;
+    Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
+}
+
+/// Removes those that are not archived, but for some.
+pub(crate) fn remove_all_but(sql: &impl Sql, kept: &BTreeSet<ReservationId>) -> Result<(), StoreError> {
+    sql.query(
+        "DELETE FROM closed WHERE archived IS NULL AND id NOT IN (SELECT value FROM json_each(?1))",
+        &[Param::Text(&json(kept)?)],
+    )?;
+    Ok(())
+}
+
+/// How many are not archived.
+pub(crate) fn count(sql: &impl Sql) -> Result<u64, StoreError> {
+    let rows = sql.query("SELECT COUNT(*) FROM closed WHERE archived IS NULL", &[])?;
+    let row = rows.first().ok_or_else(|| StoreError::Damaged("closed: no count".to_owned()))?;
+    Ok(unsigned(Row::new(row, "closed").integer()?))
+}
+
+/// The reservation or record whose stored end an entry makes or changes.
+pub(crate) const fn changed_by(entry: &Entry) -> Option<&ReservationId> {
+    match &entry.event {
+        Event::SettledLate { charged, .. } => Some(&charged.id),
+        _ => entry.ends(),
+    }
+}
+
+/// The answer to whoever names an archived one.
+pub(crate) fn archived(id: &ReservationId) -> Problem {
+    Problem::new(
+        Code::Archived,
+        format!("`{id}` has ended and was archived: the exported entries say how; nothing was changed"),
+    )
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+/// Gives `run` the values, each JSON, as arrays that fit into a parameter.
+fn in_parts<T>(
+    values: impl Iterator<Item = Result<String, StoreError>>,
+    run: impl Fn(&str) -> Result<T, crate::sql::SqlError>,
+) -> Result<(), StoreError> {
+    let mut part = String::new();
+    for value in values {
+        let value = value?;
+        if !part.is_empty() && part.len() + value.len() + 2 > MAX_PARAM_BYTES {
+            part.push(']');
+            run(&part)?;
+            part.clear();
+        }
+        part.push(if part.is_empty() { '[' } else { ',' });
+        part.push_str(&value);
+    }
+    if !part.is_empty() {
+        part.push(']');
+        run(&part)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! What an administrator asks of a stored ledger: to audit, to repair, to hand out its rows, to archive.
+
+use serde::Serialize;
+use tollgate_core::api::{self, Answer, ArchiveRequest, Code, JournalQuery, Problem, RepairRequest};
+use tollgate_core::ledger::Rejection;
+use tollgate_core::time::Timestamp;
+use tollgate_store::{Sql, StoreError, TenantStore};
+
+use crate::router::Endpoint;
+
+/// One such request.
+#[derive(Debug)]
+pub enum Upkeep {
+    /// Fold again and compare.
+    Audit,
+    /// Set right what differs.
+    Repair(RepairRequest),
+    /// Rows as they are stored.
+    Journal(JournalQuery),
+    /// Drop what was exported.
+    Archive(ArchiveRequest),
+}
+
+impl Upkeep {
+    /// Whether an endpoint is one of these.
+    #[must_use]
+    pub const fn has(endpoint: Endpoint) -> bool {
+        matches!(endpoint, Endpoint::Audit | Endpoint::Repair | Endpoint::Journal | Endpoint::Archive)
+    }
+
+    /// Reads what an endpoint, its query and its body ask.
+    ///
+    /// # Errors
+    /// The field that is wrong, or an endpoint that is none of these.
+    pub fn read(endpoint: Endpoint, query: &str, body: &str) -> Result<Self, Problem> {
+        match endpoint {
+            Endpoint::Audit => Ok(Self::Audit),
+            Endpoint::Repair => api::parse_repair(body).map(Self::Repair),
+            Endpoint::Archive => api::parse_archive(body).map(Self::Archive),
+            Endpoint::Journal => {
+                let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+                api::parse_journal_query(pairs.iter().map(|(name, value)| (&**name, &**value))).map(Self::Journal)
+            }
+            _ => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
+        }
+    }
+
+    /// Does it. The answer, or the problem that it was refused for.
+    ///
+    /// # Errors
+    /// The database failed; nothing was changed.
+    pub fn carry_out<S: Sql>(
+        &self,
+        store: &mut TenantStore<S>,
+        now: Timestamp,
+    ) -> Result<Result<Answer, Problem>, StoreError> {
+        Ok(match self {
+            Self::Audit => known(store.audit()?),
+            Self::Journal(query) => known(store.journal(*query)?),
+            Self::Repair(order) => store.repair(now, order)?.map(|report| Answer::json(200, &report)),
+            Self::Archive(order) => store.archive(now, order)?.map(|report| Answer::json(200, &report)),
+        })
+    }
+}
+
+fn known(found: Option<impl Serialize>) -> Result<Answer, Problem> {
+    found.map(|found| Answer::json(200, &found)).ok_or_else(|| Rejection::TenantNotFound.into())
+}
