@@ -165,13 +165,19 @@ export type RecordRequest = {
   attribution?: Attribution;
 } & RecordActual;
 
-/** What to lengthen or enlarge. At least one of `ttlSeconds` and `estimate`. */
+/** What a call has used so far, since it began. Exactly one of `usage`, `usd`, `payload` and `sandbox`. */
+export type MeterRequest = {
+  /** The reading's own id, which makes it safe to repeat. A random UUID when left out. */
+  id?: string;
+} & Actual;
+
+/** What to lengthen, enlarge or shrink. At least one of `ttlSeconds` and `estimate`. */
 export interface ExtendRequest {
   /** The extension's own id, which makes it safe to repeat. A random UUID when left out. */
   id?: string;
   /** Counted from now; never shortens. */
   ttlSeconds?: number;
-  /** The new total, not an addition; never less than what is held. */
+  /** The new total, not an addition; a lower one frees the difference, down to what was metered. */
   estimate?: Estimate;
 }
 
@@ -332,6 +338,8 @@ export interface ReservationState {
   id: string;
   state: State | "recorded";
   held: Held;
+  /** What was charged while it was open. */
+  metered?: Held;
   createdAt: string;
   expiresAt: string;
   closedAt?: string;
@@ -344,6 +352,23 @@ export interface ReservationState {
   model?: string;
   attribution?: Attribution;
   basis?: Basis;
+}
+
+/** The answer to a meter reading. */
+export interface Metering {
+  id: string;
+  /** `held`; something else only where a repeat finds the reservation ended. */
+  state: State;
+  /** The bound of the whole call; what is still held is what is left of it beyond `metered`. */
+  held: Held;
+  /** What was used so far. */
+  metered: Held;
+  charge: Charge;
+  /** What was used beyond the hold. */
+  overrun: Usd;
+  expiresAt: string;
+  quotas: QuotaState[];
+  replayed?: boolean;
 }
 
 /** The answer to a settle. */
@@ -368,6 +393,8 @@ export interface Settlement {
 export interface Release {
   id: string;
   state: "released";
+  /** What was metered, where anything was: that stays charged. */
+  charge?: Charge;
   released: Usd;
   quotas: QuotaState[];
   replayed?: boolean;

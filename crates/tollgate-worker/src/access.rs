@@ -54,6 +54,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::DeleteQuota
         | Endpoint::ResetQuota => Access::Administer,
         Endpoint::Reserve
+        | Endpoint::Meter
         | Endpoint::Settle
         | Endpoint::Release
         | Endpoint::Extend

@@ -38,6 +38,8 @@ pub enum Endpoint {
     Reserve,
     /// One reservation.
     GetReservation,
+    /// Charges what was used so far.
+    Meter,
     /// Replaces a hold by the actual charge.
     Settle,
     /// Ends a hold without a charge.
@@ -98,7 +100,7 @@ pub enum NoRoute {
 }
 
 /// Every route there is.
-pub const ROUTES: [(Method, &str, Endpoint); 27] = [
+pub const ROUTES: [(Method, &str, Endpoint); 28] = [
     (Method::Get, "/healthz", Endpoint::Health),
     (Method::Post, "/v1/tokens", Endpoint::IssueServiceToken),
     (Method::Get, "/v1/policy", Endpoint::GetPolicy),
@@ -114,6 +116,7 @@ pub const ROUTES: [(Method, &str, Endpoint); 27] = [
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
     (Method::Post, "/v1/tenants/{tenant}/reservations", Endpoint::Reserve),
     (Method::Get, "/v1/tenants/{tenant}/reservations/{id}", Endpoint::GetReservation),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/meter", Endpoint::Meter),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/release", Endpoint::Release),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),

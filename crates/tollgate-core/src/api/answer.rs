@@ -79,6 +79,7 @@ impl Answer {
             Outcome::QuotaRemoved => Self { status: 204, body: String::new(), headers: Vec::new() },
             Outcome::Reserved { id, replayed } => of(id, 201, *replayed, ReplyKind::Reserved),
             Outcome::Extended { id, replayed } => of(id, 200, *replayed, ReplyKind::Reserved),
+            Outcome::Metered { id, replayed } => of(id, 200, *replayed, ReplyKind::Metered),
             Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
@@ -280,6 +281,7 @@ struct TenantBody<'a> {
 #[derive(Clone, Copy)]
 enum ReplyKind {
     Reserved,
+    Metered,
     Settled,
     Released,
     Recorded,
@@ -293,6 +295,8 @@ struct ReplyBody<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metered: Option<&'a Amounts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -322,6 +326,7 @@ impl<'a> ReplyBody<'a> {
             id: &reservation.id,
             state: reservation.state_name(),
             held: None,
+            metered: reservation.metered.as_ref().map(|metered| &metered.spent),
             created_at: None,
             expires_at: None,
             on_expiry: None,
@@ -346,12 +351,22 @@ impl<'a> ReplyBody<'a> {
                 body.granted = reservation.granted.as_ref().map(Into::into);
                 body.basis = reservation.basis.as_ref();
             }
+            ReplyKind::Metered => {
+                let metered = reservation.metered.as_deref();
+                body.held = Some(&reservation.held);
+                body.expires_at = Some(reservation.expires_at);
+                body.charge = charge.or_else(|| metered.map(|metered| &metered.charge));
+                body.overrun = metered.map(|metered| metered.spent.usd.minus(held).or_zero());
+            }
             ReplyKind::Settled => {
                 body.charge = charge;
                 body.released = Some(held.minus(spent).or_zero());
                 body.overrun = Some(spent.minus(held).or_zero());
             }
-            ReplyKind::Released => body.released = Some(held),
+            ReplyKind::Released => {
+                body.charge = charge;
+                body.released = Some(held.minus(spent).or_zero());
+            }
             ReplyKind::Recorded => body.charge = charge,
         }
         body
@@ -398,6 +413,8 @@ struct ReservationBody<'a> {
     attribution: &'a Attribution,
     held: &'a Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
+    metered: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     on_expiry: Option<OnExpiry>,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -423,11 +440,13 @@ impl<'a> From<&'a Reservation> for ReservationBody<'a> {
             model: reservation.call.model.as_ref(),
             attribution: &reservation.call.attribution,
             held: &reservation.held,
+            metered: reservation.metered.as_ref().map(|metered| &metered.spent),
             on_expiry: on_expiry(reservation),
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
-            charge: end.and_then(|end| end.charge.as_ref()),
+            charge: end
+                .map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref()),
             late: end.is_some_and(|end| end.late),
             basis: reservation.basis.as_ref(),
         }

@@ -1,13 +1,15 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
+use super::command::Reading;
 use super::counter::Change;
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
-use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
+use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::ids::{QuotaId, ReservationId};
 
+use crate::meter::MeterKind;
 use crate::policy::UnknownModel;
 use crate::quota::{Quota, Scope, Unit};
 use crate::time::Timestamp;
@@ -44,7 +46,7 @@ impl Ledger {
                 }
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
-                self.count(counted_on, |unit| Change::hold(unit.held(held)));
+                self.count(counted_on, u64::MAX, |unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
@@ -61,15 +63,15 @@ impl Ledger {
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
                     extensions: Vec::new(),
+                    metered: None,
                     end: None,
                 });
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
                 if let Some(mut reservation) = self.close(id) {
-                    let before = reservation.held;
                     self.move_grown(&mut reservation, held, at);
-                    self.count(&reservation.counted_on, |unit| Change {
-                        held: unit.held(held).minus(unit.held(&before)),
+                    self.count(&reservation.counted_on, u64::MAX, |unit| Change {
+                        held: reservation.resting_of(unit, held).minus(reservation.resting(unit)),
                         ..Change::NONE
                     });
                     reservation.held = *held;
@@ -86,19 +88,23 @@ impl Ledger {
                     self.open(reservation);
                 }
             }
+            Event::Metered { reading, charged } => self.metered(reading, charged, entry),
             Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id } => {
                 if let Some(mut reservation) = self.close(id) {
-                    let freed = reservation.held;
-                    self.count(&reservation.counted_on, |unit| Change::end(unit.held(&freed), Amount::ZERO));
+                    self.count(&reservation.counted_on, u64::MAX, |unit| {
+                        Change::end(reservation.resting(unit), Amount::ZERO)
+                    });
+                    // What was metered stays charged.
+                    let metered = reservation.metered.as_deref();
                     reservation.end = Some(End {
                         state: EndState::Released,
                         at,
                         seq: entry.seq,
-                        actual: None,
-                        charge: None,
-                        spent: Amounts::default(),
+                        actual: metered.and_then(|metered| Some(metered.readings.last()?.actual.clone())),
+                        charge: metered.map(|metered| metered.charge.clone()),
+                        spent: metered.map(|metered| metered.spent).unwrap_or_default(),
                         late: false,
                     });
                     self.reservations.insert(id.clone(), reservation);
@@ -106,7 +112,7 @@ impl Ledger {
             }
             Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged, at),
             Event::Recorded { mode, counted_on, charged } => {
-                self.count(counted_on, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
+                self.count(counted_on, u64::MAX, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
                 self.reservations.insert(
                     charged.id.clone(),
                     Reservation {
@@ -122,6 +128,7 @@ impl Ledger {
                         expires_at: at,
                         sandbox: None,
                         extensions: Vec::new(),
+                        metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
                     },
                 );
@@ -164,8 +171,9 @@ impl Ledger {
         }
     }
 
-    /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more.
-    fn count(&mut self, placements: &[Placement], change: impl Fn(Unit) -> Change) {
+    /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more. Where a change corrects
+    /// what an entry has charged, `corrects` is its number: what a reset has dropped since cannot be given back once more.
+    fn count(&mut self, placements: &[Placement], corrects: u64, change: impl Fn(Unit) -> Change) {
         for placement in placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
                 continue;
@@ -173,8 +181,11 @@ impl Ledger {
             if state.generation != placement.generation {
                 continue;
             }
-            let change = change(state.quota.unit);
+            let mut change = change(state.quota.unit);
             if let Some(counter) = state.open_counter(placement.period_start) {
+                if counter.reset_seq > corrects {
+                    change.spent = change.spent.or_zero();
+                }
                 counter.add(change);
             }
         }
@@ -183,19 +194,24 @@ impl Ledger {
     /// A rolling window counts a call when room was found for it: what grows moves there, so that no window is added to that has been
     /// looked at before.
     fn move_grown(&mut self, reservation: &mut Reservation, grown: &Amounts, at: Timestamp) {
-        let before = reservation.held;
+        let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
         let mut placements = reservation.counted_on.to_vec();
         for placement in &mut placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else { continue };
-            let held = state.quota.unit.held(&before);
-            let grows = state.quota.unit.held(grown) > held;
+            let unit = state.quota.unit;
+            let held = reservation.resting(unit);
+            let grows = reservation.resting_of(unit, grown) > held;
             if !grows || state.generation != placement.generation || state.rolling().is_none() {
                 continue;
             }
-            for (instant, held, holds) in [(placement.period_start, Amount::ZERO.minus(held), -1), (at, held, 1)] {
-                if let Some(point) = state.open_counter(instant) {
-                    point.add(Change { spent: Amount::ZERO, held, holds });
-                }
+            let mut spent = reservation.metered_of(unit);
+            if let Some(point) = state.open_counter(placement.period_start) {
+                // What a reset has dropped stays dropped.
+                spent = if point.reset_seq > metered_by { Amount::ZERO } else { spent };
+                point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
+            }
+            if let Some(point) = state.open_counter(at) {
+                point.add(Change { spent, ..Change::hold(held) });
             }
             placement.period_start = at;
         }
@@ -206,11 +222,49 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some(mut reservation) = self.close(&charged.id) {
-            let held = reservation.held;
-            self.count(&reservation.counted_on, |unit| Change::end(unit.held(&held), unit.spent(&charged.spent)));
+            let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
+            self.count(&reservation.counted_on, corrects, |unit| {
+                Change::end(reservation.resting(unit), charged.more(unit))
+            });
             reservation.end = Some(ended(state, charged, entry));
             self.reservations.insert(charged.id.clone(), reservation);
         }
+    }
+
+    /// A reading: so much of the hold is spent now.
+    fn metered(&mut self, reading: &Reading, charged: &Charged, entry: &Entry) {
+        let Some(mut reservation) = self.reservations.remove(&charged.id) else { return };
+        let before = reservation.metered.take();
+        let mut metered = Metered {
+            seq: entry.seq,
+            readings: Vec::new(),
+            charge: charged.charge.clone(),
+            spent: charged.spent,
+            input_tokens: charged.charge.sum(MeterKind::InputTokens),
+            output_tokens: charged.charge.sum(MeterKind::OutputTokens),
+        };
+        let corrects = before.as_ref().map_or(u64::MAX, |before| before.seq);
+        if let Some(before) = &before {
+            metered.readings.clone_from(&before.readings);
+            if metered.readings.len() >= REMEMBERED_EXTENSIONS {
+                metered.readings.remove(0);
+            }
+            if charged.charge.lines.is_empty() {
+                // A reading by amount says nothing of tokens; those that were reported stay reported.
+                (metered.input_tokens, metered.output_tokens) = (before.input_tokens, before.output_tokens);
+            }
+        }
+        metered.readings.push(reading.clone());
+        let held = reservation.held;
+        let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
+        let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
+        self.count(&reservation.counted_on, corrects, |unit| Change {
+            spent: charged.more(unit),
+            held: rests(unit, &charged.spent).minus(rests(unit, &rested)),
+            ..Change::NONE
+        });
+        reservation.metered = Some(Box::new(metered));
+        self.reservations.insert(charged.id.clone(), reservation);
     }
 
     /// A late settle: the reservation, where it is still in memory, stays expired, and its charge becomes the actual one. The
@@ -225,7 +279,7 @@ impl Ledger {
                 continue;
             }
             let unit = state.quota.unit;
-            let more = unit.spent(&charged.spent).minus(unit.spent(&replaced.amounts));
+            let more = charged.more(unit);
             if let Some(counter) = state.counter_mut(placement.period_start) {
                 // What a reset has dropped cannot be given back once more.
                 let more = if counter.reset_seq > replaced.seq { more.or_zero() } else { more };

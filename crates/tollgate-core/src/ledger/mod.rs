@@ -20,7 +20,7 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, Reading, RecordMode, RecordRequest,
     ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
@@ -29,7 +29,7 @@ pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
-pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
+pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, RateCard};
