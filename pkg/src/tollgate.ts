@@ -7,6 +7,8 @@ import type {
   Extension,
   Overrides,
   OverridesState,
+  Metering,
+  MeterRequest,
   PriceRequest,
   QuotaState,
   RecordRequest,
@@ -35,10 +37,16 @@ export interface Tollgate {
   release(id: string): Promise<Release>;
 
   /**
-   * Lengthens or enlarges a hold.
+   * Lengthens, enlarges or shrinks a hold.
    * @throws QuotaExceededError when the larger estimate does not fit; the hold stays as it was.
    */
   extend(id: string, request: ExtendRequest): Promise<Extension>;
+
+  /**
+   * Charges what a long call has used so far, since it began, and keeps holding the rest. Safe to repeat and to send late; the settle
+   * prices the whole.
+   */
+  meter(id: string, reading: MeterRequest): Promise<Metering>;
 
   /** Charges without a hold. */
   record(request: RecordRequest): Promise<RecordResult>;
@@ -93,6 +101,8 @@ export interface Reservation extends ReservationBody {
   settle(actual: Actual): Promise<Settlement>;
   release(): Promise<Release>;
   extend(request: ExtendRequest): Promise<Extension>;
+  /** Charges what the call has used so far, and keeps holding the rest. */
+  meter(reading: MeterRequest): Promise<Metering>;
 }
 
 /** The reservation that `withReservation` hands to its function. It remembers whether it was settled or released. */

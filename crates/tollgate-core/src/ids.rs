@@ -119,6 +119,10 @@ text_type!(
     AdjustmentId, check_id
 );
 text_type!(
+    /// Names one meter reading of a reservation; chosen by the caller, so that a reading repeats safely.
+    ReadingId, check_id
+);
+text_type!(
     /// Names a quota within its tenant.
     QuotaId, check_id
 );

@@ -440,7 +440,9 @@ fn subject(request: &Request) -> Option<&ReservationId> {
     match request {
         Request::Command(Command::Reserve(request)) => Some(&request.id),
         Request::Command(Command::Record(request)) => Some(&request.id),
-        Request::Command(Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _))
+        Request::Command(
+            Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _) | Command::Meter(id, _),
+        )
         | Request::State(StateQuery::Reservation(id)) => Some(id),
         _ => None,
     }

@@ -59,6 +59,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         // It reads many entries, and can change what was charged.
         | Endpoint::Rerate => Access::Administer,
         Endpoint::Reserve
+        | Endpoint::Meter
         | Endpoint::Settle
         | Endpoint::Release
         | Endpoint::Extend

@@ -71,6 +71,7 @@ impl Asked {
             Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
             Endpoint::Reserve => command(Command::Reserve(api::parse_reserve(body)?)),
             Endpoint::GetReservation => state(StateQuery::Reservation(reservation_id(route)?)),
+            Endpoint::Meter => command(Command::Meter(reservation_id(route)?, api::parse_meter(body)?)),
             Endpoint::Settle => command(Command::Settle(reservation_id(route)?, api::parse_settle(body)?)),
             Endpoint::Release => {
                 api::parse_release(body)?;

@@ -114,6 +114,7 @@ impl<'a> Facts<'a> {
             }
             Event::Released { id } => Self { id: id.to_string(), ..Self::default() },
             Event::Settled(charged)
+            | Event::Metered { charged, .. }
             | Event::Expired(charged)
             | Event::SettledLate { charged, .. }
             | Event::Adjusted { charged, .. }
@@ -133,6 +134,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::QuotaReset { .. } => "quota_reset",
         Event::Reserved { .. } => "reserved",
         Event::Extended { .. } => "extended",
+        Event::Metered { .. } => "metered",
         Event::Settled(_) => "settled",
         Event::SettledLate { .. } => "settled_late",
         Event::Released { .. } => "released",

@@ -50,6 +50,8 @@ pub enum Endpoint {
     Reserve,
     /// One reservation.
     GetReservation,
+    /// Charges what was used so far.
+    Meter,
     /// Replaces a hold by the actual charge.
     Settle,
     /// Ends a hold without a charge.
@@ -132,6 +134,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
     (Method::Post, "/v1/tenants/{tenant}/reservations", Endpoint::Reserve),
     (Method::Get, "/v1/tenants/{tenant}/reservations/{id}", Endpoint::GetReservation),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/meter", Endpoint::Meter),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/release", Endpoint::Release),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),

@@ -18,6 +18,7 @@ mod tidy;
 mod tools;
 mod wasm;
 mod workspace;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Task {
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
+    /// Make the table of time zones from the IANA database
+    Zones,
 }
 
 #[derive(Args)]
@@ -148,6 +151,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Bench(task) => bench::run(&workspace, &task),
         Task::Sim(what) => sim::run(&workspace, &what),
         Task::Catalog(task) => catalog::run(&workspace, &task),
+        Task::Zones => zones::run(&workspace),
     }
 }
 

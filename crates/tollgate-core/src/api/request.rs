@@ -12,10 +12,10 @@ use crate::bounds::{Estimate, SandboxBounds, TokenBounds};
 use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Catalog, Mode, OverridesDocument, OverridesScope, PriceBook, Priced};
 use crate::extract::{self, Format};
-use crate::ids::{ExtensionId, Name, PlanName, ReservationId, UserId};
+use crate::ids::{ExtensionId, Name, PlanName, ReadingId, ReservationId, UserId};
 use crate::ledger::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, OverridesOrder, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, OverridesOrder, Reading, RecordMode,
+    RecordRequest, ReserveRequest,
 };
 use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
@@ -185,6 +185,14 @@ pub fn parse_extend(json: &str) -> Result<ExtendRequest, Problem> {
     json::read::<ExtendBody>(json)?.into_request("")
 }
 
+/// Reads a meter reading.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_meter(json: &str) -> Result<Reading, Problem> {
+    json::read::<MeterBody>(json)?.into_reading("")
+}
+
 /// Reads a record.
 ///
 /// # Errors
@@ -206,9 +214,14 @@ pub fn parse_batch(json: &str) -> Result<Vec<Result<Request, Problem>>, Problem>
         // A batch is open to tokens that spend; what only the administrator may do has routes of its own.
         Request::State(StateQuery::Explain(_))
         | Request::Command(
-            Command::Reserve(_) | Command::Settle(..) | Command::Release(_) | Command::Extend(..) | Command::Record(_),
+            Command::Reserve(_)
+            | Command::Settle(..)
+            | Command::Release(_)
+            | Command::Extend(..)
+            | Command::Meter(..)
+            | Command::Record(_),
         ) => Ok(request),
-        _ => Err(Problem::invalid("op", "a batch takes reserve, settle, release, extend, record and explain")),
+        _ => Err(Problem::invalid("op", "a batch takes reserve, settle, release, extend, meter, record and explain")),
     };
     Ok(body.commands.into_iter().map(|command| parse_command(command.get()).and_then(spends)).collect())
 }
@@ -236,6 +249,10 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Extend => {
             let body: BatchExtendBody = json::read(json)?;
             Request::Command(Command::Extend(parse_id("id", id()?)?, body.extend.into_request("extend.")?))
+        }
+        Op::Meter => {
+            let body: BatchMeterBody = json::read(json)?;
+            Request::Command(Command::Meter(parse_id("id", id()?)?, body.meter.into_reading("meter.")?))
         }
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
@@ -444,9 +461,12 @@ fn read_settle(json: &str, place: Place) -> Result<Actual, Problem> {
     let body: SettleBody = json::read(json)?;
     place.allows("op", body.op)?;
     place.allows("id", body.id)?;
-    let sandbox = body.sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
-    let sandbox = sandbox.map(Actual::SandboxSeconds);
-    actual(body.usage, body.usd, body.payload, sandbox)
+    actual(body.usage, body.usd, body.payload, settled_sandbox(body.sandbox)?)
+}
+
+fn settled_sandbox(sandbox: Option<SettledSandbox>) -> Result<Option<Actual>, Problem> {
+    let seconds = sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
+    Ok(seconds.map(Actual::SandboxSeconds))
 }
 
 fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
@@ -505,6 +525,7 @@ enum Op {
     Settle,
     Release,
     Extend,
+    Meter,
     Record,
     Explain,
     GetReservation,
@@ -681,6 +702,31 @@ struct BatchExtendBody {
     _id: IgnoredAny,
     #[serde(deserialize_with = "objects::object")]
     extend: ExtendBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MeterBody {
+    id: ReadingId,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    usd: Option<Usd>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    payload: Option<PayloadBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    sandbox: Option<SettledSandbox>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BatchMeterBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    #[serde(deserialize_with = "objects::object")]
+    meter: MeterBody,
 }
 
 #[derive(Deserialize)]
@@ -866,6 +912,21 @@ impl ExtendBody {
         let estimate =
             self.estimate.map(|estimate| estimate.into_estimate(&format!("{prefix}estimate"))).transpose()?;
         Ok(ExtendRequest { id: self.id, ttl_seconds: self.ttl_seconds, estimate })
+    }
+}
+
+impl MeterBody {
+    fn into_reading(self, prefix: &str) -> Result<Reading, Problem> {
+        let place = |mut problem: Problem| {
+            if let Some(field) = &mut problem.field {
+                field.insert_str(0, prefix);
+                problem.detail.insert_str(0, prefix);
+            }
+            problem
+        };
+        let sandbox = settled_sandbox(self.sandbox).map_err(place)?;
+        let actual = actual(self.usage, self.usd, self.payload, sandbox).map_err(place)?;
+        Ok(Reading { id: self.id, actual })
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{AdjustmentId, ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
+use crate::ids::{AdjustmentId, ExtensionId, PlanName, QuotaId, ReadingId, ReservationId, TenantId};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
@@ -27,8 +27,10 @@ pub enum Command {
     ResetQuota(QuotaId),
     /// Holds the most that a call can cost.
     Reserve(ReserveRequest),
-    /// Enlarges or prolongs a hold.
+    /// Enlarges, shrinks or prolongs a hold.
     Extend(ReservationId, ExtendRequest),
+    /// Charges what a call has used so far, and keeps holding the rest.
+    Meter(ReservationId, Reading),
     /// Replaces a hold by what the call really cost.
     Settle(ReservationId, Actual),
     /// Ends a hold without a charge: the call was not made.
@@ -149,9 +151,19 @@ pub struct ExtendRequest {
     /// The hold lasts at least this long from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<u32>,
-    /// The new estimate of the whole call, not an addition.
+    /// The new estimate of the whole call, not an addition. A lower one frees the difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+}
+
+/// See [`Command::Meter`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// Chosen by the caller; makes the reading safe to repeat.
+    pub id: ReadingId,
+    /// What the call has used since it began, not since the reading before: so a reading that is lost, repeated or late does no harm.
+    pub actual: Actual,
 }
 
 /// See [`Command::Record`].

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::command::{Actual, Adjustment};
 use super::decide::{Decision, Outcome};
 use super::denial::Rejection;
-use super::event::{Charged, Event, Replaced};
+use super::event::{Charged, Event};
 use super::rates::At;
 use super::reservation::{End, Reservation};
 use super::{Ledger, MAX_ADJUSTMENTS};
@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     /// Makes up the difference between what a reservation was charged and what it should have been.
-    pub(super) fn adjust(&self, order: &Adjustment) -> Result<Decision, Rejection> {
+    pub(super) fn adjust(&self, order: &Adjustment, now: Timestamp) -> Result<Decision, Rejection> {
         let reservation = self.find(&order.reservation)?;
         let outcome = |replayed| Outcome::Adjusted { id: order.reservation.clone(), replayed };
         let invalid = |message: &str| Rejection::Invalid { field: "post".to_owned(), message: message.to_owned() };
@@ -149,10 +149,10 @@ impl Ledger {
             actual: end.actual.clone(),
             charge: order.charge.clone(),
             spent,
-            replaces: Some(Replaced { seq: end.seq, amounts: end.spent }),
+            replaces: reservation.replaced(),
         };
         let mut events =
-            self.thresholds(&reservation.counted_on, |unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
+            self.thresholds(&reservation.counted_on, now, |unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
         let counted_on = reservation.counted_on.clone();
         events.insert(0, Event::Adjusted { adjustment: order.id.clone(), counted_on, charged });
         Ok(Decision { events, outcome: outcome(false) })
