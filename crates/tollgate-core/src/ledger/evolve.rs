@@ -63,6 +63,7 @@ impl Ledger {
                     },
                     extensions: Vec::new(),
                     end: None,
+                    opened_by: Some(entry.seq),
                 });
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
@@ -72,6 +73,7 @@ impl Ledger {
                         held: unit.held(held).minus(unit.held(&before)),
                         ..Change::NONE
                     });
+                    reservation.opened_by = None;
                     reservation.held = *held;
                     reservation.input = *input;
                     reservation.expires_at = *expires_at;
@@ -123,6 +125,7 @@ impl Ledger {
                         sandbox: None,
                         extensions: Vec::new(),
                         end: Some(ended(EndState::Recorded, charged, entry)),
+                        opened_by: Some(entry.seq),
                     },
                 );
             }

@@ -38,7 +38,7 @@ impl Ledger {
     /// The state as data. Equal states give equal snapshots.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let holds = self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id)).cloned().collect();
+        let holds = self.open_reservations().cloned().collect();
         Snapshot {
             tenant: self.tenant.as_ref().map(|tenant| TenantSnapshot {
                 id: tenant.id.clone(),
