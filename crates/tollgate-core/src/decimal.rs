@@ -67,20 +67,13 @@ impl Text {
         };
         if fraction != 0 {
             let mut decimals = scale;
-            // Nine digits at a time: dividing 32 bits by ten is a multiplication, also in WebAssembly, where dividing 64 bits is slow.
-            while decimals > 0 {
-                let count = decimals.min(9);
-                let part = 10_u64.pow(count);
-                let mut digits = u32::try_from(fraction % part).unwrap_or(0);
-                fraction /= part;
-                decimals -= count;
-                for _ in 0..count {
-                    // Zeros at the end are left out.
-                    if digits % 10 != 0 || text.start < Self::SIZE {
-                        text.push_digit(digits % 10);
-                    }
-                    digits /= 10;
-                }
+            while fraction % 10 == 0 {
+                fraction /= 10;
+                decimals -= 1;
+            }
+            for _ in 0..decimals {
+                text.push_digit(fraction % 10);
+                fraction /= 10;
             }
             text.push(b'.');
         }
@@ -96,29 +89,21 @@ impl Text {
     }
 
     fn push_whole(&mut self, mut whole: u128) {
-        let mut digits = loop {
-            match u32::try_from(whole) {
-                Ok(digits) => break digits,
-                Err(_) => {
-                    let mut part = u32::try_from(whole % 1_000_000_000).unwrap_or(0);
-                    whole /= 1_000_000_000;
-                    for _ in 0..9 {
-                        self.push_digit(part % 10);
-                        part /= 10;
-                    }
-                }
-            }
-        };
+        while u64::try_from(whole).is_err() {
+            self.push_digit(u64::try_from(whole % 10).unwrap_or(0));
+            whole /= 10;
+        }
+        let mut whole = u64::try_from(whole).unwrap_or(u64::MAX);
         loop {
-            self.push_digit(digits % 10);
-            digits /= 10;
-            if digits == 0 {
+            self.push_digit(whole % 10);
+            whole /= 10;
+            if whole == 0 {
                 break;
             }
         }
     }
 
-    fn push_digit(&mut self, digit: u32) {
+    fn push_digit(&mut self, digit: u64) {
         // A digit is less than ten.
         self.push(b'0' + u8::try_from(digit).unwrap_or(0));
     }
