@@ -17,7 +17,7 @@ use tollgate_core::api::{self, Answer, Request};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{Command, Ledger, Onboard};
 use tollgate_core::time::Timestamp;
-use tollgate_store::{Param, Sql, Sqlite, TenantStore};
+use tollgate_store::{Cell, Param, Sql, Sqlite, TenantStore};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 /// Reserves, and as many settles, in a commit while a ledger is filled.
@@ -118,14 +118,15 @@ fn core(lifecycles: u64) -> Value {
 /// A ledger on disk.
 struct Filled {
     store: TenantStore<Sqlite>,
-    file: std::path::PathBuf,
+    /// The same database once more.
+    file: Sqlite,
     next: u64,
 }
 
 impl Filled {
     fn make(file: &Path, entries: u64) -> Self {
         let store = TenantStore::open(database(file)).unwrap();
-        let mut filled = Self { store, file: file.to_owned(), next: 0 };
+        let mut filled = Self { store, file: database(file), next: 0 };
         filled.turn(&onboard());
         while filled.store.ledger().last_seq() < entries {
             let left = (entries - filled.store.ledger().last_seq()).div_ceil(2).min(FILL);
@@ -165,7 +166,11 @@ impl Filled {
     }
 
     fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.file).unwrap().len()
+        let number = |sql: &str| match self.file.query(sql, &[]).unwrap().first().map(Vec::as_slice) {
+            Some([Cell::Integer(number)]) => u64::try_from(*number).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        number("PRAGMA page_count") * number("PRAGMA page_size")
     }
 }
 

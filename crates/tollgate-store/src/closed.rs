@@ -208,7 +208,7 @@ pub(crate) fn archived(id: &ReservationId) -> Problem {
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
+    tollgate_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
 /// Gives `run` the values, each JSON, as arrays that fit into a parameter.

@@ -20,7 +20,7 @@ pub(crate) fn append(sql: &impl Sql, head: &str, entries: &[Entry]) -> Result<St
     let mut row = String::new();
     let mut last_entry = 0;
     for entry in entries {
-        let text = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let text = tollgate_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
         if !row.is_empty() && row.len() + text.len() + 2 > MAX_ROW_BYTES {
             head = write(sql, &head, last_entry, &mut row)?;
         }

@@ -24,7 +24,7 @@ pub(crate) struct StoredState {
 
 /// Replaces the state in a table, and returns it as it is stored.
 pub(crate) fn write(sql: &impl Sql, table: &str, ledger: &Ledger, hash: &str) -> Result<String, StoreError> {
-    let state = serde_json::to_string(&ledger.snapshot()).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let state = tollgate_json::to_string(&ledger.snapshot()).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let last_entry = signed(ledger.last_seq());
     let insert = format!("INSERT OR REPLACE INTO {table} (part, last_entry, hash, state) VALUES (?1, ?2, ?3, ?4)");
     let mut rest = state.as_str();
