@@ -13,10 +13,8 @@ use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Entry, Event, Ledger, Reservation};
 
 use crate::journal::{self, signed, unsigned};
+use crate::parts::{in_parts, json};
 use crate::sql::{Param, Row, Sql, StoreError};
-
-/// A parameter holds 2 MB in a Durable Object.
-const MAX_PARAM_BYTES: usize = 1_000_000;
 
 /// What a row says.
 pub(crate) enum Stored {
@@ -205,31 +203,4 @@ pub(crate) fn archived(id: &ReservationId) -> Problem {
         Code::Archived,
         format!("`{id}` has ended and was archived: the exported entries say how; nothing was changed"),
     )
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    tollgate_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
-}
-
-/// Gives `run` the values, each JSON, as arrays that fit into a parameter.
-fn in_parts<T>(
-    values: impl Iterator<Item = Result<String, StoreError>>,
-    run: impl Fn(&str) -> Result<T, crate::sql::SqlError>,
-) -> Result<(), StoreError> {
-    let mut part = String::new();
-    for value in values {
-        let value = value?;
-        if !part.is_empty() && part.len() + value.len() + 2 > MAX_PARAM_BYTES {
-            part.push(']');
-            run(&part)?;
-            part.clear();
-        }
-        part.push(if part.is_empty() { '[' } else { ',' });
-        part.push_str(&value);
-    }
-    if !part.is_empty() {
-        part.push(']');
-        run(&part)?;
-    }
-    Ok(())
 }

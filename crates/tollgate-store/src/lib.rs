@@ -13,6 +13,7 @@ mod archive;
 mod audit;
 mod closed;
 mod journal;
+mod parts;
 mod policy_store;
 mod repair;
 mod schema;
