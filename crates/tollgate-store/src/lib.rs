@@ -14,6 +14,7 @@ mod audit;
 mod closed;
 mod journal;
 mod overrides_store;
+mod parts;
 mod policy_store;
 mod repair;
 mod rerate;

@@ -326,7 +326,7 @@ impl State {
             self.has_schema = true;
         }
         self.head = journal::append(sql, &self.head, entries)?;
-        closed::write(sql, &self.ledger, entries)?;
+        closed::write(sql, &self.ledger, entries, self.archived_through)?;
         for entry in entries {
             self.note(entry);
         }

@@ -66,6 +66,7 @@ impl Ledger {
                     extensions: Vec::new(),
                     metered: None,
                     end: None,
+                    opened_by: Some(entry.seq),
                 });
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
@@ -76,6 +77,7 @@ impl Ledger {
                         held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE
                     });
+                    reservation.opened_by = None;
                     reservation.held = *held;
                     reservation.input = *input;
                     reservation.expires_at = *expires_at;
@@ -135,6 +137,7 @@ impl Ledger {
                         extensions: Vec::new(),
                         metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
+                        opened_by: Some(entry.seq),
                     },
                 );
             }
@@ -286,6 +289,7 @@ impl Ledger {
             ..Change::NONE
         });
         reservation.metered = Some(Box::new(metered));
+        reservation.opened_by = None;
         self.reservations.insert(charged.id.clone(), reservation);
     }
 

@@ -153,6 +153,11 @@ impl Ledger {
         self.deadlines.len()
     }
 
+    /// Every open reservation, by deadline and id.
+    pub fn open_reservations(&self) -> impl Iterator<Item = &Reservation> {
+        self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id))
+    }
+
     /// The earliest deadline of an open reservation.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {

@@ -57,6 +57,10 @@ pub struct Reservation {
     /// Its one end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// The entry that opened it, where no other has changed it before its end: then these two entries tell all of it, and whoever keeps the
+    /// entries need not keep it a second time. A hint, and no part of the state: None where it is not known.
+    #[serde(skip)]
+    pub opened_by: Option<u64>,
 }
 
 /// What a call has used so far.

@@ -53,8 +53,7 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let skipped = usize::from(fault::on(Fault::SnapshotLosesHold));
-        let holds =
-            self.deadlines.iter().skip(skipped).filter_map(|(_, id)| self.reservations.get(id)).cloned().collect();
+        let holds = self.open_reservations().skip(skipped).cloned().collect();
         Snapshot {
             tenant: self.tenant.as_ref().map(|tenant| TenantSnapshot {
                 id: tenant.id.clone(),
