@@ -1,0 +1,25 @@
+//! `cargo xtask bench`: measures, side by side in one run. Every figure is the median of rounds in which all that is compared takes its turn, so that a machine
+//! that slows down slows all of them down. Results go to the terminal and into `docs/benchmarks.md`.
+
+mod contender;
+mod price;
+mod report;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::workspace::Workspace;
+
+/// What can be measured.
+#[derive(Subcommand)]
+pub enum Task {
+    /// Time and size of pricing one usage, beside other price libraries for JavaScript and Python
+    Price(price::Options),
+}
+
+/// Measures it.
+pub fn run(workspace: &Workspace, task: &Task) -> Result<()> {
+    match task {
+        Task::Price(options) => price::run(workspace, options),
+    }
+}
