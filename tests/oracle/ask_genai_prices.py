@@ -1,4 +1,7 @@
-"""Prices random usages of every model that genai-prices knows, at an instant of each of its prices; one JSON object per line."""
+"""Prices random usages of every model that genai-prices knows, at an instant of each of its prices; one JSON object per line.
+
+python3 ask_genai_prices.py TODAY FILE
+"""
 
 import json
 import sys
@@ -57,8 +60,7 @@ def instants(generator, model, today):
     return [datetime.combine(day, moment(), timezone.utc) for day in [*found, today]]
 
 
-def main():
-    today = datetime.fromisoformat(sys.argv[1]).date()
+def answers(today):
     for provider in data.providers:
         ours = PROVIDERS.get(provider.id, provider.id.replace("_", "-"))
         for model in provider.models:
@@ -67,13 +69,21 @@ def main():
                 prices = model.get_prices(at)
                 priced = {key for key, value in vars(prices).items() if value is not None}
                 extra = [(meter, 50 if meter == "web_search" else 50_000) for key, (meter, _) in EXTRA.items() if key in priced]
-                for usage in cases.usages(generator, extra):
+                for usage in cases.usages(generator, extra, answers="output_mtok" in priced):
+                    if "requests_kcount" in priced:
+                        usage["request"] = 1
                     line = {"provider": ours, "model": model.id, "at": at.isoformat().replace("+00:00", "Z"), "usage": usage}
                     try:
                         line["usd"] = format(model.calc_price(theirs(usage), provider, genai_request_timestamp=at).total_price.normalize(), "f")
                     except Exception as error:  # Whatever it says is its answer.
                         line["error"] = str(error)
-                    print(json.dumps(line))
+                    yield line
+
+
+def main():
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        for line in answers(datetime.fromisoformat(sys.argv[1]).date()):
+            print(json.dumps(line), file=file)
 
 
 main()

@@ -1,4 +1,7 @@
-"""Prices random usages of the first parties' chat models with LiteLLM's own cost function; one JSON object per line."""
+"""Prices random usages of the first parties' chat models with LiteLLM's own cost function; one JSON object per line.
+
+python3 ask_litellm.py TODAY FILE
+"""
 
 import json
 import logging
@@ -54,8 +57,7 @@ def theirs(usage):
     )
 
 
-def main():
-    today = datetime.fromisoformat(sys.argv[1]).date()
+def answers(today):
     for key, entry in litellm.model_cost.items():
         provider = entry.get("litellm_provider")
         if provider not in PROVIDERS or entry.get("mode") != "chat":
@@ -64,18 +66,22 @@ def main():
         generator = cases.generator(provider, key)
         at = datetime.combine(today, time(generator.randrange(24), generator.randrange(60), generator.randrange(60)), timezone.utc)
         extra = [(meter, 50_000) for field, meter in EXTRA.items() if entry.get(field)]
-        writes = {"cache_write_5m": "cache_creation_input_token_cost", "cache_write_1h": "cache_creation_input_token_cost_above_1hr"}
         for usage in cases.usages(generator, extra):
-            # Its cost function counts what was written to a cache for nothing where it has no price for that; the list of exceptions says nothing about it.
-            for meter, field in writes.items():
-                if meter in usage and not entry.get(field):
-                    del usage[meter]
+            # DeepSeek's caches write themselves: what is written is fresh input, and it has zero for writes, which would come on top.
+            if entry.get("cache_creation_input_token_cost") == 0:
+                usage = {meter: quantity for meter, quantity in usage.items() if not meter.startswith("cache_write")}
             line = {"provider": PROVIDERS[provider], "model": model, "at": at.isoformat().replace("+00:00", "Z"), "usage": usage}
             try:
                 line["usd"] = format(sum(cost_per_token(model=key, custom_llm_provider=provider, usage_object=theirs(usage))), ".15g")
             except Exception as error:  # Whatever it says is its answer.
                 line["error"] = str(error)[:200]
-            print(json.dumps(line))
+            yield line
+
+
+def main():
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        for line in answers(datetime.fromisoformat(sys.argv[1]).date()):
+            print(json.dumps(line), file=file)
 
 
 main()

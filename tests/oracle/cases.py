@@ -16,9 +16,10 @@ def count(generator, largest=LARGEST):
     return int(largest ** generator.random())
 
 
-def usages(generator, extra):
-    """Four usages in our meters: text alone, with cached input, with written caches, and with everything else that has a price there."""
-    text = lambda: {"input": count(generator), "output": count(generator, 100_000)}
+def usages(generator, extra, answers=True):
+    """Four usages in our meters: text alone, with cached input, with written caches, and with everything else that has a price there. What embeds or classifies
+    answers nothing."""
+    text = lambda: {"input": count(generator), **({"output": count(generator, 100_000)} if answers else {})}
     cached = lambda: {**text(), "cache_read": count(generator)}
     written = lambda: {**cached(), "cache_write_5m": count(generator), "cache_write_1h": count(generator, 100_000)}
     every = {**cached(), **{meter: count(generator, largest) for meter, largest in extra}}

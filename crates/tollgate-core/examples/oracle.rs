@@ -1,6 +1,8 @@
 //! Compares prices with another library's: `oracle EXCEPTIONS ANSWERS` reads what the other answered, one JSON object per line, prices the same usages here, and
 //! explains every difference by the exceptions, or fails. `cargo xtask test oracle` runs it.
 //!
+//! What the other prices at nothing, because it is free there or billed in units that neither counts here, may be unknown here: no price is not the price zero.
+//!
 //! An exception names its models and in how many cases each differs, so that one that no longer occurs is an error like a difference that nobody explained.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +111,7 @@ fn difference(catalog: &Catalog, case: &Case) -> Option<String> {
     let ours = card.map_err(Unpriced::from).and_then(|card| price(catalog, card, &case.usage, terms));
     match (&ours, &case.usd, &case.error) {
         (Ok(charge), Some(theirs), _) => {
-            let theirs = amount(theirs)?;
+            let Some(theirs) = amount(theirs) else { return Some(format!("{theirs} there is not an amount")) };
             (!alike(charge.usd, theirs)).then(|| {
                 let card = charge.basis.as_ref().map_or("", |basis| &basis.rate_card);
                 format!("{} here ({card}), {theirs} there", charge.usd)
@@ -118,7 +120,10 @@ fn difference(catalog: &Catalog, case: &Case) -> Option<String> {
         (Ok(charge), None, error) => {
             Some(format!("{} here, no price there: {}", charge.usd, error.as_deref().unwrap_or_default()))
         }
-        (Err(Unpriced::NoRates(NoRates::UnknownModel { .. })), _, _) => Some("unknown here".to_owned()),
+        (Err(Unpriced::NoRates(NoRates::UnknownModel { .. })), Some(theirs), _) => {
+            let Some(theirs) = amount(theirs) else { return Some(format!("{theirs} there is not an amount")) };
+            (!theirs.is_zero()).then(|| format!("unknown here, {theirs} there"))
+        }
         (Err(error), _, _) => Some(format!("no price here: {error}")),
     }
 }

@@ -9,6 +9,7 @@ mod hash;
 mod install;
 mod interrupt;
 mod node;
+mod oracle;
 mod process;
 mod python;
 mod serve;
