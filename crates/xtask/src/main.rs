@@ -55,7 +55,7 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
-    /// Measure, side by side in one run, and write docs/benchmarks.md
+    /// Measure, side by side with what a user would pick instead, and write docs/benchmarks.md
     #[command(subcommand)]
     Bench(bench::Task),
     /// Make, check or describe the price list

@@ -2,8 +2,10 @@
 //! that slows down slows all of them down. Results go to the terminal and into `docs/benchmarks.md`.
 
 mod contender;
+mod databases;
 mod price;
 mod report;
+mod worker;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -15,11 +17,14 @@ use crate::workspace::Workspace;
 pub enum Task {
     /// Time and size of pricing one usage, beside other price libraries for JavaScript and Python
     Price(price::Options),
+    /// Stored decisions per second of one hot tenant and of a hundred, beside PostgreSQL and Redis
+    Worker(worker::Options),
 }
 
 /// Measures it.
 pub fn run(workspace: &Workspace, task: &Task) -> Result<()> {
     match task {
         Task::Price(options) => price::run(workspace, options),
+        Task::Worker(options) => worker::run(workspace, options),
     }
 }
