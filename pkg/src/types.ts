@@ -397,6 +397,10 @@ export interface ReservationState {
   expiresAt: string;
   closedAt?: string;
   charge?: Charge;
+  /** The charge's arithmetic in words: where its rates come from, a line for each quantity × rate × factors, the sum, what to know. */
+  explanation?: string[];
+  /** The ids of what has adjusted the charge since. */
+  adjustments?: string[];
   /** True when it was settled after it had expired. */
   late?: boolean;
   userId?: string;

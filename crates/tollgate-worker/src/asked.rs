@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tollgate_core::api::{self, Answer, Code, Problem, Request, StateQuery, WholeDocument};
 use tollgate_core::catalog::{OverridesDocument, OverridesScope};
 use tollgate_core::ids::{PlanName, QuotaId, ReservationId, TenantId};
@@ -45,7 +46,7 @@ pub struct OnboardOrder {
 }
 
 /// The platform's own rates, aliases and markups on their way to a tenant's object.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct PlatformOverrides {
     /// Counts up; 0 where there are none.
     pub version: u64,
@@ -119,8 +120,15 @@ impl Asked {
     /// # Errors
     /// It cannot be read.
     pub fn platform_overrides(body: &str) -> Result<Self, Problem> {
-        let PlatformOverrides { version, document } = serde_json::from_str(body)
+        #[derive(Deserialize)]
+        struct Sent<'a> {
+            version: u64,
+            #[serde(borrow)]
+            document: &'a RawValue,
+        }
+        let Sent { version, document } = serde_json::from_str(body)
             .map_err(|error| Problem::new(Code::Internal, format!("the overrides cannot be read: {error}")))?;
+        let document = api::read_overrides(document.get())?;
         let order = OverridesOrder { scope: OverridesScope::Platform, version: Some(version), document };
         Ok(Self::single(Request::Command(Command::SetOverrides(order))))
     }

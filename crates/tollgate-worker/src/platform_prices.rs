@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use tollgate_core::catalog::{Alias, Markup, Overrides, OverridesDocument, OverridesScope, OwnRates, PriceBook};
+use serde_json::{Map, Value};
+use tollgate_core::api;
+use tollgate_core::catalog::{Overrides, OverridesScope, PriceBook};
 use tollgate_core::time::Timestamp;
 
 use crate::asked::PlatformOverrides;
@@ -79,16 +80,10 @@ impl Seen {
 }
 
 fn read(answer: &str) -> Result<PlatformPrices, String> {
-    #[derive(Deserialize)]
-    struct Answered {
-        version: u64,
-        rates: Vec<OwnRates>,
-        aliases: Vec<Alias>,
-        markups: Vec<Markup>,
-    }
-    let Answered { version, rates, aliases, markups } =
-        serde_json::from_str(answer).map_err(|error| error.to_string())?;
-    let document = Arc::new(OverridesDocument { rates, aliases, markups });
+    let mut members: Map<String, Value> = serde_json::from_str(answer).map_err(|error| error.to_string())?;
+    let version = members.remove("version").and_then(|version| version.as_u64()).ok_or("no version")?;
+    // What is left is the document as it was put.
+    let document = api::read_overrides(&Value::Object(members).to_string()).map_err(|problem| problem.detail)?;
     let mut book = PriceBook::default();
     if version > 0 {
         let overrides = Overrides::new(OverridesScope::Platform, version, Arc::clone(&document));

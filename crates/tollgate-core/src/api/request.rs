@@ -331,6 +331,14 @@ pub fn parse_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
     if json.len() > MAX_OVERRIDES_BYTES {
         return Err(Problem::new(Code::BodyTooLarge, "a document of overrides has 256 KiB at most"));
     }
+    read_overrides(json)
+}
+
+/// Reads a document that was taken before.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn read_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
     let document: OverridesDocument = json::read(json)?;
     Ok(document.into())
 }

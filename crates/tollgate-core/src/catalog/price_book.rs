@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates};
-use super::{Catalog, EffectiveRates, NoRates, RateCard, RatesDocument, Terms};
+use super::{Catalog, EffectiveRates, Listed, NoRates, RateCard, RatesDocument, Terms};
 use crate::call::Resource;
 use crate::ids::Name;
 use crate::price::Basis;
@@ -108,6 +108,11 @@ impl<'a> Rating<'a> {
             None => rates,
             Some(markup) => rates.times(markup.factor),
         })
+    }
+
+    /// The rates before anything multiplies them. None where the card lacks the mode or region.
+    pub(crate) fn listed(&self, prompt_tokens: u64) -> Option<Listed<'_>> {
+        self.card.listed(prompt_tokens, self.terms).ok()
     }
 
     /// The markup, where there is one.
