@@ -33,6 +33,11 @@ fn explain(json: &str, error: &serde_json::Error) -> Problem {
         push_key(&mut path, field);
         return Problem::invalid(path, "missing");
     }
+    // What only turns out once an object has been read is placed at the object.
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    if let Some(field) = unknown.filter(|field| path.rsplit(['.', ']']).next() != Some(*field)) {
+        push_key(&mut path, field);
+    }
     if path.is_empty() {
         return Problem::new(Code::InvalidRequest, message);
     }

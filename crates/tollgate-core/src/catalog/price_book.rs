@@ -9,6 +9,7 @@ use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates};
 use super::{Catalog, EffectiveRates, Listed, NoRates, RateCard, RatesDocument, Terms};
 use crate::call::Resource;
 use crate::ids::Name;
+use crate::objects;
 use crate::price::Basis;
 use crate::ratio::Ratio;
 
@@ -51,6 +52,7 @@ pub struct AppliedAlias {
     /// Its version.
     pub version: u64,
     /// What the name stood for.
+    #[serde(deserialize_with = "objects::object")]
     pub is: ModelName,
 }
 
@@ -62,6 +64,7 @@ pub struct AppliedRates {
     /// Its version.
     pub version: u64,
     /// The entry.
+    #[serde(deserialize_with = "objects::object")]
     pub entry: OwnRates,
 }
 
