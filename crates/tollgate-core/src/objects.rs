@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, de};
 
 /// A struct that is written as an object. Left to itself, serde also reads an array as a struct, member by member; an array has no names,
 /// so nothing that is wrong could be refused by its name.
@@ -77,33 +76,6 @@ where
     T: DeserializeOwned,
 {
     apart(deserializer).map(Some)
-}
-
-/// Writes what [`apart`] and [`optional_apart`] read, for the same reason.
-///
-/// # Errors
-/// As the struct's own.
-pub(crate) fn write_apart<S: Serializer, T: Serialize>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    raw(&**value).map_err(ser::Error::custom)?.serialize(serializer)
-}
-
-/// The same for a field that may be left out, and is then not written at all.
-///
-/// # Errors
-/// As the struct's own.
-pub(crate) fn write_optional_apart<S, T>(value: &Option<Arc<T>>, serializer: S) -> Result<S::Ok, S::Error>
-where
-    S: Serializer,
-    T: Serialize,
-{
-    match value {
-        Some(value) => write_apart(value, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
-    RawValue::from_string(serde_json::to_string(value)?)
 }
 
 fn read_apart<T: DeserializeOwned>(value: &serde_json::Value) -> Result<Arc<T>, serde_json::Error> {

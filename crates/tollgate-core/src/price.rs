@@ -48,12 +48,7 @@ pub struct Basis {
     /// The rate card's id, `provider/model@date`; own rates have the scope of their document before it, `tenant:provider/model@date`.
     pub rate_card: Arc<str>,
     /// What applied besides the price list.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "objects::optional_apart",
-        serialize_with = "objects::write_optional_apart"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects::optional_apart")]
     pub applied: Option<Arc<Applied>>,
 }
 

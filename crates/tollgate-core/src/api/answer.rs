@@ -42,7 +42,7 @@ impl Answer {
     /// A document.
     #[must_use]
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        match serde_json::to_string(body) {
+        match tollgate_json::to_string(body) {
             Ok(body) => Self { status, body, headers: Vec::new() },
             Err(error) => Self::problem(&Problem::new(super::Code::Internal, error.to_string())),
         }
@@ -51,9 +51,17 @@ impl Answer {
     /// An error.
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
-        let body = serde_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
+        let body = tollgate_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
         let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
         Self { status: problem.code.status(), body, headers }
+    }
+
+    /// Status and body in one text: three digits, then the JSON, or nothing. It crosses the boundary of WebAssembly in one piece and is not copied for it.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        let mut text = self.body;
+        text.insert_str(0, &self.status.to_string());
+        text
     }
 
     /// Whether it is an error, and so a problem document.
@@ -241,16 +249,6 @@ impl WholeDocument<'_> {
             push_result(&mut text, answer);
         }
         text.push_str("]}");
-        text
-    }
-
-    /// `{"status":…,"body":…}` of the first answer.
-    #[must_use]
-    pub fn single(&self) -> String {
-        let mut text = String::new();
-        if let Some(answer) = self.0.first() {
-            push_result(&mut text, answer);
-        }
         text
     }
 }

@@ -111,6 +111,11 @@ pub enum Mode {
     Priority,
 }
 
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Batch, Self::Flex, Self::Priority];
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -181,7 +181,7 @@ pub enum Event {
         /// Its version.
         version: u64,
         /// All of it.
-        #[serde(deserialize_with = "objects::apart", serialize_with = "objects::write_apart")]
+        #[serde(deserialize_with = "objects::apart")]
         document: Arc<OverridesDocument>,
     },
     /// A charge was re-rated, and the difference made up.

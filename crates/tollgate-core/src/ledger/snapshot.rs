@@ -32,7 +32,7 @@ pub struct Snapshot {
 struct OverridesSnapshot {
     scope: OverridesScope,
     version: u64,
-    #[serde(deserialize_with = "objects::apart", serialize_with = "objects::write_apart")]
+    #[serde(deserialize_with = "objects::apart")]
     document: Arc<OverridesDocument>,
 }
 
