@@ -452,7 +452,7 @@ fn read_settle(json: &str, place: Place) -> Result<Actual, Problem> {
     let body: SettleBody = json::read(json)?;
     place.allows("op", body.op)?;
     place.allows("id", body.id)?;
-    let sandbox = body.sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
+    let sandbox = body.sandbox.map(|sandbox| sandbox.running()).transpose()?;
     let sandbox = sandbox.map(Actual::SandboxSeconds);
     actual(body.usage, body.usd, body.payload, sandbox)
 }
@@ -642,6 +642,21 @@ impl SandboxBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SettledSandbox {
     seconds: Number,
+    /// Those of `seconds` in which it was paused, which are free.
+    #[serde(default)]
+    paused_seconds: Option<Number>,
+}
+
+impl SettledSandbox {
+    fn running(&self) -> Result<Quantity, Problem> {
+        let seconds = self.seconds.quantity("sandbox.seconds")?;
+        let Some(paused) = &self.paused_seconds else { return Ok(seconds) };
+        let paused = paused.quantity("sandbox.pausedSeconds")?;
+        if paused > seconds {
+            return Err(Problem::invalid("sandbox.pausedSeconds", "cannot be more than `seconds`"));
+        }
+        Ok(seconds.less(paused))
+    }
 }
 
 #[derive(Deserialize)]
