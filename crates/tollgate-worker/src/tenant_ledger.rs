@@ -90,16 +90,21 @@ impl Inner {
             path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
         };
         let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        let minds_overrides = asks.as_ref().is_some_and(|route| match route.endpoint {
+            // What makes the tenant known comes before everything that applies to it.
+            Endpoint::Onboard => false,
+            Endpoint::Rerate => true,
+            // What is stored is looked after as it is.
+            other => !Upkeep::has(other),
+        });
+        if minds_overrides && self.lacks_overrides(request)? {
+            return Ok(overrides_wanted());
+        }
         if let Some(Route { endpoint, .. }) = &asks
             && Upkeep::has(*endpoint)
         {
             let body = Body::read(request).await?.text()?;
             return self.keep_up(&Upkeep::read(*endpoint, query, &body)?, now.unwrap_or_else(clock::now));
-        }
-        // What makes the tenant known comes before everything that applies to it.
-        let minds_overrides = asks.as_ref().is_some_and(|route| route.endpoint != Endpoint::Onboard);
-        if minds_overrides && self.lacks_overrides(request)? {
-            return Ok(overrides_wanted());
         }
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
