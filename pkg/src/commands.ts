@@ -9,6 +9,8 @@ import type {
   Explanation,
   ExtendRequest,
   Extension,
+  Overrides,
+  OverridesState,
   PriceRequest,
   QuotaState,
   RecordRequest,
@@ -48,6 +50,8 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
 
   abstract price(request: PriceRequest): Promise<Charge>;
   abstract usage(query?: UsageQuery): Promise<UsageReport>;
+  abstract overrides(): Promise<OverridesState>;
+  abstract setOverrides(overrides: Overrides): Promise<OverridesState>;
   abstract quotas(): Promise<QuotaState[]>;
   abstract reservation(id: string): Promise<ReservationState>;
 

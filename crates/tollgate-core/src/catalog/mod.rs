@@ -24,8 +24,8 @@ use crate::time::Timestamp;
 
 pub use format::{CatalogError, RatesDocument};
 pub use overrides::{
-    Alias, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope, OwnChange,
-    OwnRates,
+    Alias, Changes, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope,
+    OwnChange, OwnRates,
 };
 pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, PriceBook, Priced, Rating};
 

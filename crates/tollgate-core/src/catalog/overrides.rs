@@ -5,10 +5,10 @@
 //! look up.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::format::{self, CatalogError};
 use super::{Adjustment, Catalog, Change, Confidence, Mode, RateCard, Rates, Terms, Tier};
@@ -16,7 +16,7 @@ use crate::call::Resource;
 use crate::ids::Name;
 use crate::meter::Meter;
 use crate::money::Usd;
-use crate::objects;
+use crate::objects::{self, Object};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
@@ -65,11 +65,11 @@ pub struct OwnRates {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<OwnChange>,
     /// What batch, flex and priority cost.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub modes: BTreeMap<Mode, OwnChange>,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    pub modes: Changes,
     /// What regions cost.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub regions: BTreeMap<Name, OwnChange>,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    pub regions: Changes,
 }
 
 /// How a tier, mode or region differs: it replaces the rates that it names, or multiplies all token rates.
@@ -88,6 +88,47 @@ pub struct OwnChange {
     /// USD per one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_unit: BTreeMap<Meter, Usd>,
+}
+
+/// Changes by the name of a mode or region, in the order in which they are written. A name that is given twice is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(pub Vec<(Name, OwnChange)>);
+
+impl Changes {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Changes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, change)| (name, change)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Changes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Named;
+        impl<'de> de::Visitor<'de> for Named {
+            type Value = Changes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Changes, A::Error> {
+                let mut changes: Vec<(Name, OwnChange)> = Vec::new();
+                while let Some((name, Object(change))) = map.next_entry::<Name, Object<OwnChange>>()? {
+                    if changes.iter().any(|(known, _)| *known == name) {
+                        return Err(de::Error::custom("a name is given twice"));
+                    }
+                    changes.push((name, change));
+                }
+                Ok(Changes(changes))
+            }
+        }
+        deserializer.deserialize_map(Named)
+    }
 }
 
 /// Another name of a model. It leads to the model in one step: an alias of an alias is none.
@@ -237,21 +278,24 @@ impl OverridesDocument {
                 return Err(invalid(field, "500 entries at most"));
             }
         }
-        let mut names = BTreeSet::new();
         let mut cards = Vec::with_capacity(self.rates.len());
         for (at, own) in self.rates.iter().enumerate() {
             let place = format!("rates[{at}]");
             check_dates(&place, own.from, own.until)?;
-            if !names.insert((&own.provider, &own.model, own.from)) {
+            let same =
+                |other: &OwnRates| (&other.provider, &other.model, other.from) == (&own.provider, &own.model, own.from);
+            if is_repeated(&self.rates, at, same) {
                 return Err(invalid(&format!("{place}.from"), "this model has other rates from the same instant"));
             }
             cards.push(own.card(scope, &place)?);
         }
-        let mut aliases = BTreeSet::new();
         for (at, alias) in self.aliases.iter().enumerate() {
             let place = format!("aliases[{at}]");
             check_dates(&place, alias.from, alias.until)?;
-            if !aliases.insert((&alias.provider, &alias.model, alias.from)) {
+            let same = |other: &Alias| {
+                (&other.provider, &other.model, other.from) == (&alias.provider, &alias.model, alias.from)
+            };
+            if is_repeated(&self.aliases, at, same) {
                 return Err(invalid(&format!("{place}.from"), "this name is another alias from the same instant"));
             }
             let has_rates = self.rates.iter().any(|own| own.provider == alias.provider && own.model == alias.model);
@@ -266,15 +310,17 @@ impl OverridesDocument {
         if let Some(at) = self.aliases.iter().position(|alias| is_alias(&alias.is)) {
             return Err(invalid(&format!("aliases[{at}].is"), "an alias leads to a model, not to another alias"));
         }
-        let mut ids = BTreeSet::new();
-        let mut meant = BTreeSet::new();
         for (at, markup) in self.markups.iter().enumerate() {
             let place = format!("markups[{at}]");
             markup.check(&place)?;
-            if !ids.insert(&markup.id) {
+            if is_repeated(&self.markups, at, |other| other.id == markup.id) {
                 return Err(invalid(&format!("{place}.id"), "another markup has this id"));
             }
-            if !meant.insert((&markup.provider, &markup.model, markup.resource, markup.from)) {
+            let same = |other: &Markup| {
+                (&other.provider, &other.model, other.resource, other.from)
+                    == (&markup.provider, &markup.model, markup.resource, markup.from)
+            };
+            if is_repeated(&self.markups, at, same) {
                 return Err(invalid(&format!("{place}.from"), "another markup of the same calls begins then"));
             }
         }
@@ -313,7 +359,7 @@ impl OwnRates {
         if base.is_empty() {
             return Err(invalid(place, "names no rates: `perMillion`, `perUnit` or both"));
         }
-        if self.tiers.len() > MAX_TIERS || self.regions.len() > MAX_TIERS {
+        if self.tiers.len() > MAX_TIERS || self.regions.0.len() > MAX_TIERS {
             return Err(invalid(place, "50 tiers and 50 regions at most"));
         }
         let mut tiers: Vec<Tier> = Vec::new();
@@ -334,11 +380,14 @@ impl OwnRates {
             tiers.push(Tier { at_least, rates: all });
         }
         let mut modes = Vec::new();
-        for (mode, change) in &self.modes {
-            modes.push((*mode, change.adjustment(&format!("{place}.modes.{mode}"))?));
+        for (name, change) in &self.modes.0 {
+            let place = format!("{place}.modes.{name}");
+            let mode = Mode::ALL.into_iter().find(|mode| mode.to_string() == name.as_str());
+            let mode = mode.ok_or_else(|| invalid(&place, "there are batch, flex and priority"))?;
+            modes.push((mode, change.adjustment(&place)?));
         }
         let mut regions = Vec::new();
-        for (region, change) in &self.regions {
+        for (region, change) in &self.regions.0 {
             regions.push((region.to_string(), change.adjustment(&format!("{place}.regions.{region}"))?));
         }
         Ok(RateCard {
@@ -413,6 +462,11 @@ impl Markup {
     const fn rank(&self) -> u8 {
         (self.model.is_some() as u8) << 2 | (self.provider.is_some() as u8) << 1 | self.resource.is_some() as u8
     }
+}
+
+/// Whether one of the entries before is the same. There are hundreds at most, and a scan is little code.
+fn is_repeated<T>(entries: &[T], at: usize, same: impl Fn(&T) -> bool) -> bool {
+    entries.iter().take(at).any(same)
 }
 
 /// Of the entries that hold at an instant, the one that began last.
@@ -497,10 +551,10 @@ struct Members {
     per_unit: BTreeMap<Meter, Usd>,
     #[serde(default, deserialize_with = "objects::list_of_objects")]
     tiers: Vec<OwnChange>,
-    #[serde(default, deserialize_with = "objects::map_of_objects")]
-    modes: BTreeMap<Mode, OwnChange>,
-    #[serde(default, deserialize_with = "objects::map_of_objects")]
-    regions: BTreeMap<Name, OwnChange>,
+    #[serde(default)]
+    modes: Changes,
+    #[serde(default)]
+    regions: Changes,
 }
 
 /// The words in which serde says it, so that the field is named alike.
