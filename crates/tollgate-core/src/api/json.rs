@@ -35,7 +35,7 @@ fn explain(json: &str, error: &serde_json::Error) -> Problem {
     }
     // What only turns out once an object has been read is placed at the object.
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-    if let Some(field) = unknown.filter(|field| path.rsplit(['.', ']']).next() != Some(*field)) {
+    if let Some(field) = unknown.filter(|field| !path.ends_with(field)) {
         push_key(&mut path, field);
     }
     if path.is_empty() {
@@ -166,6 +166,7 @@ mod tests {
             (r#"{}"#, "name"),
             (r#"{"inner":{"count":1}}"#, "name"),
             (r#"{"name":"x","extra":1}"#, "extra"),
+            (r#"{"name":"x","extra.more":1}"#, "extra.more"),
             (r#"{"name":"x","name":"y"}"#, "name"),
             ("{\"name\":\"x\",\n \"inner\": {\"count\": \"many\"}}", "inner.count"),
             (r#"{"name":"x","inner":{"count":-1}}"#, "inner.count"),
