@@ -159,10 +159,10 @@ fn try_out(target: Target, input: &[u8], catalog: &Catalog, rng: &mut Rng) -> Re
             }
             let entries: Vec<Entry> = serde_json::from_str(text).map_err(|error| error.to_string())?;
             let mut ledger = Ledger::new();
+            // What was never decided leads to a state that nobody promises anything of; folding it must not panic.
             for entry in &entries {
                 ledger.evolve(entry);
             }
-            settles_down(&ledger)?;
             Ok(true)
         }
         Target::Closed => {
