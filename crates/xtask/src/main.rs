@@ -1,5 +1,6 @@
 //! `cargo xtask`: sets Tollgate up, builds it, runs it, tests it. `cargo xtask` alone lists the tasks.
 
+mod bench;
 mod build;
 mod catalog;
 mod demo;
@@ -57,6 +58,9 @@ enum Task {
     Sim(sim::Simulation),
     /// Give every decoder documents that were changed at random; exit 0 when none choked
     Fuzz(sim::Fuzz),
+    /// Measure, side by side with what a user would pick instead
+    #[command(subcommand)]
+    Bench(bench::Task),
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
@@ -145,6 +149,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
         Task::Sim(what) => sim::run(&workspace, &what),
         Task::Fuzz(what) => sim::fuzz(&workspace, &what),
+        Task::Bench(task) => bench::run(&workspace, &task),
         Task::Catalog(task) => catalog::run(&workspace, &task),
     }
 }
