@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds, TokenBounds};
 use crate::catalog::{Catalog, NoRates, RateCard, Terms};
+use crate::fault::{self, Fault};
 use crate::ids::Name;
 use crate::meter::{Meter, MeterKind, Quantity};
 use crate::money::Usd;
@@ -174,7 +175,7 @@ pub fn token_bound(
     let input = at_most(bounds.input_tokens, input_rate, Meter::Input)?.plus(call_fee);
     let searches = at_most(bounds.max_web_searches, search_rate, Meter::WebSearch)?;
     let output = at_most(bounds.max_output_tokens, output_rate, Meter::Output)?;
-    let usd = input.plus(searches).plus(output);
+    let usd = input.plus(searches).plus(if fault::on(Fault::BoundForgetsOutput) { Usd::ZERO } else { output });
     usd.within_range().map_err(|_| Unpriced::TooLarge)?;
     let tokens = bounds
         .input_tokens

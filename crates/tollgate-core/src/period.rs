@@ -3,6 +3,7 @@
 use chrono::{Datelike, Months, NaiveDate, NaiveTime};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{self, Fault};
 use crate::time::Timestamp;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -48,6 +49,11 @@ impl Period {
     /// The period's window that holds an instant.
     #[must_use]
     pub fn window(self, at: Timestamp) -> Window {
+        let at = if fault::on(Fault::PeriodEndIsInclusive) {
+            Timestamp::from_calendar((at.millis() - 1).max(0))
+        } else {
+            at
+        };
         match self {
             Self::Hour => fixed(at, HOUR_MS, 0),
             Self::Day => fixed(at, DAY_MS, 0),

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_core::api::{Code, Problem};
+use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Entry, Event, Ledger, Reservation};
 
@@ -92,7 +93,8 @@ pub(crate) fn write(
 ) -> Result<(), StoreError> {
     // The last entry that changed it, and whether it is the one that ended it.
     let mut changed: BTreeMap<&ReservationId, (u64, bool)> = BTreeMap::new();
-    for entry in entries {
+    let is_lost = |entry: &&Entry| matches!(entry.event, Event::Expired(_)) && fault::on(Fault::ClosedRowIsDropped);
+    for entry in entries.iter().filter(|entry| !is_lost(entry)) {
         if let Some(id) = changed_by(entry) {
             let ends = entry.ends().is_some() && !changed.contains_key(id);
             changed.insert(id, (entry.seq, ends));

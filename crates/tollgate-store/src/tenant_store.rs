@@ -6,6 +6,7 @@ use tollgate_core::api::{
     Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, StateQuery,
 };
 use tollgate_core::catalog::Catalog;
+use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Command, Entry, Ledger, Rejection};
 use tollgate_core::time::Timestamp;
@@ -44,6 +45,8 @@ struct State {
     pending: BTreeMap<UsageKey, UsageTotals>,
     /// The last entry that is not kept any more; 0 where all are.
     archived_through: u64,
+    /// After how many entries a snapshot is taken, where that is not as usual.
+    snapshot_every: Option<usize>,
     /// Whether there are tables. An object that was merely asked about a tenant that does not exist stores nothing.
     has_schema: bool,
     /// Whether a turn has begun and not been committed: then memory may be ahead of the database.
@@ -61,8 +64,16 @@ impl<S: Sql> TenantStore<S> {
         Ok(Self { sql, state })
     }
 
+    /// The same with a snapshot after so many entries. What is answered does not depend on it; tests want snapshots early.
+    #[must_use]
+    pub fn with_snapshot_every(mut self, entries: usize) -> Self {
+        self.state.snapshot_every = Some(entries);
+        self
+    }
+
     /// Carries out requests in order, in one turn and one commit, with an answer for each. Holds whose deadline has passed end first.
-    /// A request that is refused does not touch the others. Nothing is answered that is not stored.
+    /// A request that is refused does not touch the others. Nothing is answered that is not stored, and a turn starts from what is
+    /// stored, also where another instance has written it.
     ///
     /// # Errors
     /// The database failed: nothing was changed, and the next call starts from what is stored.
@@ -146,15 +157,18 @@ impl<S: Sql> TenantStore<S> {
         mut body: impl FnMut(&mut State, &S) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let Self { sql, state } = self;
-        if state.stale {
-            *state = State::load(sql)?;
+        if state.stale || state.is_overtaken(sql)? {
+            *state = State { snapshot_every: state.snapshot_every, ..State::load(sql)? };
         }
         let mut done = None;
-        state.stale = true;
-        sql.transaction(&mut || {
+        state.stale = !fault::on(Fault::FailedTurnStaysInMemory);
+        let stored = sql.transaction(&mut || {
             done = Some(body(state, sql)?);
             Ok(())
-        })?;
+        });
+        if !(done.is_some() && fault::on(Fault::AnswerBeforeCommit)) {
+            stored?;
+        }
         state.stale = false;
         done.ok_or_else(|| StoreError::Damaged("a transaction did not run".to_owned()))
     }
@@ -181,6 +195,7 @@ impl State {
             tail: 0,
             pending: BTreeMap::new(),
             archived_through: 0,
+            snapshot_every: None,
             has_schema,
             stale: false,
         };
@@ -214,6 +229,18 @@ impl State {
         }
         state.ledger.forget_ended();
         Ok(state)
+    }
+
+    /// Whether the journal goes on where this memory ends. A Durable Object has one instance at a time, but nothing here has to trust that:
+    /// a turn is synchronous, so what is found at its start holds until its end.
+    fn is_overtaken(&self, sql: &impl Sql) -> Result<bool, StoreError> {
+        if fault::on(Fault::StaleInstanceWrites) {
+            return Ok(false);
+        }
+        if !self.has_schema {
+            return Ok(schema::version(sql)? > 0);
+        }
+        Ok(journal::head(sql)?.is_some_and(|head| head != self.head))
     }
 
     /// One turn, to run inside a transaction.
@@ -274,17 +301,24 @@ impl State {
         for entry in entries {
             self.note(entry);
         }
-        let held_in_memory = self.ledger.open_holds().saturating_add(self.ledger.quota_count());
-        if self.tail >= SNAPSHOT_EVERY.saturating_add(held_in_memory.saturating_mul(2)) {
+        if self.is_snapshot_due() {
             self.snapshot(sql)?;
         }
         Ok(())
     }
 
+    fn is_snapshot_due(&self) -> bool {
+        let held_in_memory = self.ledger.open_holds().saturating_add(self.ledger.quota_count());
+        let usual = SNAPSHOT_EVERY.saturating_add(held_in_memory.saturating_mul(2));
+        self.tail >= self.snapshot_every.unwrap_or(usual)
+    }
+
     fn snapshot(&mut self, sql: &impl Sql) -> Result<(), StoreError> {
         snapshot::write(sql, SNAPSHOT, &self.ledger, &self.head)?;
         usage::add(sql, USAGE, &self.pending)?;
-        self.pending.clear();
+        if !fault::on(Fault::RollUpIsAddedTwice) {
+            self.pending.clear();
+        }
         self.tail = 0;
         Ok(())
     }

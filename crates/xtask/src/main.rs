@@ -11,6 +11,7 @@ mod interrupt;
 mod node;
 mod process;
 mod serve;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -53,6 +54,10 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
+    /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held
+    Sim(sim::Simulation),
+    /// Give every decoder documents that were changed at random; exit 0 when none choked
+    Fuzz(sim::Fuzz),
     /// Measure, side by side with what a user would pick instead
     #[command(subcommand)]
     Bench(bench::Task),
@@ -142,6 +147,8 @@ fn run(arguments: Arguments) -> Result<()> {
             demo::run(&workspace, &tools, None)
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
+        Task::Sim(what) => sim::run(&workspace, &what),
+        Task::Fuzz(what) => sim::fuzz(&workspace, &what),
         Task::Bench(task) => bench::run(&workspace, &task),
         Task::Catalog(task) => catalog::run(&workspace, &task),
     }

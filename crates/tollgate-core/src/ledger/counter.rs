@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::QuotaSource;
 use crate::amount::Amount;
+use crate::fault::{self, Fault};
 use crate::ids::QuotaId;
 
 use crate::period::Window;
@@ -78,7 +79,8 @@ impl QuotaView<'_> {
     /// Whether so much more fits. Exactly at the limit fits.
     #[must_use]
     pub fn fits(&self, amount: Amount) -> bool {
-        self.spent.plus(self.held).plus(amount) <= self.quota.limit
+        let held = if fault::on(Fault::HeldIsIgnored) { Amount::ZERO } else { self.held };
+        self.spent.plus(held).plus(amount) <= self.quota.limit
     }
 
     /// (spent + held) ÷ limit, to 6 decimals. None for a limit of zero.

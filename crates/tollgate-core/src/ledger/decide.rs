@@ -16,6 +16,7 @@ use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag};
 use crate::estimate::UpperBound;
+use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
@@ -213,7 +214,9 @@ impl Ledger {
 
     fn reserve(&self, catalog: &Catalog, request: &ReserveRequest, now: Timestamp) -> Result<Decision, Rejection> {
         let id = request.id.clone();
-        if let Some(known) = self.reservations.get(&id) {
+        if let Some(known) = self.reservations.get(&id)
+            && !fault::on(Fault::RetryIsCountedTwice)
+        {
             let same = *known.call == request.call
                 && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
             return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
@@ -359,7 +362,8 @@ impl Ledger {
             RecordMode::Always => self.placements(&request.call, now),
             RecordMode::WithinLimit => {
                 let bound = UpperBound::of_amounts(spent);
-                self.admit_needing(Unit::spent, &request.call, &bound, now)?
+                let admitted = self.admit_needing(Unit::spent, &request.call, &bound, now);
+                if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
         let mut events = self.thresholds(&counted_on, |unit| unit.spent(&spent));
@@ -394,7 +398,8 @@ impl Ledger {
         for (id, state) in self.applicable(call) {
             let view = state.view(id, now);
             let requested = need(state.quota.unit, &bound.amounts);
-            if view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
+            let is_checked = placements.is_empty() || !fault::on(Fault::OnlyFirstQuotaIsChecked);
+            if !is_checked || view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
                 placements.push(placement(&view, state));
             } else {
                 tight.push(view);
@@ -503,7 +508,9 @@ fn quota_set(
     known: Option<&QuotaState>,
     generation: &mut u64,
 ) -> Event {
-    let kept = known.filter(|state| state.quota.counts_the_same_as(quota)).map(|state| state.generation);
+    let goes_on =
+        |state: &&QuotaState| state.quota.counts_the_same_as(quota) || fault::on(Fault::RedefinedQuotaKeepsCount);
+    let kept = known.filter(goes_on).map(|state| state.generation);
     let generation = kept.unwrap_or_else(|| {
         *generation = generation.saturating_add(1);
         *generation

@@ -4,7 +4,8 @@ use super::event::{Charged, Entry, Event, Placement, QuotaSource};
 use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
-use crate::bounds::Estimate;
+use crate::bounds::{Amounts, Estimate};
+use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
 
 use crate::policy::UnknownModel;
@@ -40,6 +41,9 @@ impl Ledger {
                 let state = self.quotas.get_mut(quota_id);
                 if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
                     counter.spent = Amount::ZERO;
+                    if fault::on(Fault::ResetDropsHolds) {
+                        counter.held = Amount::ZERO;
+                    }
                     counter.warned.clear();
                     counter.reset_seq = entry.seq;
                 }
@@ -68,7 +72,7 @@ impl Ledger {
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
                 if let Some(mut reservation) = self.close(id) {
-                    let before = reservation.held;
+                    let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     self.count(&reservation.counted_on, |unit| Change {
                         held: unit.held(held).minus(unit.held(&before)),
                         ..Change::NONE
@@ -94,13 +98,16 @@ impl Ledger {
                 if let Some(mut reservation) = self.close(id) {
                     let freed = reservation.held;
                     self.count(&reservation.counted_on, |unit| Change::end(unit.held(&freed), Amount::ZERO));
+                    if fault::on(Fault::ReleaseFreesTwice) {
+                        self.count(&reservation.counted_on, |unit| Change::end(unit.held(&freed), Amount::ZERO));
+                    }
                     reservation.end = Some(End {
                         state: EndState::Released,
                         at,
                         seq: entry.seq,
                         actual: None,
                         charge: None,
-                        spent: crate::bounds::Amounts::default(),
+                        spent: Amounts::default(),
                         late: false,
                     });
                     self.reservations.insert(id.clone(), reservation);
@@ -116,8 +123,8 @@ impl Ledger {
                         call: charged.call.clone(),
                         opening: Opening::Record(*mode),
                         granted: None,
-                        held: crate::bounds::Amounts::default(),
-                        input: crate::bounds::Amounts::default(),
+                        held: Amounts::default(),
+                        input: Amounts::default(),
                         basis: charged.charge.basis.clone(),
                         counted_on: counted_on.clone(),
                         created_at: at,
@@ -131,7 +138,9 @@ impl Ledger {
             }
             Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
                 let state = self.quotas.get_mut(quota_id);
-                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
+                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start))
+                    && !fault::on(Fault::ThresholdIsForgotten)
+                {
                     counter.warned.push(*threshold);
                 }
             }
@@ -192,7 +201,13 @@ impl Ledger {
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some(mut reservation) = self.close(&charged.id) {
             let held = reservation.held;
-            self.count(&reservation.counted_on, |unit| Change::end(unit.held(&held), unit.spent(&charged.spent)));
+            let mut counted_on = reservation.counted_on.clone();
+            if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
+                counted_on = counted_on.iter().filter(|on| self.tenant_wide.contains(&on.quota_id)).cloned().collect();
+            }
+            let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
+            let freed = |unit: Unit| if is_kept { Amount::ZERO } else { unit.held(&held) };
+            self.count(&counted_on, |unit| Change::end(freed(unit), unit.spent(&charged.spent)));
             reservation.end = Some(ended(state, charged, entry));
             self.reservations.insert(charged.id.clone(), reservation);
         }
@@ -202,6 +217,7 @@ impl Ledger {
     /// correction reaches the counters that still exist; it does not open a period that is over.
     fn correct(&mut self, placements: &[Placement], charged: &Charged) {
         let Some(replaced) = &charged.replaces else { return };
+        let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
         for placement in placements {
             let state = self.quotas.get_mut(&placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };

@@ -32,6 +32,7 @@ pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, RateCard};
+use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
@@ -95,7 +96,7 @@ impl Ledger {
     /// The instant to decide at, given what the clock says: never before the last entry.
     #[must_use]
     pub fn now(&self, clock: Timestamp) -> Timestamp {
-        self.clock.max(clock)
+        if fault::on(Fault::ClockRunsBackwards) { clock } else { self.clock.max(clock) }
     }
 
     /// A reservation that is open, or ended and still in memory.
@@ -166,14 +167,34 @@ impl Ledger {
         command: &Command,
         entries: &mut Vec<Entry>,
     ) -> Result<Outcome, Rejection> {
-        let decision = self.decide(catalog, clock, command)?;
+        let decision = self.decide(catalog, clock, command);
+        #[cfg(feature = "seeded-bugs")]
+        if decision.is_err() && fault::on(Fault::DenialLeavesHold) {
+            self.leave_a_hold(command);
+        }
+        let decision = decision?;
         self.commit(clock, decision.events, entries);
         Ok(decision.outcome)
+    }
+
+    /// What [`Fault::DenialLeavesHold`] does.
+    #[cfg(feature = "seeded-bugs")]
+    fn leave_a_hold(&mut self, command: &Command) {
+        let Command::Reserve(request) = command else { return };
+        let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
+        let now = self.clock;
+        if let Some(state) = first.and_then(|id| self.quotas.get_mut(&id)) {
+            let period_start = state.quota.period.window(now).start;
+            if let Some(counter) = state.open_counter(period_start) {
+                counter.held = counter.held.plus(crate::amount::Amount::ONE);
+            }
+        }
     }
 
     /// Ends holds whose deadline has passed, `most` of them at most, and says how many. The new entries are appended to `entries`.
     pub fn expire(&mut self, clock: Timestamp, most: usize, entries: &mut Vec<Entry>) -> usize {
         let mut ended = 0;
+        let most = if fault::on(Fault::ExpirySkipsHolds) { 1 } else { most };
         while ended < most {
             let Some(events) = self.decide_expiry(clock) else { break };
             self.commit(clock, events, entries);
