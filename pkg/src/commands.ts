@@ -9,6 +9,8 @@ import type {
   Explanation,
   ExtendRequest,
   Extension,
+  Metering,
+  MeterRequest,
   PriceRequest,
   QuotaState,
   RecordRequest,
@@ -65,6 +67,10 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
 
   extend(id: string, request: ExtendRequest): Promise<Extension> {
     return namedFrom("extend", this.run<Extension>({ op: "extend", id, extend: withId(request) }));
+  }
+
+  meter(id: string, reading: MeterRequest): Promise<Metering> {
+    return namedFrom("meter", this.run<Metering>({ op: "meter", id, meter: withId(reading) }));
   }
 
   record(request: RecordRequest): Promise<RecordResult> {

@@ -6,6 +6,8 @@ import type {
   ExtendRequest,
   Extension,
   Held,
+  Metering,
+  MeterRequest,
   OnExpiry,
   QuotaState,
   Release,
@@ -18,6 +20,7 @@ export interface HoldCommands {
   settle(id: string, actual: Actual): Promise<Settlement>;
   release(id: string): Promise<Release>;
   extend(id: string, request: ExtendRequest): Promise<Extension>;
+  meter(id: string, reading: MeterRequest): Promise<Metering>;
   /** Whether work goes on when Tollgate cannot be reached, its closing left to a warning. */
   toleratesUndelivered(): boolean;
   /** Tells the app that `withReservation` could not end a hold. */
@@ -91,6 +94,12 @@ export class OpenReservation implements Reservation {
     return extension;
   }
 
+  async meter(reading: MeterRequest): Promise<Metering> {
+    const metering = await this.sendMeter(reading);
+    this.quotas = metering.quotas;
+    return metering;
+  }
+
   /** Charges all that is held. */
   settleAtHold(): Promise<Settlement> {
     return this.sendSettle({ usd: this.held.usd });
@@ -112,6 +121,10 @@ export class OpenReservation implements Reservation {
 
   protected sendExtend(request: ExtendRequest): Promise<Extension> {
     return this.#commands.extend(this.id, request);
+  }
+
+  protected sendMeter(reading: MeterRequest): Promise<Metering> {
+    return this.#commands.meter(this.id, reading);
   }
 
   #remember<T>(close: Promise<T>): Promise<T> {

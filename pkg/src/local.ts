@@ -8,6 +8,8 @@ import type {
   Charge,
   EntriesPage,
   EntriesQuery,
+  Overrides,
+  OverridesState,
   Plan,
   Policy,
   PriceRequest,
@@ -36,6 +38,8 @@ export interface LocalOptions {
   unknownModel?: UnknownModel;
   /** Instead of the plan's. */
   withoutQuota?: "allow" | "deny";
+  /** Own rates, aliases and markups. */
+  overrides?: Overrides;
   /** The clock, as a date or in milliseconds since 1970; the system's when left out. */
   now?: () => Date | number;
   /** Told of crossed thresholds and of holds that could not be closed. */
@@ -70,13 +74,15 @@ export function catalogVersion(): string {
 class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   readonly #ledger: EngineLedger;
   readonly #now: () => number;
+  #hasOverrides: boolean;
   #trap: unknown;
 
   constructor(options: LocalOptions) {
     super(new Warnings(options.onWarning));
     const { now = Date.now } = options;
     this.#now = () => Number(now());
-    const config = JSON.stringify({ tenant: options.tenant ?? "local", plan: planOf(options) });
+    this.#hasOverrides = options.overrides !== undefined;
+    const config = JSON.stringify({ tenant: options.tenant ?? "local", plan: planOf(options), overrides: options.overrides });
     this.#ledger = loadEngine().openLedger(config, this.#now());
     // The core does not throw: it answers what is wrong with its configuration to every command.
     unwrap(this.#answer({ op: "listQuotas" }));
@@ -84,10 +90,22 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async price(request: PriceRequest): Promise<Charge> {
     const { at = this.#now() } = request;
+    // What is agreed on instead of the price list, only the ledger knows.
+    if (this.#hasOverrides) return this.run<Charge>({ ...request, at: typeof at === "string" ? at : new Date(at).toISOString(), op: "price" });
     if (typeof at === "string") return charge(request);
     // As a date, so that what is not a time is refused here.
     const atMs = Number(at);
     return loadPrices().price(request, atMs) ?? charge({ ...request, at: new Date(atMs).toISOString() });
+  }
+
+  async overrides(): Promise<OverridesState> {
+    return this.run<OverridesState>({ op: "getOverrides" });
+  }
+
+  async setOverrides(overrides: Overrides): Promise<OverridesState> {
+    const state = await namedFrom("overrides", this.run<OverridesState>({ op: "putOverrides", overrides }));
+    this.#hasOverrides = true;
+    return state;
   }
 
   async usage(query: UsageQuery = {}): Promise<UsageReport> {

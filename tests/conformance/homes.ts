@@ -72,6 +72,14 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
   switch (command.op) {
     case "getReservation":
       return admin.get(`${path}/reservations/${command.id}`, { now });
+    case "getOverrides":
+      return admin.get(`${path}/overrides`, { now });
+    case "putOverrides":
+      return admin.put(`${path}/overrides`, command["overrides"], { now });
+    case "price": {
+      const { op, ...request } = command;
+      return admin.post(`${path}/price`, request, { now });
+    }
     case "listQuotas":
       return admin.get(`${path}/quotas`, { now });
     case "putQuota":

@@ -7,7 +7,6 @@ use crate::call::{Call, Resource};
 use crate::ledger::{Charged, Entry, Event};
 use crate::meter::MeterKind;
 use crate::money::Usd;
-use crate::period::Period;
 use crate::time::Timestamp;
 
 /// The cell of the roll-up that a charge belongs to.
@@ -51,10 +50,17 @@ impl UsageTotals {
 /// What an entry adds to the roll-up. None where it charges nothing.
 #[must_use]
 pub fn contribution(entry: &Entry) -> Option<(UsageKey, UsageTotals)> {
+    if let Event::Adjusted { charged, .. } = &entry.event {
+        // The call and its tokens were counted when it was charged.
+        let before = charged.replaces.map_or(Usd::ZERO, |replaced| replaced.amounts.usd);
+        let totals = UsageTotals { usd: charged.spent.usd.minus(before), ..UsageTotals::default() };
+        return Some((key(&charged.call, charged.reserved_at), totals));
+    }
     let charged = match &entry.event {
         Event::Settled(charged)
         | Event::Expired(charged)
         | Event::SettledLate { charged, .. }
+        | Event::Metered { charged, .. }
         | Event::Recorded { charged, .. } => charged,
         _ => return None,
     };
@@ -128,7 +134,7 @@ impl UsageQuery {
     /// Whether both ends are full hours, as the roll-up needs.
     #[must_use]
     pub fn on_full_hours(at: Timestamp) -> bool {
-        Period::Hour.window(at).start == at
+        full_hour(at) == at
     }
 }
 
@@ -171,7 +177,7 @@ fn key(call: &Call, reserved_at: Timestamp) -> UsageKey {
         (_, model) => text(model),
     };
     UsageKey {
-        hour: Period::Hour.window(reserved_at).start,
+        hour: full_hour(reserved_at),
         resource: call.resource,
         user: call.user_id.as_ref().map(ToString::to_string),
         model,
@@ -180,14 +186,23 @@ fn key(call: &Call, reserved_at: Timestamp) -> UsageKey {
 }
 
 fn totals(charged: &Charged) -> UsageTotals {
-    let replaced = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
+    let replaced = charged.replaces.unwrap_or_default();
+    // An amount says nothing of tokens; those that were reported before stay reported.
+    let tokens = |kind, before| {
+        if charged.charge.lines.is_empty() { 0 } else { whole(charged.charge.sum(kind)).saturating_sub(whole(before)) }
+    };
     let calls = |amounts: &Amounts| whole(amounts.requests.whole());
     UsageTotals {
-        usd: charged.spent.usd.minus(replaced.usd),
-        calls: calls(&charged.spent).saturating_sub(calls(&replaced)),
-        input_tokens: whole(charged.charge.sum(MeterKind::InputTokens)),
-        output_tokens: whole(charged.charge.sum(MeterKind::OutputTokens)),
+        usd: charged.spent.usd.minus(replaced.amounts.usd),
+        calls: calls(&charged.spent).saturating_sub(calls(&replaced.amounts)),
+        input_tokens: tokens(MeterKind::InputTokens, replaced.input_tokens),
+        output_tokens: tokens(MeterKind::OutputTokens, replaced.output_tokens),
     }
+}
+
+/// The start of an hour, in UTC.
+const fn full_hour(at: Timestamp) -> Timestamp {
+    Timestamp::from_calendar(at.millis() - at.millis() % 3_600_000)
 }
 
 fn whole(count: u64) -> i64 {

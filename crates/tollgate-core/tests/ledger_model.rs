@@ -19,8 +19,8 @@ use tollgate_core::bounds::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{
-    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode,
-    RecordRequest, Rejection, ReserveRequest, Snapshot,
+    Actual, Command, Entry, Event, ExtendRequest, Fit, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, Reading,
+    RecordMode, RecordRequest, Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::money::Usd;
@@ -149,7 +149,7 @@ impl Pair {
             (Ok(explanation), Ok(())) => assert_eq!(explanation.denial, None),
             (Ok(explanation), Err(Rejection::QuotaExceeded(denial))) => {
                 assert_eq!(explanation.denial.as_ref(), Some(denial));
-                let tight = explanation.quotas.iter().filter(|(_, fits)| !fits).count();
+                let tight = explanation.quotas.iter().filter(|(_, fit)| *fit != Fit::Now).count();
                 assert_eq!(tight, denial.quotas.len());
             }
             (Err(rejection), Err(other)) => assert_eq!(&rejection, other),
@@ -181,7 +181,7 @@ impl Pair {
             let may_exceed = match op {
                 Op::Record { within_limit, .. } => !within_limit,
                 // An actual may exceed its hold, and comes late where the hold is gone.
-                Op::Settle { .. } => true,
+                Op::Settle { .. } | Op::Meter { .. } => true,
                 _ => false,
             };
             assert!(
@@ -258,14 +258,14 @@ impl Pair {
             }
             if in_memory.is_open() {
                 // Also where its period is over.
-                for view in self.ledger.quotas_of(in_memory) {
+                for view in self.ledger.quotas_of(in_memory, self.ledger.now(Timestamp::default())) {
                     let quota = self.model.quota(view.id.as_str()).unwrap();
                     let start = view.window.start.millis();
                     assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)).into(), "{id} on {}", quota.id);
                     assert_eq!(view.held, usd(self.model.held(quota.identity, start)).into(), "{id} on {}", quota.id);
                 }
                 assert_eq!(
-                    self.ledger.quotas_of(in_memory).count(),
+                    self.ledger.quotas_of(in_memory, self.ledger.now(Timestamp::default())).count(),
                     reservation.counted_on.iter().filter(|(identity, _)| self.model.is_alive(*identity)).count()
                 );
             }
@@ -365,7 +365,9 @@ fn subject(command: &Command) -> Option<&str> {
     match command {
         Command::Reserve(request) => Some(request.id.as_str()),
         Command::Record(request) => Some(request.id.as_str()),
-        Command::Extend(id, _) | Command::Settle(id, _) | Command::Release(id) => Some(id.as_str()),
+        Command::Extend(id, _) | Command::Settle(id, _) | Command::Meter(id, _) | Command::Release(id) => {
+            Some(id.as_str())
+        }
         _ => None,
     }
 }
@@ -408,6 +410,9 @@ fn command(op: &Op) -> Command {
             },
         ),
         Op::Settle { id, actual } => Command::Settle(id.parse().unwrap(), reported(actual)),
+        Op::Meter { id, reading, actual } => {
+            Command::Meter(id.parse().unwrap(), Reading { id: reading.parse().unwrap(), actual: reported(actual) })
+        }
         Op::Release(id) => Command::Release(id.parse().unwrap()),
         Op::Record { id, e2b, user, actual, within_limit } => Command::Record(RecordRequest {
             id: id.parse().unwrap(),

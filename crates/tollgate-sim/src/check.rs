@@ -80,7 +80,7 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
             return Err(format!("{id} holds {} until {}, expected {expected:?}", found.held.usd, found.expires_at));
         }
         // Also where its period is over.
-        for view in ledger.quotas_of(found) {
+        for view in ledger.quotas_of(found, now) {
             let Some(quota) = model.quotas().get(view.id.as_str()) else {
                 return Err(format!("{id} counts on {}", view.id));
             };

@@ -160,7 +160,9 @@ impl Fold {
                 Event::Archived { through, head, state } => {
                     self.told_base = (*through, head.clone(), state.clone());
                 }
-                Event::SettledLate { charged, .. } => self.changed(&charged.id, charged.replaces.map(|old| old.seq)),
+                Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => {
+                    self.changed(&charged.id, charged.replaces.map(|old| old.seq))
+                }
                 _ => {}
             }
             if let Some(id) = entry.ends() {
@@ -189,6 +191,8 @@ impl Fold {
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
             let opened_by = refolded.opened_by.take();
+            let changed_later =
+                |end: &tollgate_core::ledger::End| (end.late || !end.adjustments.is_empty()) && end.seq == *seq;
             let kept = match stored.remove(id) {
                 Some(Stored::Told { opened_by: kept, ended_by }) => {
                     if (Some(kept), ended_by) != (opened_by, *seq) {
@@ -197,7 +201,7 @@ impl Fold {
                     continue;
                 }
                 Some(Stored::Whole(mut kept)) => {
-                    if kept.end.as_ref().is_some_and(|end| end.late && end.seq == *seq) {
+                    if kept.end.as_ref().is_some_and(changed_later) {
                         kept.end = None;
                         refolded.end = None;
                     }

@@ -194,7 +194,7 @@ pub(crate) fn count(sql: &impl Sql) -> Result<u64, StoreError> {
 /// The reservation or record whose stored end an entry makes or changes.
 pub(crate) const fn changed_by(entry: &Entry) -> Option<&ReservationId> {
     match &entry.event {
-        Event::SettledLate { charged, .. } => Some(&charged.id),
+        Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => Some(&charged.id),
         _ => entry.ends(),
     }
 }

@@ -165,6 +165,7 @@ fn snapshots_bound_the_tail_and_usage_stays_exact_across_them() {
     let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).to_string();
     for reopened in [false, true] {
         if reopened {
+            database.statements.borrow_mut().clear();
             store = database.open();
         }
         let all = total(&mut store, json!({ "op": "usage" }));

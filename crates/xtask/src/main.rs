@@ -18,6 +18,7 @@ mod tidy;
 mod tools;
 mod wasm;
 mod workspace;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,16 +55,16 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
-    /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held
-    Sim(sim::Simulation),
-    /// Give every decoder documents that were changed at random; exit 0 when none choked
-    Fuzz(sim::Fuzz),
     /// Measure, side by side with what a user would pick instead
     #[command(subcommand)]
     Bench(bench::Task),
+    /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held
+    Sim(sim::Simulation),
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
+    /// Make the table of time zones from the IANA database
+    Zones,
 }
 
 #[derive(Args)]
@@ -147,10 +148,10 @@ fn run(arguments: Arguments) -> Result<()> {
             demo::run(&workspace, &tools, None)
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
-        Task::Sim(what) => sim::run(&workspace, &what),
-        Task::Fuzz(what) => sim::fuzz(&workspace, &what),
         Task::Bench(task) => bench::run(&workspace, &task),
+        Task::Sim(what) => sim::run(&workspace, &what),
         Task::Catalog(task) => catalog::run(&workspace, &task),
+        Task::Zones => zones::run(&workspace),
     }
 }
 

@@ -9,11 +9,12 @@ use super::request::StateQuery;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::{Attribution, Resource};
-use crate::catalog::{Catalog, Model};
+use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
 use crate::ids::{Name, PlanName, ReservationId, TenantId, UserId};
 use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
 use crate::meter::Quantity;
 use crate::money::Usd;
+use crate::period::Period;
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
 use crate::time::Timestamp;
@@ -75,7 +76,7 @@ impl Answer {
         let now = ledger.now(clock);
         let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
-                Self::json(status, &ReplyBody::new(ledger, reservation, kind, replayed))
+                Self::json(status, &ReplyBody::new(ledger, reservation, now, kind, replayed))
             })
         };
         match outcome {
@@ -86,9 +87,12 @@ impl Answer {
             Outcome::QuotaRemoved => Self { status: 204, body: String::new(), headers: Vec::new() },
             Outcome::Reserved { id, replayed } => of(id, 201, *replayed, ReplyKind::Reserved),
             Outcome::Extended { id, replayed } => of(id, 200, *replayed, ReplyKind::Reserved),
+            Outcome::Metered { id, replayed } => of(id, 200, *replayed, ReplyKind::Metered),
             Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
+            Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
+            Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
         }
     }
 
@@ -134,7 +138,36 @@ impl Answer {
                 Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
                 Err(rejection) => Self::problem(&rejection.into()),
             },
+            StateQuery::Overrides => Self::overrides(ledger, OverridesScope::Tenant),
+            StateQuery::Price(request) => match request.price_with(catalog, ledger.prices(), now) {
+                Ok(charge) => Self::json(200, &charge),
+                Err(problem) => Self::problem(&problem),
+            },
         }
+    }
+
+    /// A document of own rates, aliases and markups, and which one of the platform's the ledger has.
+    #[must_use]
+    pub fn overrides_document(version: u64, document: &OverridesDocument, platform_version: Option<u64>) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            version: u64,
+            rates: &'a [OwnRates],
+            aliases: &'a [Alias],
+            markups: &'a [Markup],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            platform_version: Option<u64>,
+        }
+        let OverridesDocument { rates, aliases, markups } = document;
+        Self::json(200, &Body { version, rates, aliases, markups, platform_version })
+    }
+
+    fn overrides(ledger: &Ledger, scope: OverridesScope) -> Self {
+        let version = |scope| ledger.prices().of(scope).map_or(0, |overrides| overrides.version);
+        let none = OverridesDocument::default();
+        let document = ledger.prices().of(scope).map_or(&none, |overrides| &*overrides.document);
+        Self::overrides_document(version(scope), document, Some(version(OverridesScope::Platform)))
     }
 
     /// The price list: every model with its rate cards, or those of one provider.
@@ -241,11 +274,17 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
             Unit::Seconds => "seconds",
             Unit::Concurrent => "concurrent-requests",
         };
-        let mut policy = format!("\"{}\";q={};qu=\"{name}\"", view.id, integer(unit, view.quota.limit));
+        let mut policy = format!("\"{}\";q={};qu=\"{name}\"", view.id, integer(unit, view.limit));
         let mut limit = format!("\"{}\";r={}", view.id, integer(unit, view.remaining()));
-        if let Some(end) = view.window.end {
-            policy.push_str(&format!(";w={}", end.seconds_since(view.window.start)));
-            limit.push_str(&format!(";t={}", end.seconds_since(denial.at)));
+        let (length, until) = match (view.quota.period, view.window.end) {
+            (Period::Rolling(seconds), _) => (Some(seconds.into()), denying.resets_at),
+            (_, end) => (end.map(|end| end.seconds_since(view.window.start)), end),
+        };
+        if let Some(seconds) = length {
+            policy.push_str(&format!(";w={seconds}"));
+        }
+        if let Some(at) = until {
+            limit.push_str(&format!(";t={}", at.seconds_since(denial.at)));
         }
         policies.push(policy);
         limits.push(limit);
@@ -271,6 +310,7 @@ struct TenantBody<'a> {
 #[derive(Clone, Copy)]
 enum ReplyKind {
     Reserved,
+    Metered,
     Settled,
     Released,
     Recorded,
@@ -284,6 +324,8 @@ struct ReplyBody<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metered: Option<&'a Amounts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -308,11 +350,12 @@ struct ReplyBody<'a> {
 }
 
 impl<'a> ReplyBody<'a> {
-    fn new(ledger: &'a Ledger, reservation: &'a Reservation, kind: ReplyKind, replayed: bool) -> Self {
+    fn new(ledger: &'a Ledger, reservation: &'a Reservation, now: Timestamp, kind: ReplyKind, replayed: bool) -> Self {
         let mut body = Self {
             id: &reservation.id,
             state: reservation.state_name(),
             held: None,
+            metered: reservation.metered.as_ref().map(|metered| &metered.spent),
             created_at: None,
             expires_at: None,
             on_expiry: None,
@@ -323,7 +366,7 @@ impl<'a> ReplyBody<'a> {
             overrun: None,
             late: reservation.end.as_ref().is_some_and(|end| end.late),
             replayed,
-            quotas: ledger.quotas_of(reservation).map(|view| QuotaBody::from(&view)).collect(),
+            quotas: ledger.quotas_of(reservation, now).map(|view| QuotaBody::from(&view)).collect(),
         };
         let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
         let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
@@ -337,12 +380,22 @@ impl<'a> ReplyBody<'a> {
                 body.granted = reservation.granted.as_ref().map(Into::into);
                 body.basis = reservation.basis.as_ref();
             }
+            ReplyKind::Metered => {
+                let metered = reservation.metered.as_deref();
+                body.held = Some(&reservation.held);
+                body.expires_at = Some(reservation.expires_at);
+                body.charge = charge.or_else(|| metered.map(|metered| &metered.charge));
+                body.overrun = metered.map(|metered| metered.spent.usd.minus(held).or_zero());
+            }
             ReplyKind::Settled => {
                 body.charge = charge;
                 body.released = Some(held.minus(spent).or_zero());
                 body.overrun = Some(spent.minus(held).or_zero());
             }
-            ReplyKind::Released => body.released = Some(held),
+            ReplyKind::Released => {
+                body.charge = charge;
+                body.released = Some(held.minus(spent).or_zero());
+            }
             ReplyKind::Recorded => body.charge = charge,
         }
         body
@@ -389,6 +442,8 @@ struct ReservationBody<'a> {
     attribution: &'a Attribution,
     held: &'a Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
+    metered: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     on_expiry: Option<OnExpiry>,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -414,11 +469,13 @@ impl<'a> From<&'a Reservation> for ReservationBody<'a> {
             model: reservation.call.model.as_ref(),
             attribution: &reservation.call.attribution,
             held: &reservation.held,
+            metered: reservation.metered.as_ref().map(|metered| &metered.spent),
             on_expiry: on_expiry(reservation),
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
-            charge: end.and_then(|end| end.charge.as_ref()),
+            charge: end
+                .map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref()),
             late: end.is_some_and(|end| end.late),
             basis: reservation.basis.as_ref(),
         }
@@ -450,7 +507,7 @@ impl<'a> From<&'a Explanation<'a>> for ExplanationBody<'a> {
             allowed: explanation.denial.is_none(),
             estimate: &explanation.estimate,
             basis: explanation.basis.as_ref(),
-            quotas: explanation.quotas.iter().map(|(view, fits)| QuotaBody::from(view).with_fits(*fits)).collect(),
+            quotas: explanation.quotas.iter().map(|(view, fit)| QuotaBody::from(view).with_fit(*fit)).collect(),
             denial: explanation.denial.as_deref().map(Into::into),
         }
     }

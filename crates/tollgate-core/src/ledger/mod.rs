@@ -13,25 +13,28 @@ mod event;
 mod evolve;
 mod explain;
 mod rates;
+mod rerate;
 mod reservation;
+mod rolling;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
+    RecordMode, RecordRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
-pub use denial::{Denial, Rejection};
+pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
-pub use explain::Explanation;
-pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
+pub use explain::{Explanation, Fit};
+pub use rerate::{RerateBy, Rerated};
+pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
-use crate::catalog::{Catalog, RateCard};
+use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
@@ -39,6 +42,8 @@ use crate::time::Timestamp;
 
 /// The most holds that one tenant may have open.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
+/// How often one charge may be adjusted.
+pub const MAX_ADJUSTMENTS: usize = 32;
 
 /// The state of one tenant's ledger.
 #[derive(Debug, Default)]
@@ -59,6 +64,8 @@ pub struct Ledger {
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// Own rates, aliases and markups.
+    prices: PriceBook,
 }
 
 /// What the ledger knows of its tenant.
@@ -76,8 +83,6 @@ pub struct Tenant {
     pub without_quota: WithoutQuota,
     /// When it became known.
     pub created_at: Timestamp,
-    /// The rates of unknown models, made from `unknown_model`.
-    fallback: Option<RateCard>,
 }
 
 impl Ledger {
@@ -91,6 +96,12 @@ impl Ledger {
     #[must_use]
     pub const fn tenant(&self) -> Option<&Tenant> {
         self.tenant.as_ref()
+    }
+
+    /// Own rates, aliases and markups.
+    #[must_use]
+    pub const fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     /// The instant to decide at, given what the clock says: never before the last entry.
@@ -117,13 +128,16 @@ impl Ledger {
         Some(state.view(id, now))
     }
 
-    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does. One whose period is
-    /// over and forgotten is left out.
-    pub fn quotas_of<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = QuotaView<'a>> {
-        reservation.counted_on.iter().filter_map(|placement| {
+    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does: a rolling
+    /// window as it stands at an instant. One whose period is over and forgotten is left out.
+    pub fn quotas_of<'a>(
+        &'a self,
+        reservation: &'a Reservation,
+        now: Timestamp,
+    ) -> impl Iterator<Item = QuotaView<'a>> {
+        reservation.counted_on.iter().filter_map(move |placement| {
             let (id, state) = self.quotas.get_key_value(&placement.quota_id)?;
-            let counted = state.generation == placement.generation && state.counter(placement.period_start).is_some();
-            counted.then(|| state.view(id, placement.period_start))
+            state.view_of(id, placement, now)
         })
     }
 
@@ -184,7 +198,7 @@ impl Ledger {
         let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
         let now = self.clock;
         if let Some(state) = first.and_then(|id| self.quotas.get_mut(&id)) {
-            let period_start = state.quota.period.window(now).start;
+            let period_start = state.quota.calendar().window(state.quota.period, now).start;
             if let Some(counter) = state.open_counter(period_start) {
                 counter.held = counter.held.plus(crate::amount::Amount::ONE);
             }
