@@ -85,6 +85,32 @@ impl Disk {
         }
     }
 
+    /// The rows of the journal: the last entry of each, and its hash.
+    ///
+    /// # Errors
+    /// SQLite's message.
+    pub fn rows(&self) -> Result<Vec<(u64, String)>, SqlError> {
+        let rows = self.0.database.query("SELECT last_entry, hash FROM journal ORDER BY last_entry", &[])?;
+        let row = |row: &Vec<Value>| match row.as_slice() {
+            [Value::Integer(last), Value::Text(hash)] => Some((u64::try_from(*last).ok()?, hash.clone())),
+            _ => None,
+        };
+        rows.iter().map(|cells| row(cells).ok_or_else(|| SqlError(format!("no row: {cells:?}")))).collect()
+    }
+
+    /// The ended reservations of which only the id is left.
+    ///
+    /// # Errors
+    /// SQLite's message.
+    pub fn archived(&self) -> Result<Vec<String>, SqlError> {
+        let rows = self.0.database.query("SELECT id FROM closed WHERE reservation = ''", &[])?;
+        let ids = rows.into_iter().flatten().filter_map(|cell| match cell {
+            Value::Text(id) => Some(id),
+            _ => None,
+        });
+        Ok(ids.collect())
+    }
+
     fn fails(&self, what: &str) -> SqlError {
         self.0.failure.set(None);
         self.0.has_failed.set(true);

@@ -11,6 +11,7 @@
 pub mod bites;
 mod check;
 pub mod disk;
+pub mod fuzz;
 pub mod model;
 pub mod scenario;
 pub mod seeds;

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
 use tollgate_core::catalog::Catalog;
+use tollgate_sim::fuzz::{Case, Corpus, Fate, Target};
 use tollgate_sim::scenario::Scenario;
 use tollgate_sim::world::Record;
 use tollgate_sim::{bites, seeds, shrink, vectors};
@@ -17,6 +20,7 @@ struct Arguments {
     trace: bool,
     bites: bool,
     vectors: Option<PathBuf>,
+    fuzz: Option<(PathBuf, u64)>,
 }
 
 fn main() -> ExitCode {
@@ -32,7 +36,8 @@ fn main() -> ExitCode {
 
 fn arguments() -> Result<Arguments, lexopt::Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut found = Arguments { seeds: 1_000, first: 0, threads, trace: false, bites: false, vectors: None };
+    let mut found =
+        Arguments { seeds: 1_000, first: 0, threads, trace: false, bites: false, vectors: None, fuzz: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -42,6 +47,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("trace") => found.trace = true,
             Long("bites") => found.bites = true,
             Long("vectors") => found.vectors = Some(parser.value()?.into()),
+            Long("fuzz") => found.fuzz = Some((parser.value()?.into(), parser.value()?.parse()?)),
             other => return Err(other.unexpected()),
         }
     }
@@ -65,6 +71,10 @@ fn simulate(arguments: &Arguments) -> Result<bool, String> {
         let bites = bites::all(catalog, arguments.first, arguments.seeds, arguments.threads);
         println!("{}", bites::table(&bites));
         return Ok(bites.iter().all(|bite| bite.found.is_some()));
+    }
+    if let Some((checkout, seconds)) = &arguments.fuzz {
+        let corpus = Corpus::read(checkout, catalog)?;
+        return Ok(fuzz(&corpus, catalog, arguments, Duration::from_secs(*seconds)));
     }
     if let Some(folder) = &arguments.vectors {
         for seed in vectors::SEEDS {
@@ -95,4 +105,60 @@ fn simulate(arguments: &Arguments) -> Result<bool, String> {
     }
     println!("\nreplay: cargo xtask sim --seed {seed} --seeds 1, or with --trace for all of it");
     Ok(false)
+}
+
+/// A decoder that takes longer for one input hangs.
+const HANGS: Duration = Duration::from_secs(20);
+
+/// Tries cases until the time is over; whether no decoder choked.
+fn fuzz(corpus: &Corpus, catalog: &Catalog, arguments: &Arguments, time: Duration) -> bool {
+    let started = Instant::now();
+    let (next, read, refused) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
+    let under_way: Vec<Mutex<Option<(Case, Instant)>>> = (0..arguments.threads).map(|_| Mutex::new(None)).collect();
+    let note = |slot: &Mutex<_>, now| *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
+    let targets = Target::ALL;
+    std::thread::scope(|scope| {
+        for slot in &under_way {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let which = usize::try_from(at).unwrap_or(0) % targets.len();
+                    let Some(target) = targets.get(which).copied() else { continue };
+                    let case = Case { target, number: arguments.first.wrapping_add(at) };
+                    note(slot, Some((case, Instant::now())));
+                    match case.run(corpus, catalog) {
+                        Fate::Read => read.fetch_add(1, Ordering::Relaxed),
+                        Fate::Refused => refused.fetch_add(1, Ordering::Relaxed),
+                        Fate::Broken { what, input } => {
+                            println!("{target:?} {}: {what}\n{input}", case.number);
+                            stop.store(true, Ordering::Relaxed);
+                            break;
+                        }
+                    };
+                    note(slot, None);
+                }
+            });
+        }
+        while started.elapsed() < time && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(100));
+            for slot in &under_way {
+                let busy = *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if let Some((case, since)) = busy.filter(|(_, since)| since.elapsed() > HANGS) {
+                    println!("{case:?} hangs for {:?}", since.elapsed());
+                    // A thread that hangs cannot be waited for.
+                    std::process::exit(1);
+                }
+            }
+        }
+        let has_broken = stop.swap(true, Ordering::Relaxed);
+        println!(
+            "{} inputs from {}: {} read, {} refused",
+            next.load(Ordering::Relaxed),
+            arguments.first,
+            read.load(Ordering::Relaxed),
+            refused.load(Ordering::Relaxed)
+        );
+        !has_broken
+    })
 }

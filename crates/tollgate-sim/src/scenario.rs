@@ -62,6 +62,8 @@ pub enum Step {
     Fork,
     /// Somebody audits.
     Audit,
+    /// The administrator exports the entries, and drops some of them.
+    Archive(u16, Option<Failure>),
 }
 
 /// What a client does about a hold.
@@ -202,6 +204,7 @@ impl Storm {
             95..97 => Step::Evict,
             97..99 if self.forks => Step::Fork,
             97 => Step::Audit,
+            99 => Step::Archive(rng.u16(..), self.failure(rng)),
             _ => Step::Ask(question(rng)),
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tollgate_core::api::{self, Answer, Request as Asked};
+use tollgate_core::api::{self, Answer, ArchiveRequest, Request as Asked};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Actual as Reported, Command as Ordered, Onboard};
+use tollgate_core::ledger::{Actual as Reported, Command as Ordered, Entry, Onboard};
 use tollgate_core::meter::{Meter, Usage};
 use tollgate_core::policy::Plan;
 use tollgate_core::time::Timestamp;
@@ -99,6 +99,8 @@ struct World<'a> {
     answers: Vec<Answered>,
     ids: Vec<String>,
     acknowledged: Vec<(Command, Value)>,
+    /// The entries that somebody has read.
+    exported: Vec<Entry>,
     others: u32,
 }
 
@@ -142,6 +144,7 @@ impl<'a> World<'a> {
             answers: Vec::new(),
             ids: Vec::new(),
             acknowledged: Vec::new(),
+            exported: Vec::new(),
             others: 0,
         })
     }
@@ -268,6 +271,7 @@ impl<'a> World<'a> {
                 }
             }
             Step::Audit => self.audit()?,
+            Step::Archive(pick, failure) => self.archive(*pick, *failure)?,
         }
         Ok(())
     }
@@ -504,6 +508,48 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// All entries are exported; then those up to some row of the journal are dropped.
+    fn archive(&mut self, pick: u16, failure: Option<Failure>) -> Result<(), String> {
+        let now = timestamp(self.clock);
+        let mut store = match self.live.take() {
+            Some(store) => store,
+            None => open(&self.disk, self.scenario).map_err(|error| error.to_string())?,
+        };
+        // What is due ends before anything else, as in every turn.
+        self.model.expire(self.clock);
+        check::export(&mut store, self.catalog, now, &mut self.exported)?;
+        let rows = self.disk.rows().map_err(|error| error.to_string())?;
+        let Some((through, head)) = pick_of(&rows, pick).cloned() else { return Ok(()) };
+        let before = self.disk.last_entry().map_err(|error| error.to_string())?;
+        self.disk.fail(failure);
+        let result = store.archive(now, &ArchiveRequest { through, head, forget_through: None });
+        let has_failed = self.disk.end_failure();
+        let after = self.disk.last_entry().map_err(|error| error.to_string())?;
+        self.note(|| format!("entries through {through} are archived: {result:?}; entries {before} to {after}"));
+        if after > before {
+            let archived = self.disk.archived().map_err(|error| error.to_string())?;
+            self.model.archive(self.clock, &archived)?;
+        }
+        match result {
+            Ok(Ok(report)) if report.complete && report.archived_through == through => {
+                check::state(store.ledger(), &self.model, self.clock)?;
+                self.live = Some(store);
+            }
+            Ok(answer) => return Err(format!("archiving through {through} is answered {answer:?}")),
+            Err(error) => {
+                self.run.failures += 1;
+                if !has_failed || !matches!(error, StoreError::Sql(_)) {
+                    return Err(format!("archiving fails by itself: {error}"));
+                }
+                if self.scenario.keeps_failed_instance && !failure.is_some_and(Failure::kills) {
+                    self.live = Some(store);
+                }
+            }
+        }
+        arm(&mut self.alarm, self.model.next_deadline());
+        Ok(())
+    }
+
     fn audit(&mut self) -> Result<(), String> {
         self.note(|| "an audit".to_owned());
         let store = open(&self.disk, self.scenario).map_err(|error| error.to_string())?;
@@ -552,8 +598,8 @@ impl<'a> World<'a> {
             check::is_borne_out(command, body, told.get(id).unwrap_or(&Value::Null))?;
         }
         check::audit(&store)?;
-        let entries = check::entries(&mut store, self.catalog, now)?;
-        check::history(&entries, &self.model)
+        check::export(&mut store, self.catalog, now, &mut self.exported)?;
+        check::history(&self.exported, &self.model)
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {

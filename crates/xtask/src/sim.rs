@@ -1,6 +1,6 @@
 //! The simulator: built for speed and run on every core, or, in the tests, as the tests were built.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -33,14 +33,20 @@ pub struct Simulation {
     vectors: bool,
 }
 
+/// How long to fuzz.
+#[derive(Args)]
+pub struct Fuzz {
+    /// How long
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// The first input; a random one where none is named
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
 /// Runs the simulator.
 pub fn run(workspace: &Workspace, what: &Simulation) -> Result<()> {
-    let mut step = Step::begin("Simulator", "the core and the store under faults, against a model");
-    let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "tollgate-sim"]);
-    step.run(build, "mend what the compiler names")?;
-    step.done("built");
-    let mut command = workspace.command(workspace.target.join("release/tollgate-sim"));
+    let mut command = built(workspace)?;
     command.args(["--seeds", &what.seeds.to_string(), "--seed", &what.seed.to_string()]);
     for (flag, is_set) in [("--trace", what.trace), ("--bites", what.bites)] {
         if is_set {
@@ -50,6 +56,27 @@ pub fn run(workspace: &Workspace, what: &Simulation) -> Result<()> {
     if what.vectors {
         command.arg("--vectors").arg(workspace.root.join("tests/conformance/ledger"));
     }
+    show(command)
+}
+
+/// Gives the decoders what they may choke on.
+pub fn fuzz(workspace: &Workspace, what: &Fuzz) -> Result<()> {
+    let mut command = built(workspace)?;
+    let first = what.seed.map_or_else(fresh_seed, Ok)?;
+    command.arg("--fuzz").arg(&workspace.root).arg(what.seconds.to_string()).args(["--seed", &first.to_string()]);
+    show(command)
+}
+
+fn built(workspace: &Workspace) -> Result<Command> {
+    let mut step = Step::begin("Simulator", "built for speed");
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", "tollgate-sim"]);
+    step.run(build, "mend what the compiler names")?;
+    step.done("built");
+    Ok(workspace.command(workspace.target.join("release/tollgate-sim")))
+}
+
+fn show(mut command: Command) -> Result<()> {
     command.stdin(Stdio::null());
     let status = Running::start(command)?.wait()?;
     if status.success() {

@@ -90,6 +90,8 @@ pub struct Reservation {
     pub late: bool,
     /// How many charges there were when it ended.
     ended_after: usize,
+    /// Whether only its id is left.
+    pub is_archived: bool,
 }
 
 /// What became of a reservation.
@@ -151,6 +153,7 @@ impl Tight {
 const TENANT_NOT_FOUND: Verdict = Verdict::Refused(404, "tenant_not_found");
 const RESERVATION_NOT_FOUND: Verdict = Verdict::Refused(404, "reservation_not_found");
 const QUOTA_NOT_FOUND: Verdict = Verdict::Refused(404, "quota_not_found");
+const ARCHIVED: Verdict = Verdict::Refused(410, "archived");
 const CONFLICT: Verdict = Verdict::Refused(409, "idempotency_conflict");
 const UNPRICED: Verdict = Verdict::Refused(422, "unpriced");
 const INVALID: Verdict = Verdict::Refused(400, "invalid_request");
@@ -296,6 +299,7 @@ impl Model {
         let verdict = match command {
             Command::Onboard(which) => self.onboard(*which, now),
             _ if self.plan.is_none() => TENANT_NOT_FOUND,
+            _ if self.is_archived(command) => ARCHIVED,
             Command::PutQuota(id, definition) => {
                 let known = self.quotas.get(id);
                 if known.is_some_and(|known| known.definition == *definition && !known.from_plan) {
@@ -324,6 +328,34 @@ impl Model {
             self.changes += 1;
         }
         verdict
+    }
+
+    /// Entries were dropped, and of these reservations only the ids are left.
+    ///
+    /// # Errors
+    /// One of them may still change, and its entries are needed.
+    pub fn archive(&mut self, clock: i64, ids: &[String]) -> Result<(), String> {
+        self.last = self.now(clock);
+        self.changes += 1;
+        for id in ids {
+            let reservation =
+                self.reservations.get_mut(id).ok_or_else(|| format!("{id} is archived, and was never there"))?;
+            let is_final = match reservation.state {
+                State::Held => false,
+                State::Expired => reservation.late,
+                State::Settled | State::Released | State::Recorded => true,
+            };
+            if !is_final {
+                return Err(format!("{id} is archived, and can still change"));
+            }
+            reservation.is_archived = true;
+        }
+        Ok(())
+    }
+
+    fn is_archived(&self, command: &Command) -> bool {
+        let known = command.subject().and_then(|id| self.reservations.get(id));
+        known.is_some_and(|known| known.is_archived)
     }
 
     fn open(&self) -> impl Iterator<Item = (&String, &Reservation)> {
@@ -429,6 +461,7 @@ impl Model {
             charged: Amounts::default(),
             late: false,
             ended_after: 0,
+            is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
         Verdict::Done
@@ -582,6 +615,7 @@ impl Model {
             charged: cost,
             late: false,
             ended_after: self.charges.len(),
+            is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
         Verdict::Done
