@@ -163,9 +163,9 @@ export function isProblem(body: unknown): body is Problem {
 }
 
 /** draft-ietf-httpapi-ratelimit-headers, for the quotas that did not fit; as the Worker writes them. */
-function rateLimits({ quotas = [], periodEnd, retryAfterSeconds }: Denial): { policies: string[]; limits: string[] } {
-  const bindingEnd = typeof periodEnd === "string" ? Date.parse(periodEnd) : undefined;
-  const deniedAt = bindingEnd !== undefined && typeof retryAfterSeconds === "number" ? bindingEnd - retryAfterSeconds * 1000 : Date.now();
+function rateLimits({ quotas = [], resetsAt, retryAfterSeconds }: Denial): { policies: string[]; limits: string[] } {
+  const resets = typeof resetsAt === "string" ? Date.parse(resetsAt) : undefined;
+  const deniedAt = resets !== undefined && typeof retryAfterSeconds === "number" ? resets - retryAfterSeconds * 1000 : Date.now();
   const policies: string[] = [];
   const limits: string[] = [];
   for (const quota of quotas) {
@@ -173,7 +173,10 @@ function rateLimits({ quotas = [], periodEnd, retryAfterSeconds }: Denial): { po
     const integer = quota.unit === "usd" ? microUsd : wholeAmount;
     let policy = `${name};q=${integer(quota.limit)};qu="${HEADER_UNITS[quota.unit]}"`;
     let limit = `${name};r=${integer(quota.remaining)}`;
-    if (quota.periodStart !== null && quota.periodEnd !== null) {
+    if (typeof quota.period === "object") {
+      policy += `;w=${quota.period.rolling}`;
+      if (typeof quota.resetsAt === "string") limit += `;t=${wholeSeconds(Date.parse(quota.resetsAt) - deniedAt)}`;
+    } else if (quota.periodStart !== null && quota.periodEnd !== null) {
       const end = Date.parse(quota.periodEnd);
       policy += `;w=${wholeSeconds(end - Date.parse(quota.periodStart))}`;
       limit += `;t=${wholeSeconds(end - deniedAt)}`;

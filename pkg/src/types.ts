@@ -230,8 +230,11 @@ export type QuotaScope = "tenant" | "user";
 /** What a quota counts. */
 export type QuotaResource = Resource | "all";
 
-/** A calendar period in UTC; weeks begin on Monday. */
-export type Period = "hour" | "day" | "week" | "month" | "lifetime";
+/** A calendar period; for ever; or any stretch of so many seconds, 1 to 31,622,400. */
+export type Period = "hour" | "day" | "week" | "month" | "lifetime" | { rolling: number };
+
+/** A day of the week. */
+export type Weekday = "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
 
 /** A limit, as it is set. */
 export interface QuotaDefinition {
@@ -244,6 +247,14 @@ export interface QuotaDefinition {
   limit: Decimal;
   /** `lifetime` with unit `concurrent`. */
   period: Period;
+  /** On whose clocks calendar periods begin: a name of the IANA database, such as `Europe/Berlin`. UTC when left out. */
+  timeZone?: string;
+  /** The first day of a `week`; Monday when left out. */
+  weekStartsOn?: Weekday;
+  /** The first day of a `month`, 1 to 31; the last one in months that are shorter. 1 when left out. */
+  monthStartsOn?: number;
+  /** The hour of the clock at which a `day`, `week` or `month` starts, 0 to 23; 0 when left out. */
+  dayStartsAt?: number;
   /** Fractions of the limit above 0 up to 1; `["0.8", "1"]` when left out. */
   warnAt?: string[];
   /** Which calls of the resource count; those that have all that is named. Every one when left out. */
@@ -270,10 +281,14 @@ export interface QuotaState extends QuotaDefinition {
   utilization: string | null;
   /** Thresholds crossed in this period. */
   warned: string[];
-  /** Null for `lifetime`. */
+  /** Null for `lifetime`. Of a rolling window, the last instant that has left it. */
   periodStart: string | null;
-  /** Null for `lifetime`. */
+  /** Null for `lifetime` and for rolling windows. */
   periodEnd: string | null;
+  /** Whether the call that was asked about fits; only in the answer of `explain`. */
+  fits?: boolean;
+  /** When there is room, where a call does not fit; null for never. Only in a denial and in the answer of `explain`. */
+  resetsAt?: string | null;
 }
 
 /** What to do with a model that the price list does not know. */
@@ -392,6 +407,8 @@ export interface Denial {
   remaining?: Decimal;
   requested?: Decimal;
   periodEnd?: string | null;
+  /** When the binding quota has room: its period ends, or enough has left its window; null when waiting does not help. */
+  resetsAt?: string | null;
   /** Seconds until the binding quota resets; null when waiting does not help. */
   retryAfterSeconds?: number | null;
   /** What would have fitted in all of them. */

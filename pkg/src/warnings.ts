@@ -17,8 +17,14 @@ export class Warnings {
   thresholds(quotas: readonly QuotaState[]): void {
     if (this.#handler === undefined) return;
     for (const quota of quotas) {
+      const rolls = typeof quota.period === "object";
+      // A rolling window starts anew with every answer; its threshold can be crossed again once it is not crossed any more.
+      const keyOf = (threshold: string) => JSON.stringify([quota.id, quota.limit, rolls ? "rolling" : quota.periodStart, threshold]);
+      if (rolls) {
+        for (const threshold of quota.warnAt) if (!quota.warned.includes(threshold)) this.#seen.delete(keyOf(threshold));
+      }
       for (const threshold of quota.warned) {
-        const key = JSON.stringify([quota.id, quota.limit, quota.periodStart, threshold]);
+        const key = keyOf(threshold);
         if (this.#seen.has(key)) continue;
         this.#remember(key);
         const message = `quota ${quota.id}: ${quota.spent} USD spent and ${quota.held} USD held of ${quota.limit} USD`;

@@ -25,3 +25,4 @@ pub mod quota;
 pub mod ratio;
 pub mod time;
 pub mod usage_report;
+pub mod zone;

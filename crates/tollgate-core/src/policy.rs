@@ -10,7 +10,7 @@ use crate::ids::{PlanName, QuotaId};
 use crate::meter::Quantity;
 use crate::objects;
 use crate::period::Period;
-use crate::quota::{Enforcement, Filter, InvalidQuota, MAX_QUOTAS, Quota, ResourceFilter, Scope, Thresholds, Unit};
+use crate::quota::{InvalidQuota, MAX_QUOTAS, Quota, ResourceFilter, Scope, Unit};
 
 /// The most quotas that a plan may give, and plans that a policy may have.
 pub const MAX_PLANS: usize = 100;
@@ -76,16 +76,9 @@ impl Default for Policy {
     /// One plan, `default`: 100 USD a month for language models and 50 USD a month for sandboxes, the defaults that the first
     /// user's audit asks for.
     fn default() -> Self {
-        let monthly = |resource, limit: u64| Quota {
-            scope: Scope::Tenant,
-            scope_id: None,
-            resource,
-            unit: Unit::Usd,
-            limit: Quantity::from_count(limit).map_or(Amount::ZERO, Amount::from),
-            period: Period::Month,
-            warn_at: Thresholds::default(),
-            filter: Filter::default(),
-            enforcement: Enforcement::default(),
+        let monthly = |resource, limit: u64| {
+            let limit = Quantity::from_count(limit).map_or(Amount::ZERO, Amount::from);
+            Quota::new(Scope::Tenant, resource, Unit::Usd, limit, Period::Month)
         };
         let named = |name: &str, quota| name.parse().ok().map(|id: QuotaId| (id, quota));
         let quotas = [

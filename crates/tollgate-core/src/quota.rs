@@ -7,12 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::amount::Amount;
 use crate::bounds::Amounts;
 use crate::call::{Call, Resource};
+use crate::fault::{self, Fault};
 use crate::ids::{Name, UserId};
 use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::objects;
-use crate::period::Period;
+use crate::period::{Calendar, Period, Weekday};
 use crate::ratio::Ratio;
+use crate::zone::Zone;
 
 /// The most quotas of one tenant.
 pub const MAX_QUOTAS: usize = 1_000;
@@ -35,6 +37,18 @@ pub struct Quota {
     pub limit: Amount,
     /// How long the limit lasts.
     pub period: Period,
+    /// On whose clocks calendar periods begin: a name of the IANA database. UTC where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<Name>,
+    /// The day on which a week begins.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub week_starts_on: Weekday,
+    /// The day on which a month begins, 1 to 31; the last one in months that are shorter.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub month_starts_on: u32,
+    /// The hour of the clock at which days, weeks and months begin, 0 to 23.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub day_starts_at: u32,
     /// The fractions of the limit that are reported when spend reaches them, ascending.
     #[serde(default)]
     pub warn_at: Thresholds,
@@ -237,18 +251,30 @@ impl<'de> Deserialize<'de> for Thresholds {
                     if fraction <= Ratio::ZERO || fraction > Ratio::ONE {
                         return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
                     }
-                    fractions.push(fraction);
+                    if let Err(place) = fractions.binary_search(&fraction) {
+                        fractions.insert(place, fraction);
+                    }
                     if fractions.len() > Thresholds::MAX {
                         return Err(de::Error::custom("at most 8 thresholds"));
                     }
                 }
-                fractions.sort_unstable();
-                fractions.dedup();
                 Ok(Thresholds(fractions))
             }
         }
         deserializer.deserialize_seq(Fractions)
     }
+}
+
+const fn first() -> u32 {
+    1
+}
+
+const fn is_first(day: &u32) -> bool {
+    *day == 1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What is wrong with a quota that reads well.
@@ -261,6 +287,45 @@ pub struct InvalidQuota {
 }
 
 impl Quota {
+    /// A quota that says nothing more than it must.
+    #[must_use]
+    pub fn new(scope: Scope, resource: ResourceFilter, unit: Unit, limit: Amount, period: Period) -> Self {
+        Self {
+            scope,
+            scope_id: None,
+            resource,
+            unit,
+            limit,
+            period,
+            time_zone: None,
+            week_starts_on: Weekday::default(),
+            month_starts_on: first(),
+            day_starts_at: 0,
+            warn_at: Thresholds::default(),
+            filter: Filter::default(),
+            enforcement: Enforcement::default(),
+        }
+    }
+
+    /// Where its periods begin. A zone that the table has no longer, which can only have been stored, has the clocks of UTC.
+    #[must_use]
+    pub fn calendar(&self) -> Calendar {
+        Calendar {
+            zone: if fault::on(Fault::ZoneIsIgnored) { Zone::default() } else { self.zone().unwrap_or_default() },
+            week_starts_on: self.week_starts_on,
+            month_starts_on: self.month_starts_on,
+            day_starts_at: self.day_starts_at,
+        }
+    }
+
+    fn zone(&self) -> Option<Zone> {
+        Zone::find(self.zone_name())
+    }
+
+    fn zone_name(&self) -> &str {
+        self.time_zone.as_ref().map_or("UTC", Name::as_str)
+    }
+
     /// Checks what the types alone do not rule out.
     ///
     /// # Errors
@@ -298,6 +363,43 @@ impl Quota {
                 message: "what is open at the same time has no period; say `lifetime`",
             });
         }
+        self.check_period()
+    }
+
+    fn check_period(&self) -> Result<(), InvalidQuota> {
+        let invalid = |field, message| Err(InvalidQuota { field, message });
+        if let Period::Rolling(seconds) = self.period
+            && !(1..=Period::MAX_ROLLING_SECONDS).contains(&seconds)
+        {
+            return invalid("period.rolling", "a rolling window has 1 to 31622400 seconds");
+        }
+        if self.zone().is_none() {
+            return invalid(
+                "timeZone",
+                "there is no such time zone; say a name of the IANA database, such as `Europe/Berlin`",
+            );
+        }
+        if !(1..=31).contains(&self.month_starts_on) {
+            return invalid("monthStartsOn", "a month starts on a day from 1 to 31");
+        }
+        if self.day_starts_at > 23 {
+            return invalid("dayStartsAt", "a day starts at an hour from 0 to 23");
+        }
+        // What would be ignored is told, so that nobody counts on it.
+        let days = matches!(self.period, Period::Day | Period::Week | Period::Month);
+        let calendar = days || self.period == Period::Hour;
+        if self.time_zone.is_some() && !calendar {
+            return invalid("timeZone", "only calendar periods have a time zone");
+        }
+        if self.week_starts_on != Weekday::default() && self.period != Period::Week {
+            return invalid("weekStartsOn", "only the period `week` has a first day of the week");
+        }
+        if self.month_starts_on != first() && self.period != Period::Month {
+            return invalid("monthStartsOn", "only the period `month` has a first day of the month");
+        }
+        if self.day_starts_at != 0 && !days {
+            return invalid("dayStartsAt", "only the periods `day`, `week` and `month` start at an hour of the day");
+        }
         Ok(())
     }
 
@@ -320,6 +422,10 @@ impl Quota {
             && self.resource == other.resource
             && self.unit == other.unit
             && self.period == other.period
+            && self.zone_name() == other.zone_name()
+            && self.week_starts_on == other.week_starts_on
+            && self.month_starts_on == other.month_starts_on
+            && self.day_starts_at == other.day_starts_at
             && self.filter == other.filter
     }
 }

@@ -7,7 +7,6 @@ use crate::call::{Call, Resource};
 use crate::ledger::{Charged, Entry, Event};
 use crate::meter::MeterKind;
 use crate::money::Usd;
-use crate::period::Period;
 use crate::time::Timestamp;
 
 /// The cell of the roll-up that a charge belongs to.
@@ -128,7 +127,7 @@ impl UsageQuery {
     /// Whether both ends are full hours, as the roll-up needs.
     #[must_use]
     pub fn on_full_hours(at: Timestamp) -> bool {
-        Period::Hour.window(at).start == at
+        full_hour(at) == at
     }
 }
 
@@ -171,7 +170,7 @@ fn key(call: &Call, reserved_at: Timestamp) -> UsageKey {
         (_, model) => text(model),
     };
     UsageKey {
-        hour: Period::Hour.window(reserved_at).start,
+        hour: full_hour(reserved_at),
         resource: call.resource,
         user: call.user_id.as_ref().map(ToString::to_string),
         model,
@@ -188,6 +187,11 @@ fn totals(charged: &Charged) -> UsageTotals {
         input_tokens: whole(charged.charge.sum(MeterKind::InputTokens)),
         output_tokens: whole(charged.charge.sum(MeterKind::OutputTokens)),
     }
+}
+
+/// The start of an hour, in UTC.
+const fn full_hour(at: Timestamp) -> Timestamp {
+    Timestamp::from_calendar(at.millis() - at.millis() % 3_600_000)
 }
 
 fn whole(count: u64) -> i64 {

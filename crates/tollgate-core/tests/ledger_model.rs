@@ -19,8 +19,8 @@ use tollgate_core::bounds::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{
-    Actual, Command, Entry, Event, ExtendRequest, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, RecordMode,
-    RecordRequest, Rejection, ReserveRequest, Snapshot,
+    Actual, Command, Entry, Event, ExtendRequest, Fit, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard,
+    RecordMode, RecordRequest, Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::money::Usd;
@@ -149,7 +149,7 @@ impl Pair {
             (Ok(explanation), Ok(())) => assert_eq!(explanation.denial, None),
             (Ok(explanation), Err(Rejection::QuotaExceeded(denial))) => {
                 assert_eq!(explanation.denial.as_ref(), Some(denial));
-                let tight = explanation.quotas.iter().filter(|(_, fits)| !fits).count();
+                let tight = explanation.quotas.iter().filter(|(_, fit)| *fit != Fit::Now).count();
                 assert_eq!(tight, denial.quotas.len());
             }
             (Err(rejection), Err(other)) => assert_eq!(&rejection, other),
@@ -258,14 +258,14 @@ impl Pair {
             }
             if in_memory.is_open() {
                 // Also where its period is over.
-                for view in self.ledger.quotas_of(in_memory) {
+                for view in self.ledger.quotas_of(in_memory, self.ledger.now(Timestamp::default())) {
                     let quota = self.model.quota(view.id.as_str()).unwrap();
                     let start = view.window.start.millis();
                     assert_eq!(view.spent, usd(self.model.spent(quota.identity, start)).into(), "{id} on {}", quota.id);
                     assert_eq!(view.held, usd(self.model.held(quota.identity, start)).into(), "{id} on {}", quota.id);
                 }
                 assert_eq!(
-                    self.ledger.quotas_of(in_memory).count(),
+                    self.ledger.quotas_of(in_memory, self.ledger.now(Timestamp::default())).count(),
                     reservation.counted_on.iter().filter(|(identity, _)| self.model.is_alive(*identity)).count()
                 );
             }

@@ -18,6 +18,7 @@ mod tidy;
 mod tools;
 mod wasm;
 mod workspace;
+mod zones;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ enum Task {
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
+    /// Make the table of time zones from the IANA database
+    Zones,
 }
 
 #[derive(Args)]
@@ -151,6 +154,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Fuzz(what) => sim::fuzz(&workspace, &what),
         Task::Bench(task) => bench::run(&workspace, &task),
         Task::Catalog(task) => catalog::run(&workspace, &task),
+        Task::Zones => zones::run(&workspace),
     }
 }
 

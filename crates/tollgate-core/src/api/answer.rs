@@ -14,6 +14,7 @@ use crate::ids::{Name, PlanName, ReservationId, TenantId, UserId};
 use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
 use crate::meter::Quantity;
 use crate::money::Usd;
+use crate::period::Period;
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
 use crate::time::Timestamp;
@@ -67,7 +68,7 @@ impl Answer {
         let now = ledger.now(clock);
         let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
-                Self::json(status, &ReplyBody::new(ledger, reservation, kind, replayed))
+                Self::json(status, &ReplyBody::new(ledger, reservation, now, kind, replayed))
             })
         };
         match outcome {
@@ -243,11 +244,17 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
             Unit::Seconds => "seconds",
             Unit::Concurrent => "concurrent-requests",
         };
-        let mut policy = format!("\"{}\";q={};qu=\"{name}\"", view.id, integer(unit, view.quota.limit));
+        let mut policy = format!("\"{}\";q={};qu=\"{name}\"", view.id, integer(unit, view.limit));
         let mut limit = format!("\"{}\";r={}", view.id, integer(unit, view.remaining()));
-        if let Some(end) = view.window.end {
-            policy.push_str(&format!(";w={}", end.seconds_since(view.window.start)));
-            limit.push_str(&format!(";t={}", end.seconds_since(denial.at)));
+        let (length, until) = match (view.quota.period, view.window.end) {
+            (Period::Rolling(seconds), _) => (Some(seconds.into()), denying.resets_at),
+            (_, end) => (end.map(|end| end.seconds_since(view.window.start)), end),
+        };
+        if let Some(seconds) = length {
+            policy.push_str(&format!(";w={seconds}"));
+        }
+        if let Some(at) = until {
+            limit.push_str(&format!(";t={}", at.seconds_since(denial.at)));
         }
         policies.push(policy);
         limits.push(limit);
@@ -310,7 +317,7 @@ struct ReplyBody<'a> {
 }
 
 impl<'a> ReplyBody<'a> {
-    fn new(ledger: &'a Ledger, reservation: &'a Reservation, kind: ReplyKind, replayed: bool) -> Self {
+    fn new(ledger: &'a Ledger, reservation: &'a Reservation, now: Timestamp, kind: ReplyKind, replayed: bool) -> Self {
         let mut body = Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -325,7 +332,7 @@ impl<'a> ReplyBody<'a> {
             overrun: None,
             late: reservation.end.as_ref().is_some_and(|end| end.late),
             replayed,
-            quotas: ledger.quotas_of(reservation).map(|view| QuotaBody::from(&view)).collect(),
+            quotas: ledger.quotas_of(reservation, now).map(|view| QuotaBody::from(&view)).collect(),
         };
         let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
         let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
@@ -452,7 +459,7 @@ impl<'a> From<&'a Explanation<'a>> for ExplanationBody<'a> {
             allowed: explanation.denial.is_none(),
             estimate: &explanation.estimate,
             basis: explanation.basis.as_ref(),
-            quotas: explanation.quotas.iter().map(|(view, fits)| QuotaBody::from(view).with_fits(*fits)).collect(),
+            quotas: explanation.quotas.iter().map(|(view, fit)| QuotaBody::from(view).with_fit(*fit)).collect(),
             denial: explanation.denial.as_deref().map(Into::into),
         }
     }

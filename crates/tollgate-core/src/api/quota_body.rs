@@ -1,12 +1,14 @@
 //! Quotas and denials as they are sent.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::amount::Amount;
 use crate::estimate::Affordable;
-use crate::ids::{QuotaId, UserId};
-use crate::ledger::{Denial, QuotaSource, QuotaView};
-use crate::period::Period;
+use crate::ids::{Name, QuotaId, UserId};
+use crate::ledger::{Denial, DenyingQuota, Fit, QuotaSource, QuotaView};
+use crate::period::{Period, Weekday};
 use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
@@ -23,6 +25,14 @@ pub(super) struct QuotaBody<'a> {
     unit: Unit,
     limit: Amount,
     period: Period,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    week_starts_on: Option<Weekday>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    month_starts_on: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day_starts_at: Option<u32>,
     warn_at: &'a Thresholds,
     #[serde(skip_serializing_if = "Filter::is_empty")]
     filter: &'a Filter,
@@ -32,11 +42,14 @@ pub(super) struct QuotaBody<'a> {
     held: Amount,
     remaining: Amount,
     utilization: Option<Ratio>,
-    warned: &'a [Ratio],
+    warned: Cow<'a, [Ratio]>,
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fits: Option<bool>,
+    /// When there is room, where the call that was asked about does not fit; null for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<Option<Timestamp>>,
 }
 
 impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
@@ -49,6 +62,10 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             unit: view.quota.unit,
             limit: view.quota.limit,
             period: view.quota.period,
+            time_zone: view.quota.time_zone.as_ref(),
+            week_starts_on: (view.quota.period == Period::Week).then_some(view.quota.week_starts_on),
+            month_starts_on: (view.quota.period == Period::Month).then_some(view.quota.month_starts_on),
+            day_starts_at: Some(view.quota.day_starts_at).filter(|hour| *hour != 0),
             warn_at: &view.quota.warn_at,
             filter: &view.quota.filter,
             enforcement: view.quota.enforcement,
@@ -57,19 +74,33 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             held: view.held,
             remaining: view.remaining(),
             utilization: view.utilization(),
-            warned: view.warned,
-            period_start: view.window.end.map(|_| view.window.start),
+            warned: view.warned.clone(),
+            period_start: period_start(view),
             period_end: view.window.end,
             fits: None,
+            resets_at: None,
         }
     }
 }
 
+/// A rolling window has a start, and lifetime has neither start nor end.
+fn period_start(view: &QuotaView<'_>) -> Option<Timestamp> {
+    (view.quota.period != Period::Lifetime).then_some(view.window.start)
+}
+
 impl QuotaBody<'_> {
     /// With whether the call that was asked about fits.
-    pub(super) fn with_fits(self, fits: bool) -> Self {
-        Self { fits: Some(fits), ..self }
+    pub(super) fn with_fit(self, fit: Fit) -> Self {
+        let resets_at = match fit {
+            Fit::Now => None,
+            Fit::Not(at) => Some(at),
+        };
+        Self { fits: Some(fit == Fit::Now), resets_at, ..self }
     }
+}
+
+fn denying_body(denying: &DenyingQuota) -> QuotaBody<'_> {
+    QuotaBody { resets_at: Some(denying.resets_at), ..QuotaBody::from(&denying.view()) }
 }
 
 /// Why a call did not fit.
@@ -80,6 +111,7 @@ pub(super) struct DenialBody<'a> {
     #[serde(flatten)]
     binding: Option<BindingBody<'a>>,
     requested: Amount,
+    resets_at: Option<Timestamp>,
     retry_after_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     affordable: Option<&'a Affordable>,
@@ -108,9 +140,10 @@ impl<'a> From<&'a Denial> for DenialBody<'a> {
         Self {
             quota: binding.as_ref().map(|view| view.id),
             requested: denial.needed(),
+            resets_at: denial.resets_at(),
             retry_after_seconds: denial.retry_after_seconds(),
             affordable: denial.affordable.as_ref(),
-            quotas: denial.quotas.iter().map(|denying| QuotaBody::from(&denying.view())).collect(),
+            quotas: denial.quotas.iter().map(denying_body).collect(),
             binding: binding.map(|view| BindingBody {
                 scope: view.quota.scope,
                 scope_id: view.quota.scope_id.as_ref(),

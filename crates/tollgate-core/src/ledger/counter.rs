@@ -1,16 +1,21 @@
 //! What one quota has counted, period by period.
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
-use super::event::QuotaSource;
+use super::event::{Placement, QuotaSource};
+use super::rolling::Rolling;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::ids::QuotaId;
-
-use crate::period::Window;
+use crate::period::{Calendar, Period, Window};
 use crate::quota::Quota;
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// A quota and its counters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,8 +27,14 @@ pub struct QuotaState {
     pub source: QuotaSource,
     /// Counts up whenever the quota starts to count something else.
     pub generation: u64,
-    /// Ascending by period: the latest one, and earlier ones that still have holds.
+    /// Ascending by period: the latest one, and earlier ones that still have holds. Of a rolling window, the [points](Rolling).
     pub(super) counters: Vec<Counter>,
+    /// Where its periods begin, made from the quota when it is first needed.
+    #[serde(skip)]
+    calendar: OnceLock<Calendar>,
+    /// The period that was counted in last, so that it is not worked out at every reservation.
+    #[serde(skip)]
+    latest: Option<Window>,
 }
 
 /// What was counted in one period.
@@ -48,6 +59,58 @@ impl Counter {
     pub(super) const fn new(period_start: Timestamp) -> Self {
         Self { period_start, spent: Amount::ZERO, held: Amount::ZERO, holds: 0, reset_seq: 0, warned: Vec::new() }
     }
+
+    pub(super) fn add(&mut self, change: Change) {
+        self.spent = self.spent.plus(change.spent);
+        self.held = self.held.plus(change.held);
+        self.holds = self.holds.saturating_add_signed(change.holds);
+    }
+
+    /// Settled and reserved.
+    pub(super) fn used(&self) -> Amount {
+        self.spent.plus(self.held)
+    }
+
+    /// Both in one, in the period of the later one.
+    pub(super) fn joined(mut self, later: Self) -> Self {
+        self.period_start = later.period_start;
+        self.spent = self.spent.plus(later.spent);
+        self.held = self.held.plus(later.held);
+        self.holds = self.holds.saturating_add(later.holds);
+        self.reset_seq = self.reset_seq.max(later.reset_seq);
+        self.warned.extend(later.warned);
+        self
+    }
+
+    /// Starts again with nothing spent.
+    pub(super) fn reset(&mut self, seq: u64) {
+        self.spent = Amount::ZERO;
+        if fault::on(Fault::ResetDropsHolds) {
+            self.held = Amount::ZERO;
+        }
+        self.warned.clear();
+        self.reset_seq = seq;
+    }
+}
+
+/// What is added to a counter.
+#[derive(Clone, Copy)]
+pub(super) struct Change {
+    pub(super) spent: Amount,
+    pub(super) held: Amount,
+    pub(super) holds: i32,
+}
+
+impl Change {
+    pub(super) const NONE: Self = Self { spent: Amount::ZERO, held: Amount::ZERO, holds: 0 };
+
+    pub(super) const fn hold(held: Amount) -> Self {
+        Self { spent: Amount::ZERO, held, holds: 1 }
+    }
+
+    pub(super) fn end(held: Amount, spent: Amount) -> Self {
+        Self { spent, held: Amount::ZERO.minus(held), holds: -1 }
+    }
 }
 
 /// A quota as it stands at an instant.
@@ -59,71 +122,139 @@ pub struct QuotaView<'a> {
     pub quota: &'a Quota,
     /// Where it comes from.
     pub source: QuotaSource,
-    /// The period that holds the instant.
+    /// The period that holds the instant. Of a rolling window: from the last instant that has left it, without an end.
     pub window: Window,
-    /// Settled in it.
+    /// The limit that is in force.
+    pub limit: Amount,
+    /// Settled in the period.
     pub spent: Amount,
     /// Reserved in it and not ended.
     pub held: Amount,
     /// The thresholds that were crossed in it.
-    pub warned: &'a [Ratio],
+    pub warned: Cow<'a, [Ratio]>,
 }
 
-impl QuotaView<'_> {
+impl<'a> QuotaView<'a> {
+    /// Shows what was counted in a period.
+    fn counts(&mut self, state: &'a QuotaState, window: Window) {
+        self.window = window;
+        if let Some(counter) = state.counter(window.start) {
+            self.spent = counter.spent;
+            self.held = counter.held;
+            self.warned = Cow::Borrowed(&counter.warned);
+        }
+    }
+
     /// What is left: limit − spent − held, never below zero.
     #[must_use]
     pub fn remaining(&self) -> Amount {
-        self.quota.limit.minus(self.spent).minus(self.held).or_zero()
+        self.limit.minus(self.spent).minus(self.held).or_zero()
     }
 
     /// Whether so much more fits. Exactly at the limit fits.
     #[must_use]
     pub fn fits(&self, amount: Amount) -> bool {
         let held = if fault::on(Fault::HeldIsIgnored) { Amount::ZERO } else { self.held };
-        self.spent.plus(held).plus(amount) <= self.quota.limit
+        self.spent.plus(held).plus(amount) <= self.limit
     }
 
     /// (spent + held) ÷ limit, to 6 decimals. None for a limit of zero.
     #[must_use]
     pub fn utilization(&self) -> Option<Ratio> {
-        Ratio::of(self.spent.plus(self.held), self.quota.limit)
+        Ratio::of(self.spent.plus(self.held), self.limit)
     }
 }
 
 impl QuotaState {
     pub(super) const fn new(quota: Quota, source: QuotaSource, generation: u64) -> Self {
-        Self { quota, source, generation, counters: Vec::new() }
+        Self { quota, source, generation, counters: Vec::new(), calendar: OnceLock::new(), latest: None }
     }
 
     /// The quota as it stands at an instant. Periods roll here, from the instant alone.
     pub(super) fn view<'a>(&'a self, id: &'a QuotaId, now: Timestamp) -> QuotaView<'a> {
-        let window = self.quota.period.window(now);
-        let counter = self.counter(window.start);
-        QuotaView {
+        let mut view = QuotaView {
             id,
             quota: &self.quota,
             source: self.source,
-            window,
-            spent: counter.map_or(Amount::ZERO, |counter| counter.spent),
-            held: counter.map_or(Amount::ZERO, |counter| counter.held),
-            warned: counter.map_or(&[], |counter| &counter.warned),
+            window: Window::LIFETIME,
+            limit: self.quota.limit,
+            spent: Amount::ZERO,
+            held: Amount::ZERO,
+            warned: Cow::Borrowed(&[]),
+        };
+        if let Some(rolling) = self.rolling() {
+            view.window.start = rolling.since(now).max(Timestamp::default());
+            for point in rolling.within(&self.counters, now) {
+                view.spent = view.spent.plus(point.spent);
+                view.held = view.held.plus(point.held);
+                for fraction in &point.warned {
+                    if let Err(place) = view.warned.binary_search(fraction) {
+                        view.warned.to_mut().insert(place, *fraction);
+                    }
+                }
+            }
+        } else {
+            view.counts(self, self.window(now));
+        }
+        view
+    }
+
+    /// The quota as a placement counts on it. None where the placement's period is over and forgotten.
+    pub(super) fn view_of<'a>(
+        &'a self,
+        id: &'a QuotaId,
+        placement: &Placement,
+        now: Timestamp,
+    ) -> Option<QuotaView<'a>> {
+        if self.generation != placement.generation {
+            return None;
+        }
+        match self.rolling() {
+            Some(rolling) => (placement.period_start > rolling.since(now)).then(|| self.view(id, now)),
+            None => self.counter(placement.period_start).map(|_| {
+                let mut view = self.view(id, placement.period_start);
+                // Also where a newer table of time zones begins that period at another hour.
+                view.counts(self, Window { start: placement.period_start, ..view.window });
+                view
+            }),
         }
     }
 
-    /// The counter of a period, where anything was counted in it.
+    /// What a call is counted in that is reserved at an instant.
+    pub(super) fn placement(&self, id: &QuotaId, view: &QuotaView<'_>, now: Timestamp) -> Placement {
+        let period_start = if self.rolling().is_some() { now } else { view.window.start };
+        Placement { quota_id: id.clone(), generation: self.generation, period_start }
+    }
+
+    /// When there is room by itself, if nothing else is added: at a period's end, or when enough has left the window that so much more
+    /// fits. None where waiting does not help.
+    pub(super) fn resets_at(&self, view: &QuotaView<'_>, amount: Amount, now: Timestamp) -> Option<Timestamp> {
+        match self.rolling() {
+            Some(rolling) => rolling.resets_at(&self.counters, now, view.limit, amount),
+            None => view.window.end.filter(|end| *end > now),
+        }
+    }
+
+    /// The counter of a period, where anything was counted in it. Of a rolling window, the point that stands for an instant.
     pub(super) fn counter(&self, period_start: Timestamp) -> Option<&Counter> {
-        self.counters.iter().rev().find(|counter| counter.period_start == period_start)
+        self.place(period_start).and_then(|at| self.counters.get(at))
     }
 
     pub(super) fn counter_mut(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
-        self.counters.iter_mut().rev().find(|counter| counter.period_start == period_start)
+        self.place(period_start).and_then(|at| self.counters.get_mut(at))
     }
 
     /// The counter of a period that something is about to be counted in. Opening a later period drops the earlier ones that no
     /// hold is open in: nothing can change them any more in a way that matters. A period that was dropped is not opened again.
     pub(super) fn open_counter(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
         if self.is_later(period_start) {
-            self.counters.retain(|counter| counter.holds > 0);
+            match self.rolling() {
+                Some(rolling) => rolling.make_room(&mut self.counters, period_start),
+                None => {
+                    self.latest = Some(self.window(period_start));
+                    self.counters.retain(|counter| counter.holds > 0);
+                }
+            }
             self.counters.push(Counter::new(period_start));
         }
         self.counter_mut(period_start)
@@ -134,11 +265,140 @@ impl QuotaState {
         self.counters.last().is_none_or(|latest| latest.period_start < period_start)
     }
 
-    /// The thresholds that spending would cross in a period, ascending.
-    pub(super) fn newly_crossed(&self, counter: &Counter, spent: Amount) -> Vec<Ratio> {
+    /// Starts a period again with nothing spent; of a rolling window, all of it.
+    pub(super) fn reset(&mut self, period_start: Timestamp, seq: u64) {
+        if self.rolling().is_some() {
+            self.counters.iter_mut().for_each(|point| point.reset(seq));
+        } else if let Some(counter) = self.counter_mut(period_start) {
+            counter.reset(seq);
+        }
+    }
+
+    /// The thresholds that are crossed where so much more is spent in a placement's period, ascending, and what is spent then.
+    pub(super) fn newly_crossed(&self, placement: &Placement, more: Amount, now: Timestamp) -> (Vec<Ratio>, Amount) {
+        let view = match self.view_of(&placement.quota_id, placement, now) {
+            Some(view) => view,
+            None if self.rolling().is_none() && self.is_later(placement.period_start) => {
+                self.view(&placement.quota_id, now)
+            }
+            // The period is over and its counter gone; who should be warned was.
+            None => return (Vec::new(), Amount::ZERO),
+        };
+        let spent = view.spent.plus(more);
         // A limit of zero is reached by the first spend, not by none at all.
-        let reached = |fraction: &Ratio| !spent.is_zero() && fraction.is_reached(spent, self.quota.limit);
-        let thresholds = self.quota.warn_at.as_slice().iter();
-        thresholds.filter(|fraction| reached(fraction) && !counter.warned.contains(fraction)).copied().collect()
+        let thresholds = self.quota.warn_at.as_slice().iter().filter(|_| !spent.is_zero());
+        let crossed =
+            thresholds.filter(|fraction| fraction.is_reached(spent, view.limit) && !view.warned.contains(fraction));
+        (crossed.copied().collect(), spent)
+    }
+
+    /// Arms the thresholds again that a new limit puts out of reach.
+    pub(super) fn rearm(&mut self) {
+        let limit = self.quota.limit;
+        if self.rolling().is_some() {
+            // Points that have left the window have nothing to say any more, so the sum may as well be of all.
+            let spent = self.counters.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
+            self.counters
+                .iter_mut()
+                .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));
+        } else {
+            for counter in &mut self.counters {
+                let spent = counter.spent;
+                counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
+            }
+        }
+    }
+
+    pub(super) fn rolling(&self) -> Option<Rolling> {
+        match self.quota.period {
+            Period::Rolling(seconds) => Some(Rolling::of_seconds(seconds)),
+            _ => None,
+        }
+    }
+
+    fn place(&self, period_start: Timestamp) -> Option<usize> {
+        if self.rolling().is_some() {
+            let place = self.counters.partition_point(|point| point.period_start < period_start);
+            (place < self.counters.len()).then_some(place)
+        } else {
+            self.counters.iter().rposition(|counter| counter.period_start == period_start)
+        }
+    }
+
+    /// The calendar period that holds an instant.
+    fn window(&self, now: Timestamp) -> Window {
+        if let Some(latest) = self.latest.filter(|latest| latest.contains(now)) {
+            return latest;
+        }
+        let calendar = self.calendar.get_or_init(|| self.quota.calendar());
+        let mut window = calendar.window(self.quota.period, now);
+        // A newer table of time zones may begin a period at another hour than the one that it was opened under. It is the same
+        // period, and what was counted in it counts.
+        let half = match self.quota.period {
+            Period::Hour => HOUR_MS / 2,
+            _ => 12 * HOUR_MS,
+        };
+        if let Some(opened) = self.counters.last().map(|counter| counter.period_start)
+            && opened <= now
+            && opened.millis() + half > window.start.millis()
+        {
+            window.start = opened;
+        }
+        window
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+    use crate::quota::{ResourceFilter, Scope, Unit};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A quota with something counted in a period that began at an instant, under whichever table of time zones.
+    fn opened(period: Period, start: &str) -> QuotaState {
+        let quota = Quota::new(Scope::Tenant, ResourceFilter::All, Unit::Requests, Amount::ONE, period);
+        let mut state = QuotaState::new(quota, QuotaSource::Custom, 1);
+        let change = Change { spent: Amount::ONE, ..Change::NONE };
+        state.open_counter(at(start)).unwrap().add(change);
+        // As it is read back, under the table of now.
+        serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_newer_table_of_time_zones_does_not_begin_a_period_twice() {
+        let id: QuotaId = "q".parse().unwrap();
+        for (period, start, now, end) in [
+            // The month began earlier than it would now, or later.
+            (Period::Month, "2026-10-31T23:00:00Z", "2026-11-24T12:00:00Z", "2026-12-01T00:00:00Z"),
+            (Period::Month, "2026-11-01T01:00:00Z", "2026-11-24T12:00:00Z", "2026-12-01T00:00:00Z"),
+            (Period::Day, "2026-11-24T01:00:00Z", "2026-11-24T01:00:00Z", "2026-11-25T00:00:00Z"),
+            (Period::Hour, "2026-11-24T11:30:00.001Z", "2026-11-24T12:10:00Z", "2026-11-24T13:00:00Z"),
+            // It has begun already, which it would not have yet.
+            (Period::Month, "2026-10-31T23:00:00Z", "2026-10-31T23:30:00Z", "2026-11-01T00:00:00Z"),
+        ] {
+            let mut state = opened(period, start);
+            let view = state.view(&id, at(now));
+            assert_eq!(
+                (view.window, view.spent),
+                (Window { start: at(start), end: Some(at(end)) }, Amount::ONE),
+                "{now}"
+            );
+            // What is spent from then on goes to the same period.
+            let placement = state.placement(&id, &view, at(now));
+            state.open_counter(placement.period_start).unwrap().add(Change { spent: Amount::ONE, ..Change::NONE });
+            assert_eq!(state.view(&id, at(now)).spent.to_string(), "2", "{now}");
+        }
+        // The next one is another.
+        for (period, start, now) in [
+            (Period::Month, "2026-10-31T23:00:00Z", "2026-12-01T00:00:00Z"),
+            (Period::Day, "2026-11-24T01:00:00Z", "2026-11-25T00:00:00Z"),
+            (Period::Hour, "2026-11-24T11:00:00Z", "2026-11-24T12:00:00Z"),
+        ] {
+            assert_eq!(opened(period, start).view(&id, at(now)).spent, Amount::ZERO, "{now}");
+        }
     }
 }

@@ -6,8 +6,8 @@ use super::command::{
     Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
     ReserveRequest,
 };
-use super::counter::{Counter, QuotaState, QuotaView};
-use super::denial::{Denial, Rejection};
+use super::counter::{QuotaState, QuotaView};
+use super::denial::{Denial, Rejection, Tight};
 use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS};
@@ -102,7 +102,7 @@ impl Ledger {
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::Reserve(request) => self.reserve(catalog, request, now),
             Command::Extend(id, request) => self.extend(catalog, id, request, now),
-            Command::Settle(id, actual) => self.settle(catalog, id, actual),
+            Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
         }
@@ -127,7 +127,7 @@ impl Ledger {
         };
         let charge = Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }.flagged(Flag::Expired);
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, |unit| unit.spent(&spent));
+        let mut events = self.thresholds(&reservation.counted_on, now, |unit| unit.spent(&spent));
         events.insert(0, Event::Expired(charged));
         Some(events)
     }
@@ -311,7 +311,13 @@ impl Ledger {
         Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
     }
 
-    fn settle(&self, catalog: &Catalog, id: &ReservationId, actual: &Actual) -> Result<Decision, Rejection> {
+    fn settle(
+        &self,
+        catalog: &Catalog,
+        id: &ReservationId,
+        actual: &Actual,
+        now: Timestamp,
+    ) -> Result<Decision, Rejection> {
         let reservation = self.find(id)?;
         let outcome = |replayed| Outcome::Settled { id: id.clone(), replayed };
         let replaced = match &reservation.end {
@@ -327,7 +333,7 @@ impl Ledger {
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = Charged { replaces: replaced, ..charged(reservation, Some(actual.clone()), charge, spent) };
         let before = replaced.map(|replaced| replaced.amounts);
-        let mut events = self.thresholds(&reservation.counted_on, |unit| {
+        let mut events = self.thresholds(&reservation.counted_on, now, |unit| {
             unit.spent(&spent).minus(before.map_or(Amount::ZERO, |before| unit.spent(&before)))
         });
         let event = if replaced.is_some() {
@@ -366,7 +372,7 @@ impl Ledger {
                 if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
-        let mut events = self.thresholds(&counted_on, |unit| unit.spent(&spent));
+        let mut events = self.thresholds(&counted_on, now, |unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
@@ -400,51 +406,62 @@ impl Ledger {
             let requested = need(state.quota.unit, &bound.amounts);
             let is_checked = placements.is_empty() || !fault::on(Fault::OnlyFirstQuotaIsChecked);
             if !is_checked || view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
-                placements.push(placement(&view, state));
+                placements.push(state.placement(id, &view, now));
             } else {
-                tight.push(view);
+                tight.push(Tight { resets_at: state.resets_at(&view, requested, now), view });
             }
         }
         let denies_without_quota = || self.tenant().is_some_and(|tenant| tenant.without_quota == WithoutQuota::Deny);
         if !tight.is_empty() || (placements.is_empty() && denies_without_quota()) {
-            let affordable = (!tight.is_empty()).then(|| bound.affordable(tight.iter().map(left)));
+            let affordable = (!tight.is_empty()).then(|| bound.affordable(tight.iter().map(|tight| left(&tight.view))));
             let denial = Denial::new(now, bound.amounts, affordable, &tight);
             return Err(Rejection::QuotaExceeded(Box::new(denial)));
         }
         Ok(placements.into())
     }
 
-    /// Whether a hold may grow, in the periods in which it was reserved.
+    /// Whether a hold may grow: in the periods in which it was reserved, and in rolling windows as they are now.
     fn admit_more(&self, reservation: &Reservation, bound: &UpperBound, now: Timestamp) -> Result<(), Rejection> {
-        let more = |unit: Unit| unit.held(&bound.amounts).minus(unit.held(&reservation.held));
-        let tight: Vec<QuotaView<'_>> = self
-            .quotas_of(reservation)
-            .filter(|view| {
-                // What adds nothing needs no room, also where there is none.
-                let more = more(view.quota.unit);
-                more > Amount::ZERO && !view.fits(more) && view.quota.enforcement == Enforcement::Block
-            })
-            .collect();
+        let mut tight = Vec::new();
+        let mut left_with_own = Vec::new();
+        for placement in reservation.counted_on.iter() {
+            let Some((id, state)) = self.quotas.get_key_value(&placement.quota_id) else { continue };
+            let unit = state.quota.unit;
+            let more = unit.held(&bound.amounts).minus(unit.held(&reservation.held));
+            // What adds nothing needs no room, also where there is none.
+            if more <= Amount::ZERO || state.quota.enforcement == Enforcement::Warn {
+                continue;
+            }
+            // What has left a rolling window comes back into it as it grows.
+            let (view, own) = match state.view_of(id, placement, now) {
+                Some(view) => (view, unit.held(&reservation.held)),
+                None if state.generation == placement.generation && state.rolling().is_some() => {
+                    (state.view(id, now), Amount::ZERO)
+                }
+                None => continue,
+            };
+            let more = unit.held(&bound.amounts).minus(own);
+            if !view.fits(more) {
+                // What is held already is the caller's own, and part of what the whole call can afford.
+                left_with_own.push((unit, view.remaining().plus(own)));
+                tight.push(Tight { resets_at: state.resets_at(&view, more, now), view });
+            }
+        }
         if tight.is_empty() {
             return Ok(());
         }
-        // What is held already is the caller's own, and part of what the whole call can afford.
-        let own = |view: &QuotaView<'_>| {
-            let (unit, left) = left(view);
-            (unit, left.plus(unit.held(&reservation.held)))
-        };
-        let affordable = bound.affordable(tight.iter().map(own));
+        let affordable = bound.affordable(left_with_own);
         let requested = bound.amounts.less(&reservation.held);
         Err(Rejection::QuotaExceeded(Box::new(Denial::new(now, requested, Some(affordable), &tight))))
     }
 
     /// The quotas that count a call, whether or not it fits.
     fn placements(&self, call: &Call, now: Timestamp) -> Arc<[Placement]> {
-        self.applicable(call).map(|(id, state)| placement(&state.view(id, now), state)).collect()
+        self.applicable(call).map(|(id, state)| state.placement(id, &state.view(id, now), now)).collect()
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], more: impl Fn(Unit) -> Amount) -> Vec<Event> {
+    fn thresholds(&self, counted_on: &[Placement], now: Timestamp, more: impl Fn(Unit) -> Amount) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -453,15 +470,8 @@ impl Ledger {
             if state.generation != placement.generation {
                 continue;
             }
-            let fresh = Counter::new(placement.period_start);
-            let counter = match state.counter(placement.period_start) {
-                Some(counter) => counter,
-                None if state.is_later(placement.period_start) => &fresh,
-                // The period is over and its counter gone; who should be warned was.
-                None => continue,
-            };
-            let spent = counter.spent.plus(more(state.quota.unit));
-            events.extend(state.newly_crossed(counter, spent).into_iter().map(|threshold| Event::ThresholdCrossed {
+            let (crossed, spent) = state.newly_crossed(placement, more(state.quota.unit), now);
+            events.extend(crossed.into_iter().map(|threshold| Event::ThresholdCrossed {
                 quota_id: placement.quota_id.clone(),
                 period_start: placement.period_start,
                 threshold,
@@ -484,10 +494,6 @@ fn left(view: &QuotaView<'_>) -> (Unit, Amount) {
 
 /// The estimate, where it is smaller than asked; its bound; what counts it.
 type Grant = (Option<Estimate>, UpperBound, Arc<[Placement]>);
-
-fn placement(view: &QuotaView<'_>, state: &QuotaState) -> Placement {
-    Placement { quota_id: view.id.clone(), generation: state.generation, period_start: view.window.start }
-}
 
 fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, spent: Amounts) -> Charged {
     Charged {

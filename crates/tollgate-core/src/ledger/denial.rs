@@ -1,11 +1,14 @@
 //! Why a command was refused, with what its caller can do about it.
 
+use std::borrow::Cow;
+
 use super::counter::QuotaView;
 use super::reservation::EndState;
 use crate::amount::Amount;
 use crate::bounds::Amounts;
 use crate::estimate::Affordable;
 use crate::ids::{QuotaId, ReservationId};
+use crate::period::Window;
 use crate::price::Unpriced;
 use crate::quota::Quota;
 use crate::ratio::Ratio;
@@ -88,13 +91,25 @@ pub struct DenyingQuota {
     /// Where it comes from.
     pub source: super::QuotaSource,
     /// The period.
-    pub window: crate::period::Window,
+    pub window: Window,
+    /// The limit that was in force.
+    pub limit: Amount,
     /// Settled in the period.
     pub spent: Amount,
     /// Reserved in the period and not ended.
     pub held: Amount,
     /// The thresholds that were crossed.
     pub warned: Vec<Ratio>,
+    /// When it has room by itself, if nothing else is added: at its period's end, or when enough has left its window for what was asked
+    /// for. None where waiting does not help.
+    pub resets_at: Option<Timestamp>,
+}
+
+/// A quota that something does not fit.
+pub(super) struct Tight<'a> {
+    pub(super) view: QuotaView<'a>,
+    /// As of [`DenyingQuota`].
+    pub(super) resets_at: Option<Timestamp>,
 }
 
 impl DenyingQuota {
@@ -106,38 +121,42 @@ impl DenyingQuota {
             quota: &self.quota,
             source: self.source,
             window: self.window,
+            limit: self.limit,
             spent: self.spent,
             held: self.held,
-            warned: &self.warned,
+            warned: Cow::Borrowed(&self.warned),
         }
     }
 }
 
 impl Denial {
     /// From the quotas that do not fit.
-    pub(super) fn new(
-        at: Timestamp,
-        requested: Amounts,
-        affordable: Option<Affordable>,
-        tight: &[QuotaView<'_>],
-    ) -> Self {
-        let mut quotas: Vec<DenyingQuota> = tight
-            .iter()
-            .map(|view| DenyingQuota {
+    pub(super) fn new(at: Timestamp, requested: Amounts, affordable: Option<Affordable>, tight: &[Tight<'_>]) -> Self {
+        // What never resets does so last of all; among equals the tightest binds.
+        let end = |quota: &DenyingQuota| quota.resets_at.or(quota.window.end).map_or(i64::MAX, Timestamp::millis);
+        let mut quotas: Vec<DenyingQuota> = Vec::with_capacity(tight.len());
+        for Tight { view, resets_at } in tight {
+            let denying = DenyingQuota {
                 id: view.id.clone(),
                 quota: view.quota.clone(),
                 source: view.source,
                 window: view.window,
+                limit: view.limit,
                 spent: view.spent,
                 held: view.held,
                 warned: view.warned.to_vec(),
-            })
-            .collect();
-        // No end is the latest end; among equals the tightest binds.
-        quotas.sort_unstable_by(|a, b| {
-            let end = |quota: &DenyingQuota| quota.window.end.map_or(i64::MAX, Timestamp::millis);
-            end(b).cmp(&end(a)).then(a.view().remaining().cmp(&b.view().remaining())).then(a.id.cmp(&b.id))
-        });
+                resets_at: *resets_at,
+            };
+            let binds_less = |other: &DenyingQuota| {
+                end(&denying)
+                    .cmp(&end(other))
+                    .then(other.view().remaining().cmp(&view.remaining()))
+                    .then(other.id.cmp(view.id))
+                    .is_lt()
+            };
+            // There are few, and sorting brings more code than all of this module.
+            quotas.insert(quotas.partition_point(binds_less), denying);
+        }
         Self { at, requested, quotas, affordable }
     }
 
@@ -153,12 +172,17 @@ impl Denial {
         self.binding().map_or_else(|| self.requested.usd.into(), |view| view.quota.unit.held(&self.requested))
     }
 
-    /// Seconds, rounded up, until the binding quota resets. None where it never does, or where its period is over: then waiting
-    /// does not help.
+    /// When the binding quota has room by itself, if nothing else is added: at its period's end, or when enough has left its window. None
+    /// where waiting does not help: it never starts afresh, or its period is over and only holds are left in it.
+    #[must_use]
+    pub fn resets_at(&self) -> Option<Timestamp> {
+        self.quotas.first()?.resets_at
+    }
+
+    /// Seconds, rounded up, until then.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let end = self.binding()?.window.end?;
-        (end > self.at).then(|| end.seconds_since(self.at))
+        self.resets_at().map(|at| at.seconds_since(self.at))
     }
 
     /// The denial in one sentence.
@@ -167,7 +191,8 @@ impl Denial {
         let Some(binding) = self.binding() else {
             return "no quota applies to the call, and the policy denies calls without one".to_owned();
         };
-        let until = binding.window.end.map_or_else(|| "for ever".to_owned(), |end| format!("until {end}"));
+        let until = self.resets_at().or(binding.window.end);
+        let until = until.map_or_else(|| "for ever".to_owned(), |end| format!("until {end}"));
         let unit = binding.quota.unit;
         format!(
             "{} quota `{}`: {} {noun} needed, {} {noun} of {} {noun} remaining {until}",
@@ -175,7 +200,7 @@ impl Denial {
             binding.id,
             unit.held(&self.requested),
             binding.remaining(),
-            binding.quota.limit,
+            binding.limit,
             noun = unit.noun(),
         )
     }

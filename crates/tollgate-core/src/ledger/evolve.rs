@@ -1,5 +1,6 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
+use super::counter::Change;
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
 use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
@@ -10,6 +11,7 @@ use crate::ids::{QuotaId, ReservationId};
 
 use crate::policy::UnknownModel;
 use crate::quota::{Quota, Scope, Unit};
+use crate::time::Timestamp;
 
 impl Ledger {
     /// Folds one entry into the state.
@@ -38,14 +40,8 @@ impl Ledger {
                 self.index_quotas();
             }
             Event::QuotaReset { quota_id, period_start, .. } => {
-                let state = self.quotas.get_mut(quota_id);
-                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
-                    counter.spent = Amount::ZERO;
-                    if fault::on(Fault::ResetDropsHolds) {
-                        counter.held = Amount::ZERO;
-                    }
-                    counter.warned.clear();
-                    counter.reset_seq = entry.seq;
+                if let Some(state) = self.quotas.get_mut(quota_id) {
+                    state.reset(*period_start, entry.seq);
                 }
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
@@ -72,6 +68,7 @@ impl Ledger {
             Event::Extended { id, extension, held, input, expires_at, basis } => {
                 if let Some(mut reservation) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
+                    self.move_grown(&mut reservation, held, at);
                     self.count(&reservation.counted_on, |unit| Change {
                         held: unit.held(held).minus(unit.held(&before)),
                         ..Change::NONE
@@ -111,7 +108,7 @@ impl Ledger {
                     self.reservations.insert(id.clone(), reservation);
                 }
             }
-            Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged),
+            Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged, at),
             Event::Recorded { mode, counted_on, charged } => {
                 self.count(counted_on, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
                 self.reservations.insert(
@@ -152,11 +149,7 @@ impl Ledger {
             Some(state) if state.generation == generation => {
                 state.quota = quota.clone();
                 state.source = source;
-                // A threshold that the new limit puts out of reach can be crossed once more.
-                for counter in &mut state.counters {
-                    let (spent, limit) = (counter.spent, state.quota.limit);
-                    counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
-                }
+                state.rearm();
             }
             _ => {
                 self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation));
@@ -188,10 +181,35 @@ impl Ledger {
             }
             let change = change(state.quota.unit);
             if let Some(counter) = state.open_counter(placement.period_start) {
-                counter.spent = counter.spent.plus(change.spent);
-                counter.held = counter.held.plus(change.held);
-                counter.holds = counter.holds.saturating_add_signed(change.holds);
+                counter.add(change);
             }
+        }
+    }
+
+    /// A rolling window counts a call when room was found for it: what grows moves there, so that no window is added to that has been
+    /// looked at before.
+    fn move_grown(&mut self, reservation: &mut Reservation, grown: &Amounts, at: Timestamp) {
+        if fault::on(Fault::GrownHoldStays) {
+            return;
+        }
+        let before = reservation.held;
+        let mut placements = reservation.counted_on.to_vec();
+        for placement in &mut placements {
+            let Some(state) = self.quotas.get_mut(&placement.quota_id) else { continue };
+            let held = state.quota.unit.held(&before);
+            let grows = state.quota.unit.held(grown) > held;
+            if !grows || state.generation != placement.generation || state.rolling().is_none() {
+                continue;
+            }
+            for (instant, held, holds) in [(placement.period_start, Amount::ZERO.minus(held), -1), (at, held, 1)] {
+                if let Some(point) = state.open_counter(instant) {
+                    point.add(Change { spent: Amount::ZERO, held, holds });
+                }
+            }
+            placement.period_start = at;
+        }
+        if placements[..] != reservation.counted_on[..] {
+            reservation.counted_on = placements.into();
         }
     }
 
@@ -212,12 +230,16 @@ impl Ledger {
 
     /// A late settle: the reservation, where it is still in memory, stays expired, and its charge becomes the actual one. The
     /// correction reaches the counters that still exist; it does not open a period that is over.
-    fn correct(&mut self, placements: &[Placement], charged: &Charged) {
+    fn correct(&mut self, placements: &[Placement], charged: &Charged, at: Timestamp) {
         let Some(replaced) = &charged.replaces else { return };
         let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
         for placement in placements {
             let state = self.quotas.get_mut(&placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
+            if state.rolling().is_some_and(|rolling| placement.period_start <= rolling.since(at)) {
+                // Its point may be gone, and another one must not take the difference.
+                continue;
+            }
             let unit = state.quota.unit;
             let more = unit.spent(&charged.spent).minus(unit.spent(&replaced.amounts));
             if let Some(counter) = state.counter_mut(placement.period_start) {
@@ -245,26 +267,6 @@ impl Ledger {
         let reservation = self.reservations.remove(id)?;
         self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
         Some(reservation)
-    }
-}
-
-/// What is added to a counter.
-#[derive(Clone, Copy)]
-struct Change {
-    spent: Amount,
-    held: Amount,
-    holds: i32,
-}
-
-impl Change {
-    const NONE: Self = Self { spent: Amount::ZERO, held: Amount::ZERO, holds: 0 };
-
-    const fn hold(held: Amount) -> Self {
-        Self { spent: Amount::ZERO, held, holds: 1 }
-    }
-
-    fn end(held: Amount, spent: Amount) -> Self {
-        Self { spent, held: Amount::ZERO.minus(held), holds: -1 }
     }
 }
 

@@ -17,9 +17,18 @@ pub struct Explanation<'a> {
     /// Where the rates come from.
     pub basis: Option<Basis>,
     /// Every quota that applies, with whether the call fits.
-    pub quotas: Vec<(QuotaView<'a>, bool)>,
+    pub quotas: Vec<(QuotaView<'a>, Fit)>,
     /// Why it would be denied. None where it would pass.
     pub denial: Option<Box<Denial>>,
+}
+
+/// Whether a call fits a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It does.
+    Now,
+    /// It does not; the quota has room at this instant, if nothing else is added. None where waiting does not help.
+    Not(Option<Timestamp>),
 }
 
 impl Ledger {
@@ -45,8 +54,10 @@ impl Ledger {
         let quotas = views
             .map(|(id, state)| {
                 let view = state.view(id, now);
-                let fits = view.fits(state.quota.unit.held(&bound.amounts));
-                (view, fits)
+                let needed = state.quota.unit.held(&bound.amounts);
+                let fits = view.fits(needed);
+                let fit = if fits { Fit::Now } else { Fit::Not(state.resets_at(&view, needed, now)) };
+                (view, fit)
             })
             .collect();
         let denial = match self.admit(&request.call, &bound, now) {

@@ -14,6 +14,7 @@ mod evolve;
 mod explain;
 mod rates;
 mod reservation;
+mod rolling;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,9 +26,9 @@ pub use command::{
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
-pub use denial::{Denial, Rejection};
+pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
-pub use explain::Explanation;
+pub use explain::{Explanation, Fit};
 pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
@@ -117,13 +118,16 @@ impl Ledger {
         Some(state.view(id, now))
     }
 
-    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does. One whose period is
-    /// over and forgotten is left out.
-    pub fn quotas_of<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = QuotaView<'a>> {
-        reservation.counted_on.iter().filter_map(|placement| {
+    /// The quotas that a reservation counts on and that still count it, as they stand in the periods in which it does: a rolling
+    /// window as it stands at an instant. One whose period is over and forgotten is left out.
+    pub fn quotas_of<'a>(
+        &'a self,
+        reservation: &'a Reservation,
+        now: Timestamp,
+    ) -> impl Iterator<Item = QuotaView<'a>> {
+        reservation.counted_on.iter().filter_map(move |placement| {
             let (id, state) = self.quotas.get_key_value(&placement.quota_id)?;
-            let counted = state.generation == placement.generation && state.counter(placement.period_start).is_some();
-            counted.then(|| state.view(id, placement.period_start))
+            state.view_of(id, placement, now)
         })
     }
 
@@ -178,9 +182,9 @@ impl Ledger {
         let Command::Reserve(request) = command else { return };
         let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
         let now = self.clock;
-        if let Some(state) = first.and_then(|id| self.quotas.get_mut(&id)) {
-            let period_start = state.quota.period.window(now).start;
-            if let Some(counter) = state.open_counter(period_start) {
+        if let Some((id, state)) = first.and_then(|id| Some((id.clone(), self.quotas.get_mut(&id)?))) {
+            let start = state.placement(&id, &state.view(&id, now), now).period_start;
+            if let Some(counter) = state.open_counter(start) {
                 counter.held = counter.held.plus(crate::amount::Amount::ONE);
             }
         }
