@@ -3,6 +3,9 @@
 //! Without the feature `seeded-bugs`, which nothing that ships turns on, [`on`] is the constant `false` and the bugs are not even compiled.
 //! With it, they are there and asleep until a test [wakes](wake) one of them, on its own thread.
 
+#[cfg(all(feature = "seeded-bugs", target_arch = "wasm32"))]
+compile_error!("what ships is wasm, and has no deliberate bugs: build it without the feature `seeded-bugs`");
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
