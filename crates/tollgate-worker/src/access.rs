@@ -52,7 +52,11 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Archive
         | Endpoint::PutQuota
         | Endpoint::DeleteQuota
-        | Endpoint::ResetQuota => Access::Administer,
+        | Endpoint::ResetQuota
+        | Endpoint::AddCredit
+        | Endpoint::RevokeCredit
+        | Endpoint::IncreaseLimit
+        | Endpoint::EndIncrease => Access::Administer,
         Endpoint::Reserve
         | Endpoint::Meter
         | Endpoint::Settle

@@ -10,10 +10,10 @@ use crate::bounds::{Estimate, SandboxBounds, TokenBounds};
 use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Catalog, Mode};
 use crate::extract::{self, Format};
-use crate::ids::{ExtensionId, Name, PlanName, ReadingId, ReservationId, UserId};
+use crate::ids::{CreditId, ExtensionId, IncreaseId, Name, PlanName, ReadingId, ReservationId, UserId};
 use crate::ledger::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Reading, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Command, Credit, ExtendRequest, HoldTerms, Increase, OnExpiry, OnInsufficient, Reading, RecordMode,
+    RecordRequest, ReserveRequest,
 };
 use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
@@ -233,6 +233,26 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         }
         Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
         Op::ResetQuota => Request::Command(Command::ResetQuota(only_id(json)?)),
+        Op::AddCredit => {
+            let body: FundBody = json::read(json)?;
+            let credit = body.credit.ok_or_else(|| Problem::invalid("credit", "missing"))?;
+            Request::Command(Command::AddCredit(parse_id("id", id()?)?, credit))
+        }
+        Op::RevokeCredit => {
+            let body: FundBody = json::read(json)?;
+            let credit = body.credit_id.ok_or_else(|| Problem::invalid("creditId", "missing"))?;
+            Request::Command(Command::RevokeCredit(parse_id("id", id()?)?, credit))
+        }
+        Op::IncreaseLimit => {
+            let body: FundBody = json::read(json)?;
+            let increase = body.increase.ok_or_else(|| Problem::invalid("increase", "missing"))?;
+            Request::Command(Command::Increase(parse_id("id", id()?)?, increase))
+        }
+        Op::EndIncrease => {
+            let body: FundBody = json::read(json)?;
+            let increase = body.increase_id.ok_or_else(|| Problem::invalid("increaseId", "missing"))?;
+            Request::Command(Command::EndIncrease(parse_id("id", id()?)?, increase))
+        }
         Op::Usage => {
             let body: UsageBody = json::read(json)?;
             let names = body.group_by.iter().map(String::as_str);
@@ -254,6 +274,22 @@ pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
     let quota: Quota = json::read(json)?;
     quota.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
     Ok(quota)
+}
+
+/// Reads a top-up.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_credit(json: &str) -> Result<Credit, Problem> {
+    json::read(json)
+}
+
+/// Reads an increase of a limit.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_increase(json: &str) -> Result<Increase, Problem> {
+    json::read(json)
 }
 
 /// Reads an onboarding.
@@ -464,6 +500,10 @@ enum Op {
     PutQuota,
     DeleteQuota,
     ResetQuota,
+    AddCredit,
+    RevokeCredit,
+    IncreaseLimit,
+    EndIncrease,
     Usage,
     Entries,
 }
@@ -697,6 +737,24 @@ struct PutQuotaBody {
     _id: IgnoredAny,
     #[serde(deserialize_with = "objects::object")]
     quota: Quota,
+}
+
+/// Each of the operations has one of these.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FundBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    credit: Option<Credit>,
+    #[serde(default)]
+    credit_id: Option<CreditId>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    increase: Option<Increase>,
+    #[serde(default)]
+    increase_id: Option<IncreaseId>,
 }
 
 #[derive(Deserialize)]

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::funds::{Credit, Increase};
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::{ExtensionId, PlanName, QuotaId, ReadingId, ReservationId, TenantId};
+use crate::ids::{CreditId, ExtensionId, IncreaseId, PlanName, QuotaId, ReadingId, ReservationId, TenantId};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
@@ -33,6 +34,14 @@ pub enum Command {
     Release(ReservationId),
     /// Charges a call that was made without a hold.
     Record(RecordRequest),
+    /// Adds to what a `lifetime` quota has been paid for.
+    AddCredit(QuotaId, Credit),
+    /// Takes back what is left of a credit.
+    RevokeCredit(QuotaId, CreditId),
+    /// Raises a quota's limit for a while.
+    Increase(QuotaId, Increase),
+    /// Ends an increase.
+    EndIncrease(QuotaId, IncreaseId),
 }
 
 /// See [`Command::Onboard`].

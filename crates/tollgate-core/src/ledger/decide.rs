@@ -112,13 +112,21 @@ impl Ledger {
             Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
+            Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
+            Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
+            Command::Increase(id, increase) => self.increase(id, increase, now),
+            Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
         }
     }
 
-    /// The end of the hold whose deadline has passed first, if any has.
+    /// The end of the hold, or of the credit, whose time was up first, if any is.
     #[must_use]
     pub fn decide_expiry(&self, clock: Timestamp) -> Option<Vec<Event>> {
         let now = self.now(clock);
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        if let Some(at) = self.next_lapse.filter(|at| *at <= now && deadline.is_none_or(|deadline| *at < deadline)) {
+            return self.lapse(at).map(|event| vec![event]);
+        }
         let (deadline, id) = self.deadlines.first()?;
         if *deadline > now {
             return None;

@@ -12,6 +12,8 @@ mod denial;
 mod event;
 mod evolve;
 mod explain;
+mod fund;
+mod funds;
 mod rates;
 mod reservation;
 mod rolling;
@@ -29,6 +31,7 @@ pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
+pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
 pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
@@ -53,6 +56,8 @@ pub struct Ledger {
     reservations: HashMap<ReservationId, Reservation>,
     /// The open reservations by deadline.
     deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// When the next credit ends.
+    next_lapse: Option<Timestamp>,
     /// The time of the last entry: time never runs backwards in a ledger.
     clock: Timestamp,
     /// The highest generation that a quota has had.
