@@ -1,5 +1,6 @@
 //! `cargo xtask`: sets Tollgate up, builds it, runs it, tests it. `cargo xtask` alone lists the tasks.
 
+mod bench;
 mod build;
 mod catalog;
 mod demo;
@@ -53,6 +54,9 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
+    /// Measure, side by side with what a user would pick instead
+    #[command(subcommand)]
+    Bench(bench::Task),
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
@@ -141,6 +145,7 @@ fn run(arguments: Arguments) -> Result<()> {
             demo::run(&workspace, &tools, None)
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
+        Task::Bench(task) => bench::run(&workspace, &task),
         Task::Catalog(task) => catalog::run(&workspace, &task),
         Task::Zones => zones::run(&workspace),
     }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, PipeReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,11 @@ impl Running {
             failure(format!("cannot start `{name}`: {error}"), format!("install `{name}`, or put it on PATH"))
         })?;
         Ok(Self { child, name, ended: None })
+    }
+
+    /// The program's standard input, when it was piped and not taken yet.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// The program's standard output, when it was piped and not taken yet.
