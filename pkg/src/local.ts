@@ -4,8 +4,10 @@ import { loadEngine, type EngineLedger } from "./engine.js";
 import type { Tollgate, Warning } from "./tollgate.js";
 import type {
   Charge,
+  Credit,
   EntriesPage,
   EntriesQuery,
+  Increase,
   Plan,
   Policy,
   PriceRequest,
