@@ -214,13 +214,8 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Record => Request::Command(Command::Record(read_record(json, Place::Batch)?)),
         Op::Settle => Request::Command(Command::Settle(parse_id("id", id()?)?, read_settle(json, Place::Batch)?)),
         Op::Release => Request::Command(Command::Release(only_id(json)?)),
-        Op::Extend => {
-            let body: BatchExtendBody = json::read(json)?;
-            Request::Command(Command::Extend(parse_id("id", id()?)?, body.extend.into_request("extend.")?))
-        }
-        Op::Meter => {
-            let body: BatchMeterBody = json::read(json)?;
-            Request::Command(Command::Meter(parse_id("id", id()?)?, body.meter.into_reading("meter.")?))
+        Op::Extend | Op::Meter | Op::AddCredit | Op::RevokeCredit | Op::IncreaseLimit | Op::EndIncrease => {
+            Request::Command(parse_part(json, head.op, id()?)?)
         }
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
@@ -233,26 +228,6 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         }
         Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
         Op::ResetQuota => Request::Command(Command::ResetQuota(only_id(json)?)),
-        Op::AddCredit => {
-            let body: FundBody = json::read(json)?;
-            let credit = body.credit.ok_or_else(|| Problem::invalid("credit", "missing"))?;
-            Request::Command(Command::AddCredit(parse_id("id", id()?)?, credit))
-        }
-        Op::RevokeCredit => {
-            let body: FundBody = json::read(json)?;
-            let credit = body.credit_id.ok_or_else(|| Problem::invalid("creditId", "missing"))?;
-            Request::Command(Command::RevokeCredit(parse_id("id", id()?)?, credit))
-        }
-        Op::IncreaseLimit => {
-            let body: FundBody = json::read(json)?;
-            let increase = body.increase.ok_or_else(|| Problem::invalid("increase", "missing"))?;
-            Request::Command(Command::Increase(parse_id("id", id()?)?, increase))
-        }
-        Op::EndIncrease => {
-            let body: FundBody = json::read(json)?;
-            let increase = body.increase_id.ok_or_else(|| Problem::invalid("increaseId", "missing"))?;
-            Request::Command(Command::EndIncrease(parse_id("id", id()?)?, increase))
-        }
         Op::Usage => {
             let body: UsageBody = json::read(json)?;
             let names = body.group_by.iter().map(String::as_str);
@@ -263,6 +238,38 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
             let body: EntriesBody = json::read(json)?;
             entries(body.after, body.limit)?
         }
+    })
+}
+
+fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
+    let PartBody { extend, meter, credit, credit_id, increase, increase_id, .. } = json::read(json)?;
+    let given = [
+        ("extend", extend.is_some()),
+        ("meter", meter.is_some()),
+        ("credit", credit.is_some()),
+        ("creditId", credit_id.is_some()),
+        ("increase", increase.is_some()),
+        ("increaseId", increase_id.is_some()),
+    ];
+    let wanted = match op {
+        Op::Meter => "meter",
+        Op::AddCredit => "credit",
+        Op::RevokeCredit => "creditId",
+        Op::IncreaseLimit => "increase",
+        Op::EndIncrease => "increaseId",
+        _ => "extend",
+    };
+    if let Some((other, _)) = given.into_iter().find(|(name, given)| *given && *name != wanted) {
+        return Err(Problem::invalid(other, "unknown field: another operation has it"));
+    }
+    Ok(match (extend, meter, credit, credit_id, increase, increase_id) {
+        (Some(extend), ..) => Command::Extend(parse_id("id", id)?, extend.into_request("extend.")?),
+        (_, Some(meter), ..) => Command::Meter(parse_id("id", id)?, meter.into_reading("meter.")?),
+        (_, _, Some(credit), ..) => Command::AddCredit(parse_id("id", id)?, credit),
+        (_, _, _, Some(credit), ..) => Command::RevokeCredit(parse_id("id", id)?, credit),
+        (.., Some(increase), _) => Command::Increase(parse_id("id", id)?, increase),
+        (.., Some(increase)) => Command::EndIncrease(parse_id("id", id)?, increase),
+        _ => return Err(Problem::invalid(wanted, "missing")),
     })
 }
 
@@ -485,7 +492,7 @@ struct CommandHead {
     id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Op {
     Reserve,
@@ -663,17 +670,6 @@ struct ExtendBody {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BatchExtendBody {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(deserialize_with = "objects::object")]
-    extend: ExtendBody,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MeterBody {
     id: ReadingId,
     #[serde(default)]
@@ -684,17 +680,6 @@ struct MeterBody {
     payload: Option<PayloadBody>,
     #[serde(default, deserialize_with = "objects::optional_object")]
     sandbox: Option<SettledSandbox>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BatchMeterBody {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(deserialize_with = "objects::object")]
-    meter: MeterBody,
 }
 
 #[derive(Deserialize)]
@@ -739,14 +724,18 @@ struct PutQuotaBody {
     quota: Quota,
 }
 
-/// Each of the operations has one of these.
+/// The commands that have a part with an id of its own, or name one: each has one of these. One type for all is a few KB less code.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FundBody {
+struct PartBody {
     #[serde(rename = "op")]
     _op: IgnoredAny,
     #[serde(rename = "id")]
     _id: IgnoredAny,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    extend: Option<ExtendBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    meter: Option<MeterBody>,
     #[serde(default, deserialize_with = "objects::optional_object")]
     credit: Option<Credit>,
     #[serde(default)]
@@ -852,9 +841,12 @@ impl EstimateBody {
                 ] {
                     Quantity::from_count(count).map_err(|error| Problem::invalid(format!("{path}.{field}"), error))?;
                 }
-                let mut meters = self.meters;
-                meters.sort_unstable();
-                meters.dedup();
+                let mut meters = Vec::with_capacity(self.meters.len());
+                for meter in self.meters {
+                    if let Err(place) = meters.binary_search(&meter) {
+                        meters.insert(place, meter);
+                    }
+                }
                 Ok(Estimate::Tokens(TokenBounds {
                     input_tokens,
                     max_output_tokens,

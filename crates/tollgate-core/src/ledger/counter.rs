@@ -32,9 +32,9 @@ pub struct QuotaState {
     /// What adds to its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) funds: Option<Box<Funds>>,
-    /// Since when it has counted what it counts.
-    #[serde(default)]
-    since: Timestamp,
+    /// Since when periods leave something to the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     /// Where its periods begin, made from the quota when it is first needed.
     #[serde(skip)]
     calendar: OnceLock<Calendar>,
@@ -190,17 +190,25 @@ impl<'a> QuotaView<'a> {
 }
 
 impl QuotaState {
-    pub(super) const fn new(quota: Quota, source: QuotaSource, generation: u64, since: Timestamp) -> Self {
+    pub(super) fn new(quota: Quota, source: QuotaSource, generation: u64, at: Timestamp) -> Self {
         Self {
+            since: quota.rollover.map(|_| at),
             quota,
             source,
             generation,
             counters: Vec::new(),
             funds: None,
-            since,
             calendar: OnceLock::new(),
             latest: None,
         }
+    }
+
+    /// Takes what the quota says now; it still counts the same.
+    pub(super) fn edit(&mut self, quota: &Quota, source: QuotaSource, at: Timestamp) {
+        self.since = quota.rollover.map(|_| self.since.unwrap_or(at));
+        self.quota = quota.clone();
+        self.source = source;
+        self.rearm(at);
     }
 
     /// The limit in force at an instant, but for what a period carries over.
@@ -355,7 +363,7 @@ impl QuotaState {
     /// What the period before left of the quota's own limit, up to what goes on. What it had carried over itself does not go on again.
     fn carried_into(&self, period_start: Timestamp) -> Amount {
         let Some(most) = self.quota.rollover else { return Amount::ZERO };
-        if self.since >= period_start {
+        if self.since.is_none_or(|since| since >= period_start) {
             return Amount::ZERO;
         }
         let previous = self.window(Timestamp::from_calendar(period_start.millis() - 1)).start;

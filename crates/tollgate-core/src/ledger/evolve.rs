@@ -177,9 +177,7 @@ impl Ledger {
         self.generation = self.generation.max(generation);
         match self.quotas.get_mut(id) {
             Some(state) if state.generation == generation => {
-                state.quota = quota.clone();
-                state.source = source;
-                state.rearm(at);
+                state.edit(quota, source, at);
             }
             _ => {
                 self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation, at));
