@@ -149,7 +149,7 @@ impl Ledger {
             }
         };
         let charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         events.insert(0, Event::Expired(charged));
         Some(events)
     }
@@ -362,7 +362,7 @@ impl Ledger {
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         events.insert(0, Event::Metered { reading: reading.clone(), charged });
         Ok(Decision { events, outcome: outcome(false) })
     }
@@ -388,7 +388,7 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = charged(reservation, Some(actual.clone()), charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         let event = if late {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
@@ -424,7 +424,7 @@ impl Ledger {
                 self.admit_needing(Unit::spent, &request.call, &bound, now)?
             }
         };
-        let mut events = self.thresholds(&counted_on, now, |unit| unit.spent(&spent));
+        let mut events = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
@@ -512,7 +512,7 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], now: Timestamp, more: impl Fn(Unit) -> Amount) -> Vec<Event> {
+    fn thresholds(&self, counted_on: &[Placement], now: Timestamp, more: &dyn Fn(Unit) -> Amount) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {

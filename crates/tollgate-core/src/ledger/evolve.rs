@@ -52,7 +52,7 @@ impl Ledger {
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
                 let mut drawn = Vec::new();
-                self.count(counted_on, &mut drawn, entry, u64::MAX, |unit| Change::hold(unit.held(held)));
+                self.count(counted_on, &mut drawn, entry, u64::MAX, &|unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
@@ -78,7 +78,7 @@ impl Ledger {
                 if let Some(mut reservation) = self.close(id) {
                     self.move_grown(&mut reservation, held, at);
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, |unit| Change {
+                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| Change {
                         held: reservation.resting_of(unit, held).minus(reservation.resting(unit)),
                         ..Change::NONE
                     });
@@ -103,7 +103,7 @@ impl Ledger {
             Event::Released { id } => {
                 if let Some(mut reservation) = self.close(id) {
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, |unit| {
+                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| {
                         Change::end(reservation.resting(unit), Amount::ZERO)
                     });
                     // What was metered stays charged.
@@ -122,7 +122,7 @@ impl Ledger {
             }
             Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged, at),
             Event::Recorded { mode, counted_on, charged } => {
-                self.count(counted_on, &mut Vec::new(), entry, u64::MAX, |unit| Change {
+                self.count(counted_on, &mut Vec::new(), entry, u64::MAX, &|unit| Change {
                     spent: unit.spent(&charged.spent),
                     ..Change::NONE
                 });
@@ -222,7 +222,7 @@ impl Ledger {
         drawn: &mut Vec<Drawn>,
         entry: &Entry,
         corrects: u64,
-        change: impl Fn(Unit) -> Change,
+        change: &dyn Fn(Unit) -> Change,
     ) {
         for placement in placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
@@ -277,7 +277,7 @@ impl Ledger {
         if let Some(mut reservation) = self.close(&charged.id) {
             let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
             let mut drawn = core::mem::take(&mut reservation.drawn);
-            self.count(&reservation.counted_on, &mut drawn, entry, corrects, |unit| {
+            self.count(&reservation.counted_on, &mut drawn, entry, corrects, &|unit| {
                 Change::end(reservation.resting(unit), charged.more(unit))
             });
             reservation.end = Some(ended(state, charged, entry));
@@ -313,7 +313,7 @@ impl Ledger {
         let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
         let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
         let mut drawn = core::mem::take(&mut reservation.drawn);
-        self.count(&reservation.counted_on, &mut drawn, entry, corrects, |unit| Change {
+        self.count(&reservation.counted_on, &mut drawn, entry, corrects, &|unit| Change {
             spent: charged.more(unit),
             held: rests(unit, &charged.spent).minus(rests(unit, &rested)),
             ..Change::NONE
