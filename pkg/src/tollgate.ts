@@ -5,6 +5,8 @@ import type {
   Explanation,
   ExtendRequest,
   Extension,
+  Overrides,
+  OverridesState,
   Metering,
   MeterRequest,
   PriceRequest,
@@ -52,8 +54,18 @@ export interface Tollgate {
   /** What `reserve` would answer, reserving nothing. */
   explain(request: ExplainRequest): Promise<Explanation>;
 
-  /** What this usage costs; touches no ledger. */
+  /** What this usage costs this tenant: by its own rates and markups, its platform's, and the price list. Changes nothing. */
   price(request: PriceRequest): Promise<Charge>;
+
+  /** The tenant's own rates, aliases and markups. */
+  overrides(): Promise<OverridesState>;
+
+  /**
+   * Replaces the tenant's own rates, aliases and markups by others, all at once. What is reserved keeps its rates.
+   * Behind a Worker it needs the admin token.
+   * @throws InvalidRequestError when the document is wrong; then nothing has changed.
+   */
+  setOverrides(overrides: Overrides): Promise<OverridesState>;
 
   /** What was spent, by user, model, touchpoint, day or resource. */
   usage(query?: UsageQuery): Promise<UsageReport>;

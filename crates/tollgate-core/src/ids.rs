@@ -115,6 +115,10 @@ text_type!(
     ExtensionId, check_id
 );
 text_type!(
+    /// Names what posts adjusting entries; chosen by the caller, so that it repeats safely.
+    AdjustmentId, check_id
+);
+text_type!(
     /// Names one meter reading of a reservation; chosen by the caller, so that a reading repeats safely.
     ReadingId, check_id
 );

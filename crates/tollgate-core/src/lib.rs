@@ -11,6 +11,7 @@ pub mod catalog;
 mod decimal;
 pub mod estimate;
 pub mod extract;
+pub mod fault;
 pub mod ids;
 pub mod ledger;
 pub mod local;

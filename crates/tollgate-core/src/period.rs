@@ -3,6 +3,7 @@
 use chrono::{Datelike, Days, Months, NaiveDate};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{self, Fault};
 use crate::time::Timestamp;
 use crate::zone::{self, Zone};
 
@@ -84,6 +85,11 @@ impl Calendar {
     /// whole of time.
     #[must_use]
     pub fn window(&self, period: Period, at: Timestamp) -> Window {
+        let at = if fault::on(Fault::PeriodEndIsInclusive) {
+            Timestamp::from_calendar((at.millis() - 1).max(0))
+        } else {
+            at
+        };
         let now = at.millis().div_euclid(1000);
         match period {
             Period::Hour => self.hour(now),

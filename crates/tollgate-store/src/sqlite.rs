@@ -15,7 +15,7 @@ impl Sqlite {
     /// # Errors
     /// SQLite's message.
     pub fn in_memory() -> Result<Self, SqlError> {
-        Connection::open_in_memory().map(Self).map_err(failed)
+        Connection::open_in_memory().map(Self::of).map_err(failed)
     }
 
     /// The database in a file, which is made if it is not there.
@@ -23,7 +23,13 @@ impl Sqlite {
     /// # Errors
     /// SQLite's message.
     pub fn open(path: &std::path::Path) -> Result<Self, SqlError> {
-        Connection::open(path).map(Self).map_err(failed)
+        Connection::open(path).map(Self::of).map_err(failed)
+    }
+
+    /// The store has more statements than SQLite's wrapper keeps prepared by itself.
+    fn of(connection: Connection) -> Self {
+        connection.set_prepared_statement_cache_capacity(64);
+        Self(connection)
     }
 }
 

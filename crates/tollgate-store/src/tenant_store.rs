@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_core::api::{
-    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, StateQuery,
+    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, RerateReport, RerateRequest,
+    StateQuery,
 };
 use tollgate_core::catalog::Catalog;
+use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Command, Entry, Ledger, Rejection};
 use tollgate_core::time::Timestamp;
@@ -16,6 +18,7 @@ use crate::audit::{self, Audit, AuditReport, Kept};
 use crate::closed;
 use crate::journal::{self, JournalPage};
 use crate::repair::{self, RepairReport};
+use crate::rerate;
 use crate::schema;
 use crate::snapshot::{self, SNAPSHOT};
 use crate::sql::{Sql, StoreError};
@@ -44,6 +47,8 @@ struct State {
     pending: BTreeMap<UsageKey, UsageTotals>,
     /// The last entry that is not kept any more; 0 where all are.
     archived_through: u64,
+    /// After how many entries a snapshot is taken, where that is not as usual.
+    snapshot_every: Option<usize>,
     /// Whether there are tables. An object that was merely asked about a tenant that does not exist stores nothing.
     has_schema: bool,
     /// Whether a turn has begun and not been committed: then memory may be ahead of the database.
@@ -61,8 +66,16 @@ impl<S: Sql> TenantStore<S> {
         Ok(Self { sql, state })
     }
 
+    /// The same with a snapshot after so many entries. What is answered does not depend on it; tests want snapshots early.
+    #[must_use]
+    pub fn with_snapshot_every(mut self, entries: usize) -> Self {
+        self.state.snapshot_every = Some(entries);
+        self
+    }
+
     /// Carries out requests in order, in one turn and one commit, with an answer for each. Holds whose deadline has passed end first.
-    /// A request that is refused does not touch the others. Nothing is answered that is not stored.
+    /// A request that is refused does not touch the others. Nothing is answered that is not stored, and a turn starts from what is
+    /// stored, also where another instance has written it.
     ///
     /// # Errors
     /// The database failed: nothing was changed, and the next call starts from what is stored.
@@ -129,6 +142,33 @@ impl<S: Sql> TenantStore<S> {
         self.in_transaction(|state, sql| state.archive(sql, now, order))
     }
 
+    /// Re-rates the charges that a page of the journal made, and posts adjusting entries where the request says so.
+    ///
+    /// # Errors
+    /// The database failed: nothing was changed. The problem: the tenant is not known, or the document to compare with is wrong.
+    pub fn rerate(
+        &mut self,
+        catalog: &Catalog,
+        now: Timestamp,
+        request: &RerateRequest,
+    ) -> Result<Result<RerateReport, Problem>, StoreError> {
+        if !self.state.has_schema {
+            return Ok(Err(Rejection::TenantNotFound.into()));
+        }
+        self.in_transaction(|state, sql| {
+            let by = match request.by(&state.ledger) {
+                Ok(by) => by,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let (report, posted) = rerate::page(sql, &mut state.ledger, catalog, now, request, &by)?;
+            state.commit(sql, &posted)?;
+            for id in posted.iter().filter_map(closed::changed_by) {
+                state.ledger.forget(id);
+            }
+            Ok(Ok(report))
+        })
+    }
+
     /// A page of the journal as it is stored, for archives and whoever checks the chain. None where the tenant was never onboarded.
     ///
     /// # Errors
@@ -146,15 +186,18 @@ impl<S: Sql> TenantStore<S> {
         mut body: impl FnMut(&mut State, &S) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let Self { sql, state } = self;
-        if state.stale {
-            *state = State::load(sql)?;
+        if state.stale || state.is_overtaken(sql)? {
+            *state = State { snapshot_every: state.snapshot_every, ..State::load(sql)? };
         }
         let mut done = None;
-        state.stale = true;
-        sql.transaction(&mut || {
+        state.stale = !fault::on(Fault::FailedTurnStaysInMemory);
+        let stored = sql.transaction(&mut || {
             done = Some(body(state, sql)?);
             Ok(())
-        })?;
+        });
+        if !(done.is_some() && fault::on(Fault::AnswerBeforeCommit)) {
+            stored?;
+        }
         state.stale = false;
         done.ok_or_else(|| StoreError::Damaged("a transaction did not run".to_owned()))
     }
@@ -181,6 +224,7 @@ impl State {
             tail: 0,
             pending: BTreeMap::new(),
             archived_through: 0,
+            snapshot_every: None,
             has_schema,
             stale: false,
         };
@@ -214,6 +258,18 @@ impl State {
         }
         state.ledger.forget_ended();
         Ok(state)
+    }
+
+    /// Whether the journal goes on where this memory ends. A Durable Object has one instance at a time, but nothing here has to trust that:
+    /// a turn is synchronous, so what is found at its start holds until its end.
+    fn is_overtaken(&self, sql: &impl Sql) -> Result<bool, StoreError> {
+        if fault::on(Fault::StaleInstanceWrites) {
+            return Ok(false);
+        }
+        if !self.has_schema {
+            return Ok(schema::version(sql)? > 0);
+        }
+        Ok(journal::head(sql)?.is_some_and(|head| head != self.head))
     }
 
     /// One turn, to run inside a transaction.
@@ -270,21 +326,28 @@ impl State {
             self.has_schema = true;
         }
         self.head = journal::append(sql, &self.head, entries)?;
-        closed::write(sql, &self.ledger, entries)?;
+        closed::write(sql, &self.ledger, entries, self.archived_through)?;
         for entry in entries {
             self.note(entry);
         }
-        let held_in_memory = self.ledger.open_holds().saturating_add(self.ledger.quota_count());
-        if self.tail >= SNAPSHOT_EVERY.saturating_add(held_in_memory.saturating_mul(2)) {
+        if self.is_snapshot_due() {
             self.snapshot(sql)?;
         }
         Ok(())
     }
 
+    fn is_snapshot_due(&self) -> bool {
+        let held_in_memory = self.ledger.open_holds().saturating_add(self.ledger.quota_count());
+        let usual = SNAPSHOT_EVERY.saturating_add(held_in_memory.saturating_mul(2));
+        self.tail >= self.snapshot_every.unwrap_or(usual)
+    }
+
     fn snapshot(&mut self, sql: &impl Sql) -> Result<(), StoreError> {
         snapshot::write(sql, SNAPSHOT, &self.ledger, &self.head)?;
         usage::add(sql, USAGE, &self.pending)?;
-        self.pending.clear();
+        if !fault::on(Fault::RollUpIsAddedTwice) {
+            self.pending.clear();
+        }
         self.tail = 0;
         Ok(())
     }

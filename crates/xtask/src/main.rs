@@ -11,6 +11,7 @@ mod interrupt;
 mod node;
 mod process;
 mod serve;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -57,6 +58,8 @@ enum Task {
     /// Measure, side by side with what a user would pick instead
     #[command(subcommand)]
     Bench(bench::Task),
+    /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held
+    Sim(sim::Simulation),
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
@@ -146,6 +149,7 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
         Task::Bench(task) => bench::run(&workspace, &task),
+        Task::Sim(what) => sim::run(&workspace, &what),
         Task::Catalog(task) => catalog::run(&workspace, &task),
         Task::Zones => zones::run(&workspace),
     }

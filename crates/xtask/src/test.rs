@@ -16,7 +16,7 @@ use crate::step::{Step, took};
 use crate::tools::{self, Tools};
 use crate::wasm::TARGET;
 use crate::workspace::Workspace;
-use crate::{build, catalog, demo, tidy};
+use crate::{build, catalog, demo, sim, tidy};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -31,6 +31,8 @@ pub enum Part {
     Clippy,
     /// Unit and property tests of the crates
     Rust,
+    /// The simulator: seeds that are always the same, and fresh ones
+    Sim,
     /// The Worker and the npm package build, within their sizes
     Build,
     /// TypeScript's types fit: the package, the tests, the examples
@@ -43,12 +45,13 @@ pub enum Part {
     Demo,
 }
 
-const ALL: [Part; 10] = [
+const ALL: [Part; 11] = [
     Part::Fmt,
     Part::Tidy,
     Part::Catalog,
     Part::Clippy,
     Part::Rust,
+    Part::Sim,
     Part::Build,
     Part::Types,
     Part::Js,
@@ -116,6 +119,7 @@ fn one(workspace: &Workspace, tools: &Tools, part: Part, only: Option<&str>) -> 
         Part::Catalog => catalog::check(workspace),
         Part::Clippy => clippy(workspace, tools),
         Part::Rust => rust(workspace),
+        Part::Sim => sim::test(workspace),
         Part::Build => {
             build::worker(workspace, tools)?;
             build::package(workspace, tools)?;

@@ -11,7 +11,7 @@ use super::request::StateQuery;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::{Attribution, Resource};
-use crate::catalog::{Catalog, Model};
+use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
 use crate::ids::{Name, PlanName, ReservationId, TenantId, UserId};
 use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
 use crate::meter::Quantity;
@@ -44,7 +44,7 @@ impl Answer {
     /// A document.
     #[must_use]
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        match serde_json::to_string(body) {
+        match tollgate_json::to_string(body) {
             Ok(body) => Self { status, body, headers: Vec::new() },
             Err(error) => Self::problem(&Problem::new(super::Code::Internal, error.to_string())),
         }
@@ -53,9 +53,17 @@ impl Answer {
     /// An error.
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
-        let body = serde_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
+        let body = tollgate_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
         let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
         Self { status: problem.code.status(), body, headers }
+    }
+
+    /// Status and body in one text: three digits, then the JSON, or nothing. It crosses the boundary of WebAssembly in one piece and is not copied for it.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        let mut text = self.body;
+        text.insert_str(0, &self.status.to_string());
+        text
     }
 
     /// Whether it is an error, and so a problem document.
@@ -85,6 +93,8 @@ impl Answer {
             Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
+            Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
+            Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
         }
     }
 
@@ -130,7 +140,36 @@ impl Answer {
                 Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
                 Err(rejection) => Self::problem(&rejection.into()),
             },
+            StateQuery::Overrides => Self::overrides(ledger, OverridesScope::Tenant),
+            StateQuery::Price(request) => match request.price_with(catalog, ledger.prices(), now) {
+                Ok(charge) => Self::json(200, &charge),
+                Err(problem) => Self::problem(&problem),
+            },
         }
+    }
+
+    /// A document of own rates, aliases and markups, and which one of the platform's the ledger has.
+    #[must_use]
+    pub fn overrides_document(version: u64, document: &OverridesDocument, platform_version: Option<u64>) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            version: u64,
+            rates: &'a [OwnRates],
+            aliases: &'a [Alias],
+            markups: &'a [Markup],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            platform_version: Option<u64>,
+        }
+        let OverridesDocument { rates, aliases, markups } = document;
+        Self::json(200, &Body { version, rates, aliases, markups, platform_version })
+    }
+
+    fn overrides(ledger: &Ledger, scope: OverridesScope) -> Self {
+        let version = |scope| ledger.prices().of(scope).map_or(0, |overrides| overrides.version);
+        let none = OverridesDocument::default();
+        let document = ledger.prices().of(scope).map_or(&none, |overrides| &*overrides.document);
+        Self::overrides_document(version(scope), document, Some(version(OverridesScope::Platform)))
     }
 
     /// The price list: every model with its rate cards, or those of one provider.
@@ -201,16 +240,6 @@ impl WholeDocument<'_> {
             push_result(&mut text, answer);
         }
         text.push_str("]}");
-        text
-    }
-
-    /// `{"status":…,"body":…}` of the first answer.
-    #[must_use]
-    pub fn single(&self) -> String {
-        let mut text = String::new();
-        if let Some(answer) = self.0.first() {
-            push_result(&mut text, answer);
-        }
         text
     }
 }

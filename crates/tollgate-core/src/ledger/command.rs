@@ -1,14 +1,20 @@
 //! What can be asked of a ledger.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::funds::{Credit, Increase};
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::{CreditId, ExtensionId, IncreaseId, PlanName, QuotaId, ReadingId, ReservationId, TenantId};
+use crate::catalog::{OverridesDocument, OverridesScope};
+use crate::ids::{
+    AdjustmentId, CreditId, ExtensionId, IncreaseId, PlanName, QuotaId, ReadingId, ReservationId, TenantId,
+};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
+use crate::price::Charge;
 use crate::quota::Quota;
 
 /// One request to change a ledger.
@@ -42,6 +48,33 @@ pub enum Command {
     Increase(QuotaId, Increase),
     /// Ends an increase.
     EndIncrease(QuotaId, IncreaseId),
+    /// Puts another document of own rates, aliases and markups in force.
+    SetOverrides(OverridesOrder),
+    /// Makes up the difference between what was charged and what should have been.
+    Adjust(Adjustment),
+}
+
+/// See [`Command::Adjust`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjustment {
+    /// Chosen by the caller; a charge that was adjusted under it is not adjusted again.
+    pub id: AdjustmentId,
+    /// Whose charge.
+    pub reservation: ReservationId,
+    /// What it should have been.
+    pub charge: Charge,
+}
+
+/// See [`Command::SetOverrides`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverridesOrder {
+    /// Whose document it is.
+    pub scope: OverridesScope,
+    /// The version that whoever keeps the document has given it: nothing happens where the ledger has this one or a later one. The
+    /// next one, where it is left out: then the ledger keeps the document.
+    pub version: Option<u64>,
+    /// All of it.
+    pub document: Arc<OverridesDocument>,
 }
 
 /// See [`Command::Onboard`].

@@ -9,6 +9,7 @@ use super::event::{Placement, QuotaSource};
 use super::funds::Funds;
 use super::rolling::Rolling;
 use crate::amount::Amount;
+use crate::fault::{self, Fault};
 use crate::ids::QuotaId;
 use crate::period::{Calendar, Period, Window};
 use crate::quota::Quota;
@@ -102,6 +103,9 @@ impl Counter {
     /// Starts again with nothing spent.
     pub(super) fn reset(&mut self, seq: u64) {
         self.spent = Amount::ZERO;
+        if fault::on(Fault::ResetDropsHolds) {
+            self.held = Amount::ZERO;
+        }
         self.warned.clear();
         self.reset_seq = seq;
     }
@@ -179,7 +183,8 @@ impl<'a> QuotaView<'a> {
     /// Whether so much more fits. Exactly at the limit fits.
     #[must_use]
     pub fn fits(&self, amount: Amount) -> bool {
-        self.spent.plus(self.held).plus(amount) <= self.limit
+        let held = if fault::on(Fault::HeldIsIgnored) { Amount::ZERO } else { self.held };
+        self.spent.plus(held).plus(amount) <= self.limit
     }
 
     /// (spent + held) ÷ limit, to 6 decimals. None for a limit of zero.

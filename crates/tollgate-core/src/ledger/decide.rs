@@ -14,8 +14,9 @@ use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::catalog::{Catalog, Flag};
+use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
+use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
@@ -84,6 +85,15 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// The document is in force.
+    OverridesSet(OverridesScope),
+    /// The difference is made up.
+    Adjusted {
+        /// Whose charge.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
 }
 
 impl Ledger {
@@ -116,6 +126,8 @@ impl Ledger {
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
             Command::Increase(id, increase) => self.increase(id, increase, now),
             Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
+            Command::SetOverrides(order) => self.set_overrides(catalog, order),
+            Command::Adjust(order) => self.adjust(order, now),
         }
     }
 
@@ -236,7 +248,9 @@ impl Ledger {
 
     fn reserve(&self, catalog: &Catalog, request: &ReserveRequest, now: Timestamp) -> Result<Decision, Rejection> {
         let id = request.id.clone();
-        if let Some(known) = self.reservations.get(&id) {
+        if let Some(known) = self.reservations.get(&id)
+            && !fault::on(Fault::RetryIsCountedTwice)
+        {
             let same = *known.call == request.call
                 && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
             return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
@@ -306,7 +320,7 @@ impl Ledger {
             {
                 return Err(invalid("estimate.sandbox.tier", "an extension cannot change the tier"));
             }
-            let bound = self.upper_bound(catalog, &reservation.call, estimate, reservation.created_at)?;
+            let bound = self.upper_bound_as_reserved(catalog, reservation, estimate)?;
             let metered = reservation.metered.as_ref().map(|metered| metered.spent).unwrap_or_default();
             if metered.less(&bound.amounts) != Amounts::default() {
                 return Err(invalid(
@@ -421,7 +435,8 @@ impl Ledger {
             RecordMode::Always => self.placements(&request.call, now),
             RecordMode::WithinLimit => {
                 let bound = UpperBound::of_amounts(spent);
-                self.admit_needing(Unit::spent, &request.call, &bound, now)?
+                let admitted = self.admit_needing(Unit::spent, &request.call, &bound, now);
+                if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
         let mut events = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
@@ -456,7 +471,8 @@ impl Ledger {
         for (id, state) in self.applicable(call) {
             let view = state.view(id, now);
             let requested = need(state.quota.unit, &bound.amounts);
-            if view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
+            let is_checked = placements.is_empty() || !fault::on(Fault::OnlyFirstQuotaIsChecked);
+            if !is_checked || view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
                 placements.push(state.placement(id, &view, now));
             } else {
                 tight.push(Tight { resets_at: state.resets_at(&view, requested, now), view });
@@ -512,7 +528,12 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], now: Timestamp, more: &dyn Fn(Unit) -> Amount) -> Vec<Event> {
+    pub(super) fn thresholds(
+        &self,
+        counted_on: &[Placement],
+        now: Timestamp,
+        more: &dyn Fn(Unit) -> Amount,
+    ) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -533,7 +554,7 @@ impl Ledger {
         events
     }
 
-    fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
+    pub(super) fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
 }
@@ -565,7 +586,9 @@ fn quota_set(
     known: Option<&QuotaState>,
     generation: &mut u64,
 ) -> Event {
-    let kept = known.filter(|state| state.quota.counts_the_same_as(quota)).map(|state| state.generation);
+    let goes_on =
+        |state: &&QuotaState| state.quota.counts_the_same_as(quota) || fault::on(Fault::RedefinedQuotaKeepsCount);
+    let kept = known.filter(goes_on).map(|state| state.generation);
     let generation = kept.unwrap_or_else(|| {
         *generation = generation.saturating_add(1);
         *generation

@@ -9,7 +9,9 @@ use super::funds::{Credit, Increase, Rollover};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::ids::{CreditId, IncreaseId, Name, PlanName, QuotaId, ReservationId, TenantId};
+use crate::catalog::{OverridesDocument, OverridesScope};
+use crate::ids::{AdjustmentId, CreditId, IncreaseId, Name, PlanName, QuotaId, ReservationId, TenantId};
+use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::{Quota, Unit};
@@ -29,6 +31,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The charge that the entry makes, where it makes one: of a settle, an expiry, a late settle or a record.
+    #[must_use]
+    pub const fn charge(&self) -> Option<&Charged> {
+        match &self.event {
+            Event::Settled(charged)
+            | Event::Expired(charged)
+            | Event::SettledLate { charged, .. }
+            | Event::Recorded { charged, .. } => Some(charged),
+            _ => None,
+        }
+    }
+
     /// The reservation or record that the entry ends, where it ends one.
     #[must_use]
     pub const fn ends(&self) -> Option<&ReservationId> {
@@ -210,6 +224,26 @@ pub enum Event {
         spent: Amount,
         /// The limit then.
         limit: Amount,
+    },
+    /// Another document of own rates, aliases and markups came into force.
+    OverridesSet {
+        /// Whose.
+        scope: OverridesScope,
+        /// Its version.
+        version: u64,
+        /// All of it.
+        #[serde(deserialize_with = "objects::apart")]
+        document: Arc<OverridesDocument>,
+    },
+    /// A charge was re-rated, and the difference made up.
+    Adjusted {
+        /// What it was part of.
+        adjustment: AdjustmentId,
+        /// The quotas, with their periods, that it was charged to.
+        counted_on: Arc<[Placement]>,
+        /// What, how much it is now, and what had been charged before.
+        #[serde(flatten)]
+        charged: Charged,
     },
     /// Entries were exported, and then dropped here. The ledger goes on from the state that they led to.
     Archived {

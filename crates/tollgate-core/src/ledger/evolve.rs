@@ -1,5 +1,7 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
+use std::sync::Arc;
+
 use super::command::Reading;
 use super::counter::Change;
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
@@ -8,10 +10,10 @@ use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS,
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
+use crate::catalog::{Overrides, OverridesDocument, OverridesScope};
+use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
-
 use crate::meter::MeterKind;
-use crate::policy::UnknownModel;
 use crate::quota::{Quota, Scope, Unit};
 use crate::time::Timestamp;
 
@@ -28,7 +30,6 @@ impl Ledger {
                     id: tenant.clone(),
                     plan: plan.clone(),
                     policy_version: *policy_version,
-                    fallback: fallback(unknown_model),
                     unknown_model: unknown_model.clone(),
                     without_quota: *without_quota,
                     created_at,
@@ -72,17 +73,20 @@ impl Ledger {
                     drawn,
                     metered: None,
                     end: None,
+                    opened_by: Some(entry.seq),
                 });
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
                 if let Some(mut reservation) = self.close(id) {
+                    let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     self.move_grown(&mut reservation, held, at);
                     let mut drawn = core::mem::take(&mut reservation.drawn);
                     self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| Change {
-                        held: reservation.resting_of(unit, held).minus(reservation.resting(unit)),
+                        held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE
                     });
                     reservation.drawn = drawn;
+                    reservation.opened_by = None;
                     reservation.held = *held;
                     reservation.input = *input;
                     reservation.expires_at = *expires_at;
@@ -103,9 +107,11 @@ impl Ledger {
             Event::Released { id } => {
                 if let Some(mut reservation) = self.close(id) {
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| {
-                        Change::end(reservation.resting(unit), Amount::ZERO)
-                    });
+                    let freed = |unit| Change::end(reservation.resting(unit), Amount::ZERO);
+                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
+                    if fault::on(Fault::ReleaseFreesTwice) {
+                        self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
+                    }
                     // What was metered stays charged.
                     let metered = reservation.metered.as_deref();
                     reservation.end = Some(End {
@@ -116,6 +122,7 @@ impl Ledger {
                         charge: metered.map(|metered| metered.charge.clone()),
                         spent: metered.map(|metered| metered.spent).unwrap_or_default(),
                         late: false,
+                        adjustments: Vec::new(),
                     });
                     self.reservations.insert(id.clone(), reservation);
                 }
@@ -144,12 +151,15 @@ impl Ledger {
                         drawn: Vec::new(),
                         metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
+                        opened_by: Some(entry.seq),
                     },
                 );
             }
             Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
                 let state = self.quotas.get_mut(quota_id);
-                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start)) {
+                if let Some(counter) = state.and_then(|state| state.counter_mut(*period_start))
+                    && !fault::on(Fault::ThresholdIsForgotten)
+                {
                     counter.warned.push(*threshold);
                 }
             }
@@ -167,6 +177,17 @@ impl Ledger {
             }
             Event::IncreaseEnded { quota_id, increase_id } => {
                 self.fund(quota_id, at, |funds| funds.end_increase(increase_id, at));
+            }
+            Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
+            Event::Adjusted { adjustment, counted_on, charged } => {
+                let ended = self.reservations.get(&charged.id).and_then(|reservation| reservation.end.as_ref());
+                let late = ended.is_some_and(|end| end.late);
+                self.correct(counted_on, charged, at);
+                let ended = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
+                if let Some(end) = ended {
+                    end.late = late;
+                    end.adjustments.push(adjustment.clone());
+                }
             }
             // They tell of the store. The state is what the other entries lead to.
             Event::Archived { .. } | Event::Repaired { .. } => {}
@@ -275,11 +296,15 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some(mut reservation) = self.close(&charged.id) {
-            let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
             let mut drawn = core::mem::take(&mut reservation.drawn);
-            self.count(&reservation.counted_on, &mut drawn, entry, corrects, &|unit| {
-                Change::end(reservation.resting(unit), charged.more(unit))
-            });
+            let mut counted_on = reservation.counted_on.clone();
+            if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
+                counted_on = counted_on.iter().filter(|on| self.tenant_wide.contains(&on.quota_id)).cloned().collect();
+            }
+            let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
+            let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
+            let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
+            self.count(&counted_on, &mut drawn, entry, corrects, &|unit| Change::end(freed(unit), charged.more(unit)));
             reservation.end = Some(ended(state, charged, entry));
             self.reservations.insert(charged.id.clone(), reservation);
         }
@@ -320,6 +345,7 @@ impl Ledger {
         });
         reservation.drawn = drawn;
         reservation.metered = Some(Box::new(metered));
+        reservation.opened_by = None;
         self.reservations.insert(charged.id.clone(), reservation);
     }
 
@@ -327,6 +353,7 @@ impl Ledger {
     /// correction reaches the counters that still exist; it does not open a period that is over.
     fn correct(&mut self, placements: &[Placement], charged: &Charged, at: Timestamp) {
         let Some(replaced) = &charged.replaces else { return };
+        let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
         for placement in placements {
             let state = self.quotas.get_mut(&placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
@@ -348,6 +375,13 @@ impl Ledger {
             end.charge = Some(charged.charge.clone());
             end.spent = charged.spent;
             end.late = true;
+        }
+    }
+
+    pub(super) fn put_overrides(&mut self, scope: OverridesScope, version: u64, document: &Arc<OverridesDocument>) {
+        // A document that could not be checked was not put in force.
+        if let Ok(overrides) = Overrides::new(scope, version, document.clone()) {
+            self.prices.put(overrides);
         }
     }
 
@@ -373,13 +407,6 @@ fn ended(state: EndState, charged: &Charged, entry: &Entry) -> End {
         charge: Some(charged.charge.clone()),
         spent: charged.spent,
         late: false,
-    }
-}
-
-pub(super) fn fallback(rule: &UnknownModel) -> Option<crate::catalog::RateCard> {
-    match rule {
-        UnknownModel::Deny => None,
-        // The rates were checked when the plan was; a plan that could not be checked was not applied.
-        UnknownModel::Fallback(rates) => rates.to_rate_card("policy/fallback").ok(),
+        adjustments: Vec::new(),
     }
 }

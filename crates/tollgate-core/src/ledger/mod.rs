@@ -15,6 +15,7 @@ mod explain;
 mod fund;
 mod funds;
 mod rates;
+mod rerate;
 mod reservation;
 mod rolling;
 mod snapshot;
@@ -22,8 +23,8 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, Reading, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
+    RecordMode, RecordRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -32,16 +33,20 @@ pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
+pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
-use crate::catalog::{Catalog, RateCard};
+use crate::catalog::{Catalog, PriceBook};
+use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
 
 /// The most holds that one tenant may have open.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
+/// How often one charge may be adjusted.
+pub const MAX_ADJUSTMENTS: usize = 32;
 
 /// The state of one tenant's ledger.
 #[derive(Debug, Default)]
@@ -64,6 +69,8 @@ pub struct Ledger {
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// Own rates, aliases and markups.
+    prices: PriceBook,
 }
 
 /// What the ledger knows of its tenant.
@@ -81,8 +88,6 @@ pub struct Tenant {
     pub without_quota: WithoutQuota,
     /// When it became known.
     pub created_at: Timestamp,
-    /// The rates of unknown models, made from `unknown_model`.
-    fallback: Option<RateCard>,
 }
 
 impl Ledger {
@@ -98,10 +103,16 @@ impl Ledger {
         self.tenant.as_ref()
     }
 
+    /// Own rates, aliases and markups.
+    #[must_use]
+    pub const fn prices(&self) -> &PriceBook {
+        &self.prices
+    }
+
     /// The instant to decide at, given what the clock says: never before the last entry.
     #[must_use]
     pub fn now(&self, clock: Timestamp) -> Timestamp {
-        self.clock.max(clock)
+        if fault::on(Fault::ClockRunsBackwards) { clock } else { self.clock.max(clock) }
     }
 
     /// A reservation that is open, or ended and still in memory.
@@ -147,6 +158,11 @@ impl Ledger {
         self.deadlines.len()
     }
 
+    /// Every open reservation, by deadline and id.
+    pub fn open_reservations(&self) -> impl Iterator<Item = &Reservation> {
+        self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id))
+    }
+
     /// The earliest deadline of an open reservation.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -170,14 +186,34 @@ impl Ledger {
         command: &Command,
         entries: &mut Vec<Entry>,
     ) -> Result<Outcome, Rejection> {
-        let decision = self.decide(catalog, clock, command)?;
+        let decision = self.decide(catalog, clock, command);
+        #[cfg(feature = "seeded-bugs")]
+        if decision.is_err() && fault::on(Fault::DenialLeavesHold) {
+            self.leave_a_hold(command);
+        }
+        let decision = decision?;
         self.commit(clock, decision.events, entries);
         Ok(decision.outcome)
+    }
+
+    /// What [`Fault::DenialLeavesHold`] does.
+    #[cfg(feature = "seeded-bugs")]
+    fn leave_a_hold(&mut self, command: &Command) {
+        let Command::Reserve(request) = command else { return };
+        let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
+        let now = self.clock;
+        if let Some(state) = first.and_then(|id| self.quotas.get_mut(&id)) {
+            let period_start = state.quota.calendar().window(state.quota.period, now).start;
+            if let Some(counter) = state.open_counter(period_start) {
+                counter.held = counter.held.plus(crate::amount::Amount::ONE);
+            }
+        }
     }
 
     /// Ends holds whose deadline has passed, `most` of them at most, and says how many. The new entries are appended to `entries`.
     pub fn expire(&mut self, clock: Timestamp, most: usize, entries: &mut Vec<Entry>) -> usize {
         let mut ended = 0;
+        let most = if fault::on(Fault::ExpirySkipsHolds) { 1 } else { most };
         while ended < most {
             let Some(events) = self.decide_expiry(clock) else { break };
             self.commit(clock, events, entries);

@@ -10,7 +10,7 @@ use super::funds::Drawn;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::ReservationId;
+use crate::ids::{AdjustmentId, ReservationId};
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
 use crate::time::Timestamp;
@@ -61,6 +61,10 @@ pub struct Reservation {
     /// Its one end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// The entry that opened it, where no other has changed it before its end: then these two entries tell all of it, and whoever keeps the
+    /// entries need not keep it a second time. A hint, and no part of the state: None where it is not known.
+    #[serde(skip)]
+    pub opened_by: Option<u64>,
 }
 
 /// What a call has used so far.
@@ -114,6 +118,9 @@ pub struct End {
     /// Whether the actual came after expiry and corrected the ledger.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub late: bool,
+    /// What has adjusted the charge since, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adjustments: Vec<AdjustmentId>,
 }
 
 /// The ways to end.

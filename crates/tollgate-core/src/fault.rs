@@ -1,0 +1,147 @@
+//! Deliberate bugs, for showing that the simulator finds such bugs.
+//!
+//! Without the feature `seeded-bugs`, which nothing that ships turns on, [`on`] is the constant `false` and the bugs are not even compiled.
+//! With it, they are there and asleep until a test [wakes](wake) one of them, on its own thread.
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// The check of a limit looks at what was spent and not at what is held.
+    HeldIsIgnored,
+    /// A call is let in where the first quota that applies has room, whatever the others say.
+    OnlyFirstQuotaIsChecked,
+    /// A denied reserve leaves a hold on one of its quotas.
+    DenialLeavesHold,
+    /// The same reserve again is held again.
+    RetryIsCountedTwice,
+    /// A settle adds its charge and does not end the hold.
+    SettleKeepsHold,
+    /// A release frees its hold twice.
+    ReleaseFreesTwice,
+    /// Expiry leaves out the quotas of users.
+    ExpiryForgetsUserQuota,
+    /// Expiry ends one hold and leaves the others that are due.
+    ExpirySkipsHolds,
+    /// A late settle is noted and does not correct what expiry charged.
+    LateSettleCorrectsNothing,
+    /// An extension adds the new estimate to the old one.
+    ExtensionAddsUp,
+    /// The first instant of a period still belongs to the one before.
+    PeriodEndIsInclusive,
+    /// A clock that is set back is believed.
+    ClockRunsBackwards,
+    /// A threshold that was crossed is crossed again by the next charge.
+    ThresholdIsForgotten,
+    /// A reset drops what is held, too.
+    ResetDropsHolds,
+    /// A quota that now counts something else keeps what it has counted.
+    RedefinedQuotaKeepsCount,
+    /// The bound of a call leaves out its answer.
+    BoundForgetsOutput,
+    /// A record that minds limits is let in anyway.
+    RecordMindsNoLimit,
+    /// The snapshot leaves out the last hold.
+    SnapshotLosesHold,
+    /// The journal leaves out a commit with a single entry.
+    JournalRowIsDropped,
+    /// An ended reservation is not stored where expiry ended it.
+    ClosedRowIsDropped,
+    /// The roll-up is added again with the next snapshot.
+    RollUpIsAddedTwice,
+    /// A turn is answered although its commit failed.
+    AnswerBeforeCommit,
+    /// Memory is believed after a turn that failed.
+    FailedTurnStaysInMemory,
+    /// An instance that others have overtaken writes on.
+    StaleInstanceWrites,
+}
+
+impl Fault {
+    /// Every one.
+    pub const ALL: [Self; 24] = [
+        Self::HeldIsIgnored,
+        Self::OnlyFirstQuotaIsChecked,
+        Self::DenialLeavesHold,
+        Self::RetryIsCountedTwice,
+        Self::SettleKeepsHold,
+        Self::ReleaseFreesTwice,
+        Self::ExpiryForgetsUserQuota,
+        Self::ExpirySkipsHolds,
+        Self::LateSettleCorrectsNothing,
+        Self::ExtensionAddsUp,
+        Self::PeriodEndIsInclusive,
+        Self::ClockRunsBackwards,
+        Self::ThresholdIsForgotten,
+        Self::ResetDropsHolds,
+        Self::RedefinedQuotaKeepsCount,
+        Self::BoundForgetsOutput,
+        Self::RecordMindsNoLimit,
+        Self::SnapshotLosesHold,
+        Self::JournalRowIsDropped,
+        Self::ClosedRowIsDropped,
+        Self::RollUpIsAddedTwice,
+        Self::AnswerBeforeCommit,
+        Self::FailedTurnStaysInMemory,
+        Self::StaleInstanceWrites,
+    ];
+
+    /// The bug in a few words.
+    #[must_use]
+    pub const fn what_it_does(self) -> &'static str {
+        match self {
+            Self::HeldIsIgnored => "the check of a limit looks at what was spent and not at what is held",
+            Self::OnlyFirstQuotaIsChecked => {
+                "a call is let in where the first quota that applies has room, whatever the others say"
+            }
+            Self::DenialLeavesHold => "a denied reserve leaves a hold on one of its quotas",
+            Self::RetryIsCountedTwice => "the same reserve again is held again",
+            Self::SettleKeepsHold => "a settle adds its charge and does not end the hold",
+            Self::ReleaseFreesTwice => "a release frees its hold twice",
+            Self::ExpiryForgetsUserQuota => "expiry leaves out the quotas of users",
+            Self::ExpirySkipsHolds => "expiry ends one hold and leaves the others that are due",
+            Self::LateSettleCorrectsNothing => "a late settle is noted and does not correct what expiry charged",
+            Self::ExtensionAddsUp => "an extension adds the new estimate to the old one",
+            Self::PeriodEndIsInclusive => "the first instant of a period still belongs to the one before",
+            Self::ClockRunsBackwards => "a clock that is set back is believed",
+            Self::ThresholdIsForgotten => "a threshold that was crossed is crossed again by the next charge",
+            Self::ResetDropsHolds => "a reset drops what is held, too",
+            Self::RedefinedQuotaKeepsCount => "a quota that now counts something else keeps what it has counted",
+            Self::BoundForgetsOutput => "the bound of a call leaves out its answer",
+            Self::RecordMindsNoLimit => "a record that minds limits is let in anyway",
+            Self::SnapshotLosesHold => "the snapshot leaves out the last hold",
+            Self::JournalRowIsDropped => "the journal leaves out a commit with a single entry",
+            Self::ClosedRowIsDropped => "an ended reservation is not stored where expiry ended it",
+            Self::RollUpIsAddedTwice => "the roll-up is added again with the next snapshot",
+            Self::AnswerBeforeCommit => "a turn is answered although its commit failed",
+            Self::FailedTurnStaysInMemory => "memory is believed after a turn that failed",
+            Self::StaleInstanceWrites => "an instance that others have overtaken writes on",
+        }
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+std::thread_local! {
+    static AWAKE: core::cell::Cell<Option<Fault>> = const { core::cell::Cell::new(None) };
+}
+
+/// Whether the bug is there and awake on this thread.
+#[cfg(feature = "seeded-bugs")]
+#[inline]
+#[must_use]
+pub fn on(fault: Fault) -> bool {
+    AWAKE.get() == Some(fault)
+}
+
+/// Whether the bug is there and awake: it is not even there.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline]
+#[must_use]
+pub const fn on(_fault: Fault) -> bool {
+    false
+}
+
+/// Wakes a bug on this thread, or puts the one that is awake to sleep.
+#[cfg(feature = "seeded-bugs")]
+pub fn wake(fault: Option<Fault>) {
+    AWAKE.set(fault);
+}

@@ -1,0 +1,724 @@
+//! The ledger as one would explain it: a list of reservations, a list of charges, and sums that are worked out from scratch whenever
+//! somebody asks. Nothing of the core is used, neither its arithmetic nor its calendar.
+
+pub mod amounts;
+pub mod calendar;
+mod render;
+pub mod words;
+
+pub use render::Expected;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amounts::{Amounts, ONE, Pico};
+use calendar::SECOND;
+use words::{Actual, Call, Command, Definition, Estimate, Fallback, OnExpiry, plan};
+
+/// A quota that counts one thing, and the start of a period of it.
+pub type Place = (u64, i64);
+
+/// How many of a hold's extensions are remembered.
+const REMEMBERED_EXTENSIONS: usize = 8;
+
+/// A tenant's budget, and what became of it.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// When anything last happened.
+    last: i64,
+    /// How often anything has happened.
+    changes: usize,
+    /// Which plan applies. None before the tenant is onboarded.
+    plan: Option<usize>,
+    quotas: BTreeMap<String, Quota>,
+    reservations: BTreeMap<String, Reservation>,
+    /// Everything that was charged, in order.
+    charges: Vec<(Place, Amounts)>,
+    /// Periods that were reset, with how many charges there were before.
+    resets: Vec<(Place, usize)>,
+    warned: BTreeMap<Place, BTreeSet<Pico>>,
+    /// Every threshold that was ever crossed: `quota thousandths period-start`.
+    crossings: Vec<String>,
+    /// Periods that something was counted in, by quota.
+    counted: BTreeMap<u64, BTreeSet<i64>>,
+    /// Periods that are over for good: nothing was held in them when something was first counted in a later one.
+    over: BTreeSet<Place>,
+    /// By how much a quota's period may pass its limit: overruns, records that mind no limit, and limits that were lowered.
+    overruns: BTreeMap<Place, Pico>,
+    /// Quotas get another number whenever they start to count something else.
+    identities: u64,
+}
+
+/// A quota that exists.
+#[derive(Clone, Debug)]
+pub struct Quota {
+    /// What it says.
+    pub definition: Definition,
+    /// What it counts.
+    pub identity: u64,
+    from_plan: bool,
+}
+
+/// A reservation or a record.
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    /// What opened it.
+    opening: Command,
+    /// What it is for.
+    pub call: Call,
+    counted_on: Vec<Place>,
+    /// What it holds, or held last.
+    pub held: Amounts,
+    input: Amounts,
+    /// The estimate that its hold comes from.
+    pub estimate: Option<Estimate>,
+    /// Whether that is less than was asked for.
+    granted: bool,
+    /// The rates of unknown models when it was opened.
+    fallback: Fallback,
+    /// When it was opened.
+    pub created_at: i64,
+    /// When it ends by itself.
+    pub expires_at: i64,
+    extensions: Vec<Command>,
+    knows_sandbox: bool,
+    /// What became of it.
+    pub state: State,
+    reported: Option<Actual>,
+    /// What it was charged.
+    pub charged: Amounts,
+    /// Whether its actual charge came after its end.
+    pub late: bool,
+    /// How many charges there were when it ended.
+    ended_after: usize,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It still holds.
+    Held,
+    /// It was replaced by a charge.
+    Settled,
+    /// It ended without one.
+    Released,
+    /// It ended by itself.
+    Expired,
+    /// It never held.
+    Recorded,
+}
+
+/// How a command is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Done,
+    /// It was done before.
+    Replayed,
+    /// It does not fit.
+    Denied(Denial),
+    /// It is refused with this status and code.
+    Refused(u16, &'static str),
+    /// It asked, and this is the answer.
+    Explained(Result<(), Denial>),
+    /// It is answered with what is there.
+    Told,
+}
+
+/// The quotas that did not fit, the one that ends last first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    tight: Vec<Tight>,
+    /// The dollars that were left, where dollars were short.
+    usd: Option<Pico>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tight {
+    id: String,
+    limit: Pico,
+    spent: Pico,
+    held: Pico,
+    end: Option<i64>,
+    unit: amounts::Unit,
+}
+
+impl Tight {
+    fn left(&self) -> Pico {
+        (self.limit - self.spent - self.held).max(0)
+    }
+}
+
+const TENANT_NOT_FOUND: Verdict = Verdict::Refused(404, "tenant_not_found");
+const RESERVATION_NOT_FOUND: Verdict = Verdict::Refused(404, "reservation_not_found");
+const QUOTA_NOT_FOUND: Verdict = Verdict::Refused(404, "quota_not_found");
+const CONFLICT: Verdict = Verdict::Refused(409, "idempotency_conflict");
+const UNPRICED: Verdict = Verdict::Refused(422, "unpriced");
+const INVALID: Verdict = Verdict::Refused(400, "invalid_request");
+
+impl State {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Settled => "settled",
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Recorded => "recorded",
+        }
+    }
+
+    const fn has_ended(self) -> Verdict {
+        match self {
+            Self::Settled | Self::Recorded | Self::Held => Verdict::Refused(409, "already_settled"),
+            Self::Released => Verdict::Refused(409, "already_released"),
+            Self::Expired => Verdict::Refused(409, "already_expired"),
+        }
+    }
+}
+
+impl Model {
+    /// The instant at which something happens, given what the clock says.
+    #[must_use]
+    pub fn now(&self, clock: i64) -> i64 {
+        self.last.max(clock)
+    }
+
+    /// How often anything has happened.
+    #[must_use]
+    pub const fn changes(&self) -> usize {
+        self.changes
+    }
+
+    /// Every quota by its id.
+    #[must_use]
+    pub const fn quotas(&self) -> &BTreeMap<String, Quota> {
+        &self.quotas
+    }
+
+    /// Every reservation and record by its id.
+    #[must_use]
+    pub const fn reservations(&self) -> &BTreeMap<String, Reservation> {
+        &self.reservations
+    }
+
+    /// Every threshold that was crossed, in order.
+    #[must_use]
+    pub fn crossings(&self) -> &[String] {
+        &self.crossings
+    }
+
+    /// When the first open hold ends by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.open().map(|(_, open)| open.expires_at).min()
+    }
+
+    /// How many holds are open.
+    #[must_use]
+    pub fn open_holds(&self) -> usize {
+        self.open().count()
+    }
+
+    /// The next instant at which a quota's period ends.
+    #[must_use]
+    pub fn next_boundary(&self, clock: i64) -> Option<i64> {
+        let now = self.now(clock);
+        self.quotas.values().filter_map(|quota| quota.definition.period.around(now).1).min()
+    }
+
+    /// What was spent in a period, in the quota's unit: the charges since the last reset.
+    #[must_use]
+    pub fn spent(&self, quota: &Quota, period: i64) -> Pico {
+        let place = (quota.identity, period);
+        let since = self.resets.iter().filter(|(of, _)| *of == place).map(|(_, after)| *after).max().unwrap_or(0);
+        let charges = self.charges.iter().skip(since).filter(|(of, _)| *of == place);
+        charges.map(|(_, amounts)| quota.definition.unit.spent(amounts)).sum()
+    }
+
+    /// What is held in a period, in the quota's unit.
+    #[must_use]
+    pub fn held(&self, quota: &Quota, period: i64) -> Pico {
+        let place = (quota.identity, period);
+        let open = self.open().filter(|(_, open)| open.counted_on.contains(&place));
+        open.map(|(_, open)| quota.definition.unit.held(&open.held)).sum()
+    }
+
+    /// The thousandths of a quota's limit that were reached in a period.
+    #[must_use]
+    pub fn warned(&self, quota: &Quota, period: i64) -> BTreeSet<Pico> {
+        self.warned.get(&(quota.identity, period)).cloned().unwrap_or_default()
+    }
+
+    /// By how much a period may pass its quota's limit.
+    #[must_use]
+    pub fn overruns(&self, quota: &Quota, period: i64) -> Pico {
+        self.overruns.get(&(quota.identity, period)).copied().unwrap_or(0)
+    }
+
+    /// All that was ever charged, and for how many calls.
+    #[must_use]
+    pub fn total(&self) -> (Pico, Pico) {
+        let sum = self.reservations.values().fold(Amounts::default(), |sum, reservation| sum + reservation.charged);
+        (sum.usd, sum.requests / ONE)
+    }
+
+    /// Ends the holds whose time is up.
+    pub fn expire(&mut self, clock: i64) {
+        let now = self.now(clock);
+        let mut due: Vec<(i64, String)> = self
+            .open()
+            .filter(|(_, open)| open.expires_at <= now)
+            .map(|(id, open)| (open.expires_at, id.clone()))
+            .collect();
+        due.sort();
+        for (_, id) in due {
+            let charges = self.charges.len();
+            let Some(reservation) = self.reservations.get_mut(&id) else { continue };
+            let Command::Reserve { on_expiry, .. } = &reservation.opening else { continue };
+            reservation.charged = match on_expiry {
+                OnExpiry::Release => Amounts::default(),
+                OnExpiry::ChargeInput => reservation.input,
+                OnExpiry::ChargeHold => reservation.held,
+            };
+            reservation.state = State::Expired;
+            let (counted_on, charged) = (reservation.counted_on.clone(), reservation.charged);
+            reservation.ended_after = charges + counted_on.len();
+            self.charge(&counted_on, charged);
+            self.last = now;
+            self.changes += 1;
+        }
+    }
+
+    /// What a command is answered, which is then so.
+    pub fn carry_out(&mut self, clock: i64, command: &Command) -> Verdict {
+        let now = self.now(clock);
+        let verdict = match command {
+            Command::Onboard(which) => self.onboard(*which, now),
+            _ if self.plan.is_none() => TENANT_NOT_FOUND,
+            Command::PutQuota(id, definition) => {
+                let known = self.quotas.get(id);
+                if known.is_some_and(|known| known.definition == *definition && !known.from_plan) {
+                    Verdict::Replayed
+                } else {
+                    self.set_quota(id, definition, false, now);
+                    Verdict::Done
+                }
+            }
+            Command::DeleteQuota(id) => self.quotas.remove(id).map_or(QUOTA_NOT_FOUND, |_| Verdict::Done),
+            Command::ResetQuota(id) => self.reset_quota(id, now),
+            Command::Reserve { .. } => self.reserve(command, now),
+            Command::Extend { .. } => self.extend(command, now),
+            Command::Settle { id, actual } => self.settle(id, *actual),
+            Command::Release { id } => self.release(id),
+            Command::Record { .. } => self.record(command, now),
+            Command::Explain { call, estimate } => match call.model.bound(*estimate, self.fallback()) {
+                None => UNPRICED,
+                Some((held, _)) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
+            },
+            Command::GetReservation { id } if !self.reservations.contains_key(id) => RESERVATION_NOT_FOUND,
+            Command::GetReservation { .. } | Command::ListQuotas | Command::Usage => Verdict::Told,
+        };
+        if verdict == Verdict::Done {
+            self.last = now;
+            self.changes += 1;
+        }
+        verdict
+    }
+
+    fn open(&self) -> impl Iterator<Item = (&String, &Reservation)> {
+        self.reservations.iter().filter(|(_, reservation)| reservation.state == State::Held)
+    }
+
+    fn fallback(&self) -> Fallback {
+        self.plan.and_then(|which| plan(which).fallback)
+    }
+
+    fn onboard(&mut self, which: usize, now: i64) -> Verdict {
+        let plan = plan(which);
+        let mut changed = self.plan.replace(which) != Some(which);
+        let quotas = self.quotas.len();
+        self.quotas.retain(|id, quota| !quota.from_plan || plan.quotas.iter().any(|(planned, _)| planned == id));
+        changed |= quotas != self.quotas.len();
+        for (id, definition) in &plan.quotas {
+            match self.quotas.get(id) {
+                Some(quota) if !quota.from_plan || quota.definition == *definition => {}
+                _ => {
+                    self.set_quota(id, definition, true, now);
+                    changed = true;
+                }
+            }
+        }
+        if changed { Verdict::Done } else { Verdict::Replayed }
+    }
+
+    fn set_quota(&mut self, id: &str, definition: &Definition, from_plan: bool, now: i64) {
+        let kept = self.quotas.get(id).filter(|quota| quota.definition.counts_the_same_as(definition));
+        let identity = kept.map_or(self.identities + 1, |quota| quota.identity);
+        self.identities = self.identities.max(identity);
+        let quota = Quota { definition: definition.clone(), identity, from_plan };
+        // Thresholds that the new limit puts out of reach may be crossed again.
+        let spent: Vec<(Place, Pico)> = self
+            .warned
+            .keys()
+            .filter(|place| place.0 == identity)
+            .map(|place| (*place, self.spent(&quota, place.1)))
+            .collect();
+        for (place, spent) in spent {
+            if let Some(warned) = self.warned.get_mut(&place) {
+                warned.retain(|thousandths| spent * 1000 >= definition.limit * thousandths);
+            }
+        }
+        // What is used already stays used under a lower limit.
+        let mut periods = self.counted.get(&identity).cloned().unwrap_or_default();
+        periods.insert(definition.period.around(now).0);
+        for period in periods {
+            let over = self.spent(&quota, period) + self.held(&quota, period) - definition.limit;
+            let overruns = self.overruns.entry((identity, period)).or_default();
+            *overruns = (*overruns).max(over);
+        }
+        self.quotas.insert(id.to_owned(), quota);
+    }
+
+    fn reset_quota(&mut self, id: &str, now: i64) -> Verdict {
+        let Some(quota) = self.quotas.get(id) else { return QUOTA_NOT_FOUND };
+        let place = (quota.identity, quota.definition.period.around(now).0);
+        self.resets.push((place, self.charges.len()));
+        self.warned.remove(&place);
+        Verdict::Done
+    }
+
+    fn reserve(&mut self, command: &Command, now: i64) -> Verdict {
+        let Command::Reserve { id, call, estimate, ttl_seconds, shrink, .. } = command else { return INVALID };
+        if let Some(known) = self.reservations.get(id) {
+            return if known.opening == *command { Verdict::Replayed } else { CONFLICT };
+        }
+        let fallback = self.fallback();
+        let Some((mut held, mut input)) = call.model.bound(*estimate, fallback) else { return UNPRICED };
+        let mut estimate = *estimate;
+        let mut granted = false;
+        let counted_on = match self.admit(call, &held, true, now) {
+            Ok(counted_on) => counted_on,
+            Err(denial) => {
+                let smaller = if *shrink { shrunk(call, estimate, &input, &denial, fallback) } else { None };
+                let Some(smaller) = smaller else { return Verdict::Denied(denial) };
+                let Some((less, part)) = call.model.bound(smaller, fallback) else { return UNPRICED };
+                (held, input, estimate, granted) = (less, part, smaller, true);
+                match self.admit(call, &held, true, now) {
+                    Ok(counted_on) => counted_on,
+                    Err(denial) => return Verdict::Denied(denial),
+                }
+            }
+        };
+        self.count(&counted_on);
+        let reservation = Reservation {
+            opening: command.clone(),
+            call: *call,
+            counted_on,
+            held,
+            input,
+            estimate: Some(estimate),
+            granted,
+            fallback,
+            created_at: now,
+            expires_at: now + i64::from(*ttl_seconds) * SECOND,
+            extensions: Vec::new(),
+            knows_sandbox: matches!(estimate, Estimate::Seconds(_)),
+            state: State::Held,
+            reported: None,
+            charged: Amounts::default(),
+            late: false,
+            ended_after: 0,
+        };
+        self.reservations.insert(id.clone(), reservation);
+        Verdict::Done
+    }
+
+    fn extend(&mut self, command: &Command, now: i64) -> Verdict {
+        let Command::Extend { id, extension, ttl_seconds, estimate } = command else { return INVALID };
+        let Some(known) = self.reservations.get(id) else { return RESERVATION_NOT_FOUND };
+        let is_named =
+            |earlier: &&Command| matches!(earlier, Command::Extend { extension: named, .. } if named == extension);
+        if let Some(earlier) = known.extensions.iter().find(is_named) {
+            return if earlier == command { Verdict::Replayed } else { CONFLICT };
+        }
+        if known.state != State::Held {
+            return known.state.has_ended();
+        }
+        if ttl_seconds.is_none() && estimate.is_none() {
+            return INVALID;
+        }
+        let mut grown = None;
+        if let Some(estimate) = estimate {
+            let Some((held, input)) = known.call.model.bound(*estimate, known.fallback) else { return UNPRICED };
+            // It may also be less; what is less needs no room.
+            let more = held - known.held;
+            let counting = known.counted_on.iter().filter_map(|(identity, period)| {
+                let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == *identity)?;
+                // A hold counts as one at a time, however large it is.
+                let more = if quota.definition.unit == amounts::Unit::Concurrent {
+                    0
+                } else {
+                    quota.definition.unit.spent(&more)
+                };
+                (more > 0).then_some((id, quota, *period, more))
+            });
+            if let Some(mut denial) = self.denial(counting) {
+                // The whole call can afford what it holds already, too.
+                denial.usd = denial.usd.map(|usd| usd + known.held.usd);
+                return Verdict::Denied(denial);
+            }
+            grown = Some((held, input, *estimate));
+        }
+        let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
+        if let Some((held, input, estimate)) = grown {
+            (known.held, known.input, known.estimate) = (held, input, Some(estimate));
+            known.knows_sandbox |= matches!(estimate, Estimate::Seconds(_));
+        }
+        if let Some(seconds) = ttl_seconds {
+            known.expires_at = known.expires_at.max(now + i64::from(*seconds) * SECOND);
+        }
+        if known.extensions.len() == REMEMBERED_EXTENSIONS {
+            known.extensions.remove(0);
+        }
+        known.extensions.push(command.clone());
+        Verdict::Done
+    }
+
+    fn settle(&mut self, id: &str, actual: Actual) -> Verdict {
+        let Some(known) = self.reservations.get(id) else { return RESERVATION_NOT_FOUND };
+        match (known.state, known.reported) {
+            (State::Settled | State::Expired, Some(reported)) => {
+                return if reported == actual { Verdict::Replayed } else { CONFLICT };
+            }
+            (State::Released | State::Recorded, _) => return known.state.has_ended(),
+            _ => {}
+        }
+        if matches!(actual, Actual::Seconds(_)) && !known.knows_sandbox {
+            return INVALID;
+        }
+        let Some(mut cost) = known.call.model.cost(actual, known.fallback) else { return UNPRICED };
+        match actual {
+            // An amount does not say how many tokens or seconds there were.
+            Actual::Usd(usd) => cost = Amounts { usd, ..known.held },
+            // What was not seen may have cost all that was held.
+            Actual::Incomplete { .. } => {
+                cost.usd = cost.usd.max(known.held.usd);
+                cost.tokens = cost.tokens.max(known.held.tokens);
+            }
+            Actual::Usage { .. } | Actual::Seconds(_) => {}
+        }
+        let (counted_on, before, since) = (known.counted_on.clone(), known.charged, known.ended_after);
+        let was_open = known.state == State::Held;
+        let above = cost - if was_open { known.held } else { before };
+        for place in &counted_on {
+            self.overrun(*place, &above);
+        }
+        let charges = self.charges.len();
+        let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
+        known.reported = Some(actual);
+        known.charged = cost;
+        if was_open {
+            known.state = State::Settled;
+            known.ended_after = charges + counted_on.len();
+            self.charge(&counted_on, cost);
+        } else {
+            known.late = true;
+            self.correct(&counted_on, cost - before, since);
+        }
+        Verdict::Done
+    }
+
+    fn release(&mut self, id: &str) -> Verdict {
+        match self.reservations.get_mut(id) {
+            None => RESERVATION_NOT_FOUND,
+            Some(known) if known.state == State::Held => {
+                known.state = State::Released;
+                Verdict::Done
+            }
+            Some(known) if known.state == State::Released => Verdict::Replayed,
+            Some(known) => known.state.has_ended(),
+        }
+    }
+
+    fn record(&mut self, command: &Command, now: i64) -> Verdict {
+        let Command::Record { id, call, actual, within_limit } = command else { return INVALID };
+        if let Some(known) = self.reservations.get(id) {
+            return if known.opening == *command { Verdict::Replayed } else { CONFLICT };
+        }
+        let fallback = self.fallback();
+        let Some(cost) = call.model.cost(*actual, fallback) else { return UNPRICED };
+        let counted_on = if *within_limit {
+            match self.admit(call, &cost, false, now) {
+                Ok(counted_on) => counted_on,
+                Err(denial) => return Verdict::Denied(denial),
+            }
+        } else {
+            let covering = self.quotas.values().filter(|quota| quota.definition.covers(call));
+            let places: Vec<Place> =
+                covering.map(|quota| (quota.identity, quota.definition.period.around(now).0)).collect();
+            for place in &places {
+                self.overrun(*place, &cost);
+            }
+            places
+        };
+        self.count(&counted_on);
+        self.charge(&counted_on, cost);
+        let reservation = Reservation {
+            opening: command.clone(),
+            call: *call,
+            counted_on,
+            held: Amounts::default(),
+            input: Amounts::default(),
+            estimate: None,
+            granted: false,
+            fallback,
+            created_at: now,
+            expires_at: now,
+            extensions: Vec::new(),
+            knows_sandbox: false,
+            state: State::Recorded,
+            reported: Some(*actual),
+            charged: cost,
+            late: false,
+            ended_after: self.charges.len(),
+        };
+        self.reservations.insert(id.clone(), reservation);
+        Verdict::Done
+    }
+
+    /// Where a call is counted, if it fits everywhere.
+    fn admit(&self, call: &Call, amounts: &Amounts, holds: bool, now: i64) -> Result<Vec<Place>, Denial> {
+        let covering: Vec<_> = self
+            .quotas
+            .iter()
+            .filter(|(_, quota)| quota.definition.covers(call))
+            .map(|(id, quota)| {
+                let unit = quota.definition.unit;
+                let needed = if holds { unit.held(amounts) } else { unit.spent(amounts) };
+                (id, quota, quota.definition.period.around(now).0, needed)
+            })
+            .collect();
+        if let Some(denial) = self.denial(covering.iter().copied()) {
+            return Err(denial);
+        }
+        if covering.is_empty() && self.plan.is_some_and(|which| plan(which).denies_without_quota) {
+            return Err(Denial { tight: Vec::new(), usd: None });
+        }
+        Ok(covering.into_iter().map(|(_, quota, period, _)| (quota.identity, period)).collect())
+    }
+
+    /// A denial by the quotas that do not have so much left.
+    fn denial<'a>(&'a self, needs: impl Iterator<Item = (&'a String, &'a Quota, i64, Pico)>) -> Option<Denial> {
+        let mut tight: Vec<Tight> = needs
+            .filter_map(|(id, quota, period, needed)| {
+                let (spent, held) = (self.spent(quota, period), self.held(quota, period));
+                let Definition { limit, unit, .. } = quota.definition;
+                let short = !quota.definition.warns_only && spent + held + needed > limit;
+                let end = quota.definition.period.around(period).1;
+                short.then(|| Tight { id: id.clone(), limit, spent, held, end, unit })
+            })
+            .collect();
+        if tight.is_empty() {
+            return None;
+        }
+        tight.sort_by_key(|quota| (core::cmp::Reverse(quota.end.unwrap_or(i64::MAX)), quota.left(), quota.id.clone()));
+        let usd = tight.iter().filter(|quota| quota.unit == amounts::Unit::Usd).map(Tight::left).min();
+        Some(Denial { tight, usd })
+    }
+
+    fn count(&mut self, counted_on: &[Place]) {
+        for (identity, period) in counted_on {
+            let earlier = self.counted.entry(*identity).or_default().clone();
+            if earlier.iter().all(|earlier| earlier < period) {
+                let is_idle =
+                    |earlier: &i64| !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
+                let idle: Vec<Place> =
+                    earlier.into_iter().filter(is_idle).map(|earlier| (*identity, earlier)).collect();
+                self.over.extend(idle);
+            }
+            self.counted.entry(*identity).or_default().insert(*period);
+        }
+    }
+
+    fn charge(&mut self, counted_on: &[Place], amounts: Amounts) {
+        self.charges.extend(counted_on.iter().map(|place| (*place, amounts)));
+        self.warn(counted_on);
+    }
+
+    /// The difference that a late settle makes; what a reset has dropped since is not given back once more.
+    fn correct(&mut self, counted_on: &[Place], more: Amounts, since: usize) {
+        let or_nothing = Amounts {
+            usd: more.usd.max(0),
+            tokens: more.tokens.max(0),
+            requests: more.requests.max(0),
+            seconds: more.seconds.max(0),
+        };
+        for place in counted_on {
+            let was_reset = self.resets.iter().any(|(of, after)| of == place && *after >= since);
+            self.charges.push((*place, if was_reset { or_nothing } else { more }));
+        }
+        self.warn(counted_on);
+    }
+
+    fn overrun(&mut self, place: Place, above: &Amounts) {
+        let quota = self.quotas.values().find(|quota| quota.identity == place.0);
+        let above = quota.map_or(0, |quota| quota.definition.unit.spent(above));
+        if above > 0 {
+            *self.overruns.entry(place).or_default() += above;
+        }
+    }
+
+    /// Notes the thresholds that spend has reached, unless the period is over for good.
+    fn warn(&mut self, counted_on: &[Place]) {
+        for place in counted_on {
+            let found = self.quotas.iter().find(|(_, quota)| quota.identity == place.0);
+            let Some((id, quota)) = found else { continue };
+            if self.over.contains(place) {
+                continue;
+            }
+            let spent = self.spent(quota, place.1);
+            let warned = self.warned.entry(*place).or_default();
+            for thousandths in &quota.definition.warn_at {
+                if spent != 0 && spent * 1000 >= quota.definition.limit * thousandths && warned.insert(*thousandths) {
+                    self.crossings.push(format!("{id} {thousandths} {}", place.1));
+                }
+            }
+        }
+    }
+}
+
+/// The largest part of an estimate that fits where it was denied. None where nothing worth having does.
+fn shrunk(call: &Call, estimate: Estimate, input: &Amounts, denial: &Denial, fallback: Fallback) -> Option<Estimate> {
+    if denial.tight.is_empty() {
+        return None;
+    }
+    if let Estimate::Usd(_) = estimate {
+        return denial.usd.filter(|usd| *usd > 0).map(Estimate::Usd);
+    }
+    let mut most = match estimate {
+        Estimate::Tokens { output, .. } => Pico::from(output),
+        Estimate::Seconds(seconds) => Pico::from(seconds),
+        Estimate::Usd(_) => return None,
+    };
+    for quota in &denial.tight {
+        let buys = match quota.unit {
+            amounts::Unit::Usd => call.model.pays_for(estimate, quota.left(), fallback)?,
+            amounts::Unit::Tokens => {
+                let left = quota.left() - input.tokens;
+                if left < 0 {
+                    return None;
+                }
+                left / ONE
+            }
+            amounts::Unit::Seconds => quota.left() / ONE,
+            amounts::Unit::Requests | amounts::Unit::Concurrent => return None,
+        };
+        most = most.min(buys);
+    }
+    let most = u32::try_from(most).ok().filter(|most| *most > 0)?;
+    Some(match estimate {
+        Estimate::Tokens { input, .. } => Estimate::Tokens { input, output: most },
+        _ => Estimate::Seconds(most),
+    })
+}

@@ -1,0 +1,540 @@
+//! What can be asked of a ledger, as the simulator says it, and how the wire says it.
+
+use serde_json::{Value, json};
+
+use super::amounts::{self, Amounts, ONE, Pico, Unit};
+use super::calendar::Period;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Applies one of the [`plan`]s.
+    Onboard(usize),
+    /// Creates or changes a quota.
+    PutQuota(String, Definition),
+    /// Removes a quota.
+    DeleteQuota(String),
+    /// Starts a quota's period again.
+    ResetQuota(String),
+    /// Holds money.
+    Reserve {
+        /// The key.
+        id: String,
+        /// What for.
+        call: Call,
+        /// How much.
+        estimate: Estimate,
+        /// How long.
+        ttl_seconds: u32,
+        /// What is charged at its end.
+        on_expiry: OnExpiry,
+        /// Whether less will do.
+        shrink: bool,
+    },
+    /// Enlarges or prolongs a hold.
+    Extend {
+        /// Which.
+        id: String,
+        /// The extension's key.
+        extension: String,
+        /// The new time to live.
+        ttl_seconds: Option<u32>,
+        /// The new estimate.
+        estimate: Option<Estimate>,
+    },
+    /// Replaces a hold by a charge.
+    Settle {
+        /// Which.
+        id: String,
+        /// What it used.
+        actual: Actual,
+    },
+    /// Ends a hold.
+    Release {
+        /// Which.
+        id: String,
+    },
+    /// Charges without a hold.
+    Record {
+        /// The key.
+        id: String,
+        /// What for.
+        call: Call,
+        /// What it used.
+        actual: Actual,
+        /// Whether limits matter.
+        within_limit: bool,
+    },
+    /// Asks what a reserve would be answered.
+    Explain {
+        /// What for.
+        call: Call,
+        /// How much.
+        estimate: Estimate,
+    },
+    /// Asks about a reservation.
+    GetReservation {
+        /// Which.
+        id: String,
+    },
+    /// Asks about all quotas.
+    ListQuotas,
+    /// Asks what was spent.
+    Usage,
+}
+
+/// What a call is of, by whom, from where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Which model.
+    pub model: Model,
+    /// Which user.
+    pub user: Option<u8>,
+    /// Which place in the app.
+    pub touchpoint: Option<u8>,
+}
+
+/// The models that the simulator calls, with rates written down by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// OpenAI's `gpt-4o`: 2.5 USD per million tokens of input, 1.25 cached, 10 of output.
+    Gpt4o,
+    /// Anthropic's `claude-sonnet-4-5`: 3, 0.3 read from and up to 6 written into a cache, 15.
+    Sonnet,
+    /// One that no price list has.
+    Unknown,
+    /// E2B's `gpu` at 0.001 USD a second.
+    Sandbox,
+}
+
+/// What is known beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Estimate {
+    /// An amount.
+    Usd(Pico),
+    /// The most tokens.
+    Tokens {
+        /// Of the prompt.
+        input: u32,
+        /// Of the answer.
+        output: u32,
+    },
+    /// The longest life of a sandbox, in seconds.
+    Seconds(u32),
+}
+
+/// What was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actual {
+    /// An amount.
+    Usd(Pico),
+    /// Tokens.
+    Usage {
+        /// Of the prompt, not cached.
+        input: u32,
+        /// Of the prompt, cached.
+        cached: u32,
+        /// Of the answer.
+        output: u32,
+    },
+    /// Tokens that were seen before the answer broke off.
+    Incomplete {
+        /// Of the prompt.
+        input: u32,
+        /// Of the answer.
+        output: u32,
+    },
+    /// Seconds that a sandbox ran.
+    Seconds(u32),
+}
+
+/// What an expired hold is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// Nothing.
+    Release,
+    /// The input's part.
+    ChargeInput,
+    /// All.
+    ChargeHold,
+}
+
+/// What a quota says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Whose it is; the tenant's where it is nobody's.
+    pub user: Option<u8>,
+    /// What draws on it.
+    pub resource: Resource,
+    /// What it counts.
+    pub unit: Unit,
+    /// How much.
+    pub limit: Pico,
+    /// How long.
+    pub period: Period,
+    /// Thousandths of the limit that are reported, ascending.
+    pub warn_at: Vec<Pico>,
+    /// Calls from there only.
+    pub touchpoint: Option<u8>,
+    /// Calls of that model only.
+    pub model: Option<Model>,
+    /// Whether it lets everything pass.
+    pub warns_only: bool,
+}
+
+/// What draws on a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Models.
+    Llm,
+    /// Sandboxes.
+    E2b,
+    /// Both.
+    All,
+}
+
+/// Rates of a plan for unknown models: 10⁻¹² USD per token of input and of output.
+pub type Fallback = Option<(Pico, Pico)>;
+
+/// What a plan says.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its quotas.
+    pub quotas: Vec<(String, Definition)>,
+    /// What unknown models cost.
+    pub fallback: Fallback,
+    /// Whether calls that no quota applies to are denied.
+    pub denies_without_quota: bool,
+}
+
+/// What unknown models cost under every plan.
+const FALLBACK: Fallback = Some((5_000_000, 20_000_000));
+
+/// How many plans there are.
+pub const PLANS: usize = 4;
+
+/// One of the plans.
+#[must_use]
+pub fn plan(which: usize) -> Plan {
+    let quota = |id: &str, user, resource, unit, limit, period| {
+        let warn_at = vec![800, 1000];
+        let rest = Definition {
+            user,
+            resource,
+            unit,
+            limit,
+            period,
+            warn_at,
+            touchpoint: None,
+            model: None,
+            warns_only: false,
+        };
+        (id.to_owned(), rest)
+    };
+    let dime = ONE / 10;
+    match which {
+        0 => Plan {
+            quotas: vec![
+                quota("q-0", None, Resource::All, Unit::Usd, 5 * dime, Period::Month),
+                quota("q-1", Some(0), Resource::Llm, Unit::Usd, 2 * dime, Period::Day),
+            ],
+            fallback: FALLBACK,
+            denies_without_quota: false,
+        },
+        1 => Plan {
+            quotas: vec![
+                quota("q-0", None, Resource::All, Unit::Usd, 3 * dime, Period::Month),
+                quota("q-2", None, Resource::Llm, Unit::Tokens, 60_000 * ONE, Period::Hour),
+                quota("q-3", None, Resource::All, Unit::Concurrent, 4 * ONE, Period::Lifetime),
+            ],
+            fallback: FALLBACK,
+            denies_without_quota: true,
+        },
+        2 => Plan {
+            quotas: vec![
+                quota("q-1", None, Resource::E2b, Unit::Seconds, 400 * ONE, Period::Week),
+                quota("q-3", Some(1), Resource::All, Unit::Requests, 5 * ONE, Period::Hour),
+                quota("q-4", None, Resource::All, Unit::Usd, dime, Period::Lifetime),
+            ],
+            fallback: FALLBACK,
+            denies_without_quota: true,
+        },
+        _ => Plan { quotas: Vec::new(), fallback: FALLBACK, denies_without_quota: false },
+    }
+}
+
+impl Plan {
+    /// As the policy document writes it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let quotas: serde_json::Map<_, _> =
+            self.quotas.iter().map(|(id, quota)| (id.clone(), quota.to_json())).collect();
+        let unknown_model = self.fallback.map_or(json!("deny"), |(input, output)| {
+            // 10⁻¹² USD per token are 10⁻⁶ USD per million.
+            json!({ "fallback": { "perMillion": { "input": amounts::text(input * 1_000_000), "output": amounts::text(output * 1_000_000) } } })
+        });
+        json!({ "quotas": quotas, "unknownModel": unknown_model,
+            "withoutQuota": if self.denies_without_quota { "deny" } else { "allow" } })
+    }
+}
+
+impl Model {
+    /// Provider and model.
+    #[must_use]
+    pub const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Gpt4o => ("openai", "gpt-4o"),
+            Self::Sonnet => ("anthropic", "claude-sonnet-4-5"),
+            Self::Unknown => ("nobody", "nothing-1"),
+            Self::Sandbox => ("e2b", "gpu"),
+        }
+    }
+
+    /// 10⁻¹² USD per token: the dearest of input, plain input, cached input, output. None where there are none.
+    const fn rates(self, fallback: Fallback) -> Option<[Pico; 4]> {
+        match (self, fallback) {
+            (Self::Gpt4o, _) => Some([2_500_000, 2_500_000, 1_250_000, 10_000_000]),
+            (Self::Sonnet, _) => Some([6_000_000, 3_000_000, 300_000, 15_000_000]),
+            (Self::Unknown, Some((input, output))) => Some([input, input, input, output]),
+            (Self::Unknown, None) | (Self::Sandbox, _) => None,
+        }
+    }
+
+    /// The most that an estimate comes to, and the input's part of it. None where it has no price.
+    #[must_use]
+    pub fn bound(self, estimate: Estimate, fallback: Fallback) -> Option<(Amounts, Amounts)> {
+        let once = Amounts { requests: ONE, ..Amounts::default() };
+        match estimate {
+            Estimate::Usd(usd) => Some((Amounts { usd, ..once }, Amounts { usd, ..once })),
+            Estimate::Tokens { input, output } => {
+                let [dearest, _, _, out] = self.rates(fallback)?;
+                let (input, output) = (Pico::from(input), Pico::from(output));
+                let prompt = Amounts { usd: input * dearest, tokens: input * ONE, ..once };
+                let answer = Amounts { usd: output * out, tokens: output * ONE, ..Amounts::default() };
+                Some((prompt + answer, prompt))
+            }
+            Estimate::Seconds(seconds) => {
+                let all = sandbox(seconds);
+                (self == Self::Sandbox).then_some((all, all))
+            }
+        }
+    }
+
+    /// How much of the answer or life an amount of dollars pays for. None where it does not even pay for the prompt, or nothing is priced by piece.
+    #[must_use]
+    pub fn pays_for(self, estimate: Estimate, usd: Pico, fallback: Fallback) -> Option<Pico> {
+        match estimate {
+            Estimate::Usd(_) => None,
+            Estimate::Tokens { input, output } => {
+                let [dearest, _, _, out] = self.rates(fallback)?;
+                let left = usd - Pico::from(input) * dearest;
+                (left >= 0).then(|| (left / out).min(Pico::from(output)))
+            }
+            Estimate::Seconds(seconds) => Some((usd / SANDBOX_SECOND).min(Pico::from(seconds))),
+        }
+    }
+
+    /// What a usage comes to without a hold. None where it has no price.
+    #[must_use]
+    pub fn cost(self, actual: Actual, fallback: Fallback) -> Option<Amounts> {
+        let once = Amounts { requests: ONE, ..Amounts::default() };
+        match actual {
+            Actual::Usd(usd) => Some(Amounts { usd, ..once }),
+            // Nothing costs nothing, of whatever has a price.
+            Actual::Usage { input: 0, cached: 0, output: 0 } if self == Self::Sandbox => Some(once),
+            Actual::Usage { input, cached, output } => {
+                let [_, plain, read, out] = self.rates(fallback)?;
+                let (input, cached, output) = (Pico::from(input), Pico::from(cached), Pico::from(output));
+                let usd = input * plain + cached * read + output * out;
+                Some(Amounts { usd, tokens: (input + cached + output) * ONE, ..once })
+            }
+            Actual::Incomplete { input, output } => self.cost(Actual::Usage { input, cached: 0, output }, fallback),
+            Actual::Seconds(seconds) => (self == Self::Sandbox).then(|| sandbox(seconds)),
+        }
+    }
+}
+
+const SANDBOX_SECOND: Pico = ONE / 1000;
+
+fn sandbox(seconds: u32) -> Amounts {
+    let seconds = Pico::from(seconds);
+    Amounts { usd: seconds * SANDBOX_SECOND, tokens: 0, requests: ONE, seconds: seconds * ONE }
+}
+
+impl Definition {
+    /// Whether a call draws on it.
+    #[must_use]
+    pub fn covers(&self, call: &Call) -> bool {
+        let resource = match self.resource {
+            Resource::Llm => call.model != Model::Sandbox,
+            Resource::E2b => call.model == Model::Sandbox,
+            Resource::All => true,
+        };
+        resource
+            && (self.user.is_none() || self.user == call.user)
+            && (self.touchpoint.is_none() || self.touchpoint == call.touchpoint)
+            && (self.model.is_none() || self.model == Some(call.model))
+    }
+
+    /// Whether what was counted for the other counts for this one.
+    #[must_use]
+    pub fn counts_the_same_as(&self, other: &Self) -> bool {
+        let counted = |it: &Self| (it.user, it.resource, it.unit, it.period, it.touchpoint, it.model);
+        counted(self) == counted(other)
+    }
+
+    /// As the wire has it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut quota = json!({
+            "scope": if self.user.is_some() { "user" } else { "tenant" },
+            "resource": match self.resource { Resource::Llm => "llm", Resource::E2b => "e2b", Resource::All => "all" },
+            "unit": self.unit.name(),
+            "limit": amounts::text(self.limit),
+            "period": self.period.name(),
+            "warnAt": self.warn_at.iter().map(|thousandths| amounts::text(thousandths * ONE / 1000)).collect::<Vec<_>>(),
+        });
+        if let Some(user) = self.user {
+            quota["scopeId"] = user_id(user).into();
+        }
+        if let Some(touchpoint) = self.touchpoint {
+            quota["filter"]["touchpoint"] = touchpoint_name(touchpoint).into();
+        }
+        if let Some(model) = self.model {
+            quota["filter"]["model"] = model.names().1.into();
+        }
+        if self.warns_only {
+            quota["enforcement"] = "warn".into();
+        }
+        quota
+    }
+}
+
+impl Command {
+    /// As a batch has it; None for what has no such form.
+    #[must_use]
+    pub fn to_json(&self) -> Option<Value> {
+        Some(match self {
+            Self::Onboard(_) | Self::Settle { actual: Actual::Incomplete { .. }, .. } => return None,
+            Self::PutQuota(id, definition) => json!({ "op": "putQuota", "id": id, "quota": definition.to_json() }),
+            Self::DeleteQuota(id) => json!({ "op": "deleteQuota", "id": id }),
+            Self::ResetQuota(id) => json!({ "op": "resetQuota", "id": id }),
+            Self::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink } => {
+                let mut body = json!({ "op": "reserve", "id": id, "estimate": estimate.to_json(), "ttlSeconds": ttl_seconds, "onExpiry": on_expiry.name() });
+                call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
+                if *shrink {
+                    body["onInsufficient"] = "shrink".into();
+                }
+                body
+            }
+            Self::Extend { id, extension, ttl_seconds, estimate } => {
+                let mut body = json!({ "op": "extend", "id": id, "extend": { "id": extension } });
+                if let Some(seconds) = ttl_seconds {
+                    body["extend"]["ttlSeconds"] = (*seconds).into();
+                }
+                if let Some(estimate) = estimate {
+                    body["extend"]["estimate"] = estimate.to_json();
+                }
+                body
+            }
+            Self::Settle { id, actual } => {
+                let mut body = json!({ "op": "settle", "id": id });
+                actual.write(&mut body, false);
+                body
+            }
+            Self::Release { id } => json!({ "op": "release", "id": id }),
+            Self::Record { id, call, actual, within_limit } => {
+                let mode = if *within_limit { "within_limit" } else { "always" };
+                let mut body = json!({ "op": "record", "id": id, "mode": mode });
+                call.write(&mut body, matches!(actual, Actual::Seconds(_)));
+                actual.write(&mut body, true);
+                body
+            }
+            Self::Explain { call, estimate } => {
+                let mut body = json!({ "op": "explain", "estimate": estimate.to_json() });
+                call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
+                body
+            }
+            Self::GetReservation { id } => json!({ "op": "getReservation", "id": id }),
+            Self::ListQuotas => json!({ "op": "listQuotas" }),
+            Self::Usage => json!({ "op": "usage" }),
+        })
+    }
+
+    /// The reservation or record that it is about.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Reserve { id, .. }
+            | Self::Extend { id, .. }
+            | Self::Settle { id, .. }
+            | Self::Release { id }
+            | Self::Record { id, .. }
+            | Self::GetReservation { id } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl Call {
+    fn write(&self, body: &mut Value, names_its_tier: bool) {
+        let (provider, model) = self.model.names();
+        body["resource"] = if self.model == Model::Sandbox { "e2b" } else { "llm" }.into();
+        if !names_its_tier {
+            body["provider"] = provider.into();
+            body["model"] = model.into();
+        }
+        if let Some(user) = self.user {
+            body["userId"] = user_id(user).into();
+        }
+        if let Some(touchpoint) = self.touchpoint {
+            body["attribution"] = json!({ "touchpoint": touchpoint_name(touchpoint) });
+        }
+    }
+}
+
+impl Estimate {
+    fn to_json(self) -> Value {
+        match self {
+            Self::Usd(usd) => json!({ "usd": amounts::text(usd) }),
+            Self::Tokens { input, output } => json!({ "inputTokens": input, "maxOutputTokens": output }),
+            Self::Seconds(seconds) => json!({ "sandbox": { "tier": "gpu", "seconds": seconds } }),
+        }
+    }
+}
+
+impl Actual {
+    fn write(self, body: &mut Value, names_its_tier: bool) {
+        match self {
+            Self::Usd(usd) => body["usd"] = amounts::text(usd).into(),
+            Self::Usage { input, cached, output } => {
+                body["usage"] = json!({ "input": input, "cache_read": cached, "output": output });
+            }
+            Self::Incomplete { input, output } => body["usage"] = json!({ "input": input, "output": output }),
+            Self::Seconds(seconds) if names_its_tier => body["sandbox"] = json!({ "tier": "gpu", "seconds": seconds }),
+            Self::Seconds(seconds) => body["sandbox"] = json!({ "seconds": seconds }),
+        }
+    }
+}
+
+impl OnExpiry {
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::ChargeInput => "charge_input",
+            Self::ChargeHold => "charge_hold",
+        }
+    }
+}
+
+/// A user's id.
+#[must_use]
+pub fn user_id(user: u8) -> String {
+    format!("u-{user}")
+}
+
+fn touchpoint_name(touchpoint: u8) -> String {
+    format!("t-{touchpoint}")
+}

@@ -1,0 +1,359 @@
+//! What happens in a run: a list of steps, made from a seed alone. Steps are data and mean something wherever they stand, so that a list
+//! that fails can be cut shorter and still be run.
+
+use fastrand::Rng;
+
+use crate::disk::Failure;
+use crate::model::amounts::{ONE, Pico, Unit};
+use crate::model::calendar::{DAY, Period, SECOND};
+use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, Resource};
+
+/// A run before it happens.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What the clock says at the start.
+    pub start: i64,
+    /// The tenant's first plan.
+    pub plan: usize,
+    /// After how many entries the store takes a snapshot.
+    pub snapshot_every: usize,
+    /// Whether an instance lives on after a turn that failed; the Worker lets go of it.
+    pub keeps_failed_instance: bool,
+    /// How far the clock of an overtaken instance is off.
+    pub skew: i64,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens. Numbers that choose among what is there are taken modulo how much that is.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A client gives up what it was about, and reserves anew.
+    Begin(u8, Call, Estimate, u32, OnExpiry, bool),
+    /// A client whose hold is acknowledged goes on.
+    GoOn(u8, Move),
+    /// A client that waits for an answer asks again, with the same id.
+    Retry(u8),
+    /// A client forgets everything.
+    Crash(u8),
+    /// Someone uses an id that is already known, to do something else.
+    Meddle(u16, Move),
+    /// Someone records a call that was made without a hold.
+    Record(Call, Pieces, bool),
+    /// The administrator changes something.
+    Administer(Admin),
+    /// Someone asks.
+    Ask(Question),
+    /// Requests reach the object and are carried out in one turn. The object may be one that was overtaken.
+    Deliver(Vec<u16>, bool, Option<Failure>),
+    /// An answer reaches its client, or is lost.
+    Answer(u16, bool),
+    /// A request is lost.
+    Lose(u16),
+    /// A request will arrive twice.
+    Double(u16),
+    /// Time passes.
+    Tick(Tick),
+    /// The alarm goes off where it is due, or although it is not.
+    Alarm(bool, Option<Failure>),
+    /// The instance is evicted.
+    Evict,
+    /// A second instance starts over the same storage, and the first lives on.
+    Fork,
+    /// Somebody audits.
+    Audit,
+}
+
+/// What a client does about a hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Move {
+    /// It reports what it used.
+    Settle(Pieces),
+    /// It reports a part of what it used.
+    SettleIncomplete(Pieces),
+    /// It made no call.
+    Release,
+    /// It needs longer, or more: so many hundredths of the estimate.
+    Extend(u8, Option<u32>, Option<u8>),
+    /// It reserves, with another content where the id is known.
+    Reserve(Estimate),
+    /// It asks.
+    Get,
+}
+
+/// How much was used: in hundredths of an estimate, or where there is none, of a small one.
+#[derive(Clone, Copy, Debug)]
+pub struct Pieces {
+    /// Of the input.
+    pub input: u8,
+    /// Hundredths of the input that came from a cache.
+    pub cached: u8,
+    /// Of the output, the life or the amount.
+    pub output: u8,
+    /// Whether an amount is reported instead.
+    pub as_usd: bool,
+}
+
+/// What the administrator changes.
+#[derive(Clone, Debug)]
+pub enum Admin {
+    /// A quota.
+    Put(u8, Definition),
+    /// A quota's limit alone.
+    Limit(u8, Pico),
+    /// A quota goes.
+    Delete(u8),
+    /// A quota starts again.
+    Reset(u8),
+    /// The plan.
+    Onboard(usize),
+}
+
+/// What somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// For all quotas.
+    Quotas,
+    /// For what was spent.
+    Usage,
+    /// Whether a call would pass.
+    Explain(Call, Estimate),
+}
+
+/// How time passes.
+#[derive(Clone, Copy, Debug)]
+pub enum Tick {
+    /// By so many milliseconds.
+    By(i64),
+    /// To the next deadline, and so many milliseconds more.
+    ToDeadline(i64),
+    /// To the end of a quota's period, and so many milliseconds more.
+    ToBoundary(i64),
+    /// The clock is set back.
+    Back(i64),
+}
+
+/// The clients there are.
+pub const CLIENTS: u8 = 4;
+const QUOTAS: u8 = 5;
+
+/// Instants to start at: the ends of weeks, months and years, leap days, and nights in which clocks are changed.
+const STARTS: [&str; 8] = [
+    "2026-11-29T22:30:00Z",
+    "2026-12-31T23:59:00Z",
+    "2028-02-28T23:55:00Z",
+    "2026-03-29T00:59:30Z",
+    "2026-10-25T00:30:00Z",
+    "2027-02-28T12:00:00Z",
+    "2026-11-24T12:00:00Z",
+    "2027-01-31T23:59:59Z",
+];
+
+impl Scenario {
+    /// The run of a seed.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let storm = Storm { failures: rng.u32(0..4), forks: rng.bool(), admin: rng.u32(0..3) };
+        let start = STARTS[rng.usize(..STARTS.len())];
+        let count = rng.usize(30..90);
+        Self {
+            start: tollgate_start(start),
+            plan: rng.usize(..PLANS),
+            snapshot_every: [1, 3, 8, 1000][rng.usize(..4)],
+            keeps_failed_instance: rng.bool(),
+            skew: [0, 1, -1, 5 * SECOND, -60 * SECOND][rng.usize(..5)],
+            steps: (0..count).map(|_| storm.step(&mut rng)).collect(),
+        }
+    }
+}
+
+/// What kind of weather it is.
+struct Storm {
+    failures: u32,
+    forks: bool,
+    admin: u32,
+}
+
+impl Storm {
+    fn step(&self, rng: &mut Rng) -> Step {
+        let client = rng.u8(..CLIENTS);
+        match rng.u32(..100) {
+            0..16 => {
+                let call = call(rng);
+                Step::Begin(client, call, estimate(rng, call.model), ttl(rng), on_expiry(rng), rng.u32(..6) == 0)
+            }
+            16..27 => Step::GoOn(client, going_on(rng)),
+            27..31 => Step::Retry(client),
+            31..32 => Step::Crash(client),
+            32..38 => Step::Meddle(rng.u16(..), meddling(rng)),
+            38..42 => Step::Record(call(rng), pieces(rng), rng.bool()),
+            42..45 if self.admin > 0 => Step::Administer(administer(rng)),
+            42..45 => Step::Ask(question(rng)),
+            45..75 => {
+                let picks = (0..rng.usize(1..5)).map(|_| rng.u16(..)).collect();
+                Step::Deliver(picks, self.forks && rng.u32(..5) == 0, self.failure(rng))
+            }
+            75..83 => Step::Answer(rng.u16(..), rng.u32(..5) == 0),
+            83..84 => Step::Lose(rng.u16(..)),
+            84..86 => Step::Double(rng.u16(..)),
+            86..93 => Step::Tick(tick(rng)),
+            93..95 => Step::Alarm(rng.u32(..3) == 0, self.failure(rng)),
+            95..97 => Step::Evict,
+            97..99 if self.forks => Step::Fork,
+            97 => Step::Audit,
+            _ => Step::Ask(question(rng)),
+        }
+    }
+
+    fn failure(&self, rng: &mut Rng) -> Option<Failure> {
+        if rng.u32(..12) >= self.failures {
+            return None;
+        }
+        Some(match rng.u32(..8) {
+            0..3 => Failure::Statement(rng.u8(..10)),
+            3 => Failure::CommitFails,
+            4 => Failure::DiesAt(rng.u8(..10)),
+            5 => Failure::DiesBeforeCommit,
+            _ => Failure::DiesAfterCommit,
+        })
+    }
+}
+
+fn tollgate_start(text: &str) -> i64 {
+    text.parse().map_or(0, tollgate_core::time::Timestamp::millis)
+}
+
+fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    choices[rng.usize(..choices.len())]
+}
+
+fn call(rng: &mut Rng) -> Call {
+    Call {
+        model: one_of(rng, &[Model::Gpt4o, Model::Gpt4o, Model::Sonnet, Model::Sandbox, Model::Unknown]),
+        user: one_of(rng, &[None, Some(0), Some(0), Some(1)]),
+        touchpoint: one_of(rng, &[None, Some(0), Some(1)]),
+    }
+}
+
+fn usd(rng: &mut Rng) -> Pico {
+    match rng.u32(..8) {
+        0 => 0,
+        1 => Pico::from(rng.u64(..200_000_000_000)),
+        _ => Pico::from(rng.u32(1..21)) * (ONE / 100),
+    }
+}
+
+fn estimate(rng: &mut Rng, model: Model) -> Estimate {
+    if rng.u32(..3) == 0 {
+        return Estimate::Usd(usd(rng));
+    }
+    match model {
+        Model::Sandbox => Estimate::Seconds(rng.u32(0..200)),
+        _ => Estimate::Tokens { input: rng.u32(0..10) * 1_000, output: rng.u32(0..10) * 700 },
+    }
+}
+
+fn ttl(rng: &mut Rng) -> u32 {
+    one_of(rng, &[1, 60, 600, 600, 7_200, 86_400])
+}
+
+fn on_expiry(rng: &mut Rng) -> OnExpiry {
+    one_of(rng, &[OnExpiry::Release, OnExpiry::ChargeInput, OnExpiry::ChargeHold])
+}
+
+fn pieces(rng: &mut Rng) -> Pieces {
+    Pieces {
+        input: one_of(rng, &[0, 50, 100, 100, 130]),
+        cached: one_of(rng, &[0, 0, 50]),
+        output: one_of(rng, &[0, 30, 80, 100, 100, 150]),
+        as_usd: rng.u32(..3) == 0,
+    }
+}
+
+fn going_on(rng: &mut Rng) -> Move {
+    match rng.u32(..10) {
+        0..5 => Move::Settle(pieces(rng)),
+        5 => Move::SettleIncomplete(pieces(rng)),
+        6..8 => Move::Release,
+        _ => extend(rng),
+    }
+}
+
+fn extend(rng: &mut Rng) -> Move {
+    let ttl = if rng.bool() { Some(ttl(rng)) } else { None };
+    Move::Extend(rng.u8(..10), ttl, if rng.bool() { Some(one_of(rng, &[100, 120, 200])) } else { None })
+}
+
+fn meddling(rng: &mut Rng) -> Move {
+    match rng.u32(..8) {
+        0..3 => Move::Settle(pieces(rng)),
+        3 => Move::Release,
+        4 => extend(rng),
+        5 => Move::Reserve(Estimate::Usd(usd(rng))),
+        6 => Move::SettleIncomplete(pieces(rng)),
+        _ => Move::Get,
+    }
+}
+
+fn administer(rng: &mut Rng) -> Admin {
+    match rng.u32(..8) {
+        0..3 => {
+            let (unit, limit) = limit(rng);
+            let period = if unit == Unit::Concurrent {
+                Period::Lifetime
+            } else {
+                one_of(rng, &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime])
+            };
+            Admin::Put(
+                rng.u8(..QUOTAS),
+                Definition {
+                    user: one_of(rng, &[None, None, Some(0), Some(1)]),
+                    resource: one_of(rng, &[Resource::All, Resource::All, Resource::Llm, Resource::E2b]),
+                    unit,
+                    limit,
+                    period,
+                    warn_at: one_of::<&[Pico]>(rng, &[&[], &[500], &[800, 1000], &[250, 500, 1000]]).to_vec(),
+                    touchpoint: one_of(rng, &[None, None, None, Some(0)]),
+                    model: one_of(rng, &[None, None, None, Some(Model::Gpt4o)]),
+                    warns_only: rng.u32(..8) == 0,
+                },
+            )
+        }
+        3 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
+        4 => Admin::Delete(rng.u8(..QUOTAS)),
+        5..7 => Admin::Reset(rng.u8(..QUOTAS)),
+        _ => Admin::Onboard(rng.usize(..PLANS)),
+    }
+}
+
+fn limit(rng: &mut Rng) -> (Unit, Pico) {
+    match rng.u32(..8) {
+        0..4 => (Unit::Usd, Pico::from(rng.u32(..41)) * (ONE / 100)),
+        4 => (Unit::Tokens, Pico::from(rng.u32(..40)) * 1_000 * ONE),
+        5 => (Unit::Requests, Pico::from(rng.u32(..7)) * ONE),
+        6 => (Unit::Seconds, Pico::from(rng.u32(..500)) * ONE),
+        _ => (Unit::Concurrent, Pico::from(rng.u32(..5)) * ONE),
+    }
+}
+
+fn question(rng: &mut Rng) -> Question {
+    match rng.u32(..3) {
+        0 => Question::Quotas,
+        1 => Question::Usage,
+        _ => {
+            let call = call(rng);
+            Question::Explain(call, estimate(rng, call.model))
+        }
+    }
+}
+
+fn tick(rng: &mut Rng) -> Tick {
+    match rng.u32(..12) {
+        0..3 => Tick::By(one_of(rng, &[0, 1, SECOND, 59 * SECOND, 600 * SECOND, 3_600 * SECOND])),
+        3..7 => Tick::ToDeadline(one_of(rng, &[-1, 0, 0, 1, SECOND, 3_600 * SECOND])),
+        7..10 => Tick::ToBoundary(one_of(rng, &[-1, 0, 0, 1, SECOND])),
+        10 => Tick::By(one_of(rng, &[DAY, 7 * DAY, 31 * DAY])),
+        _ => Tick::Back(one_of(rng, &[1, SECOND, 7_200 * SECOND, 2 * DAY])),
+    }
+}
