@@ -171,7 +171,7 @@ function rateLimits({ quotas = [], resetsAt, retryAfterSeconds }: Denial): { pol
   for (const quota of quotas) {
     const name = JSON.stringify(quota.id);
     const integer = quota.unit === "usd" ? microUsd : wholeAmount;
-    let policy = `${name};q=${integer(quota.limit)};qu="${HEADER_UNITS[quota.unit]}"`;
+    let policy = `${name};q=${integer(quota.effectiveLimit ?? quota.limit)};qu="${HEADER_UNITS[quota.unit]}"`;
     let limit = `${name};r=${integer(quota.remaining)}`;
     if (typeof quota.period === "object") {
       policy += `;w=${quota.period.rolling}`;

@@ -6,8 +6,10 @@ import { Prices } from "./prices.js";
 import type { Tollgate, Warning } from "./tollgate.js";
 import type {
   Charge,
+  Credit,
   EntriesPage,
   EntriesQuery,
+  Increase,
   Overrides,
   OverridesState,
   Plan,
@@ -53,6 +55,14 @@ export interface LocalTollgate extends Tollgate {
   removeQuota(id: string): Promise<void>;
   /** Lets spending start again at zero for this period; holds stay. */
   resetQuota(id: string): Promise<QuotaState>;
+  /** Adds to what a `lifetime` quota has been paid for. Safe to repeat under the same id. */
+  addCredit(quotaId: string, credit: Credit): Promise<QuotaState>;
+  /** Takes back what is left of a credit. */
+  revokeCredit(quotaId: string, creditId: string): Promise<QuotaState>;
+  /** Raises a quota's limit until an instant. Safe to repeat under the same id. */
+  increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
+  /** Ends an increase before its time. */
+  endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
   /** The ledger, line by line. */
   entries(query?: EntriesQuery): Promise<EntriesPage>;
 }
@@ -133,6 +143,22 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async resetQuota(id: string): Promise<QuotaState> {
     return this.run<QuotaState>({ op: "resetQuota", id });
+  }
+
+  async addCredit(id: string, credit: Credit): Promise<QuotaState> {
+    return namedFrom("credit", this.run<QuotaState>({ op: "addCredit", id, credit }));
+  }
+
+  async revokeCredit(id: string, creditId: string): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "revokeCredit", id, creditId });
+  }
+
+  async increaseLimit(id: string, increase: Increase): Promise<QuotaState> {
+    return namedFrom("increase", this.run<QuotaState>({ op: "increaseLimit", id, increase }));
+  }
+
+  async endIncrease(id: string, increaseId: string): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "endIncrease", id, increaseId });
   }
 
   async entries(query: EntriesQuery = {}): Promise<EntriesPage> {

@@ -344,12 +344,34 @@ export interface QuotaDefinition {
   monthStartsOn?: number;
   /** The hour of the clock at which a `day`, `week` or `month` starts, 0 to 23; 0 when left out. */
   dayStartsAt?: number;
+  /** How much of what the period before left of the limit is added to it, at most; only with calendar periods. */
+  rollover?: Decimal;
   /** Fractions of the limit above 0 up to 1; `["0.8", "1"]` when left out. */
   warnAt?: string[];
   /** Which calls of the resource count; those that have all that is named. Every one when left out. */
   filter?: { provider?: string; model?: string; touchpoint?: string };
   /** `warn` counts a call that does not fit and lets it pass. `block` when left out. */
   enforcement?: "block" | "warn";
+}
+
+/** What was paid for in advance, on a `lifetime` quota. */
+export interface Credit {
+  id: string;
+  /** Above zero, in the quota's unit. */
+  amount: Decimal;
+  /** When its unspent part lapses, RFC 3339; never when left out. What ends first is spent first. */
+  expiresAt?: string;
+  /** How much of the unspent part goes on once, and until when. */
+  rollover?: { max: Decimal; until: string };
+}
+
+/** A higher limit for a while. */
+export interface Increase {
+  id: string;
+  /** Above zero, in the quota's unit. */
+  amount: Decimal;
+  /** The first instant at which it is over, RFC 3339. */
+  until: string;
 }
 
 /** What a quota counts. `concurrent`: what is open at the same time. */
@@ -364,7 +386,13 @@ export interface QuotaState extends QuotaDefinition {
   enforcement: "block" | "warn";
   spent: Decimal;
   held: Decimal;
-  /** limit − spent − held, never below zero. */
+  /** The limit with what adds to it (credits, increases, what the period before left), where anything does. */
+  effectiveLimit?: Decimal;
+  /** Credits that have something left, in the order in which they are spent. */
+  credits?: { id: string; amount: Decimal; remaining: Decimal; expiresAt?: string }[];
+  /** Increases that are in force. */
+  increases?: Increase[];
+  /** effectiveLimit, or limit, − spent − held, never below zero. */
   remaining: Decimal;
   /** (spent + held) ÷ limit to 6 decimals; null for a limit of zero. */
   utilization: string | null;
@@ -516,6 +544,7 @@ export interface Denial {
   unit?: Unit;
   period?: Period;
   limit?: Decimal;
+  effectiveLimit?: Decimal;
   spent?: Decimal;
   held?: Decimal;
   remaining?: Decimal;

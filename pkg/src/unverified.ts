@@ -7,6 +7,8 @@ import type {
   ExplainRequest,
   Explanation,
   ExtendRequest,
+  Metering,
+  MeterRequest,
   Extension,
   RecordActual,
   RecordRequest,
@@ -93,6 +95,16 @@ export class UnverifiedReservation extends OpenReservation {
       ...(ttlSeconds !== undefined && { ttlSeconds }),
     });
     return { id, state: "held", held, expiresAt, quotas };
+  }
+
+  protected override async sendMeter(reading: MeterRequest): Promise<Metering> {
+    try {
+      return await super.sendMeter(reading);
+    } catch (error) {
+      if (!neverReserved(error)) throw error;
+    }
+    await this.#commands.reserve(this.#request);
+    return super.sendMeter(reading);
   }
 
   #asRecord(actual: Actual): RecordRequest {

@@ -88,6 +88,14 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
       return withNull(await admin.delete(quota, { now }));
     case "resetQuota":
       return admin.send("POST", `${quota}/reset`, { now });
+    case "addCredit":
+      return admin.send("POST", `${quota}/credits`, { now, json: command.credit });
+    case "revokeCredit":
+      return admin.send("DELETE", `${quota}/credits/${command.creditId}`, { now });
+    case "increaseLimit":
+      return admin.send("POST", `${quota}/increases`, { now, json: command.increase });
+    case "endIncrease":
+      return admin.send("DELETE", `${quota}/increases/${command.increaseId}`, { now });
     case "usage":
     case "entries": {
       const { op, ...fields } = command;

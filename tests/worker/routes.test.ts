@@ -342,7 +342,7 @@ describe("reservations", () => {
     assertPartial(expectStatus(await tenant.read.get(`${path}/payload-2`), 200).body, { state: "held" });
   });
 
-  it("extended: longer and larger, never shorter or smaller", async () => {
+  it("extended: longer, larger and smaller, never shorter", async () => {
     const owner = await newTenant(worker, { q: usdQuota("10") });
     const reservations = `${owner.path}/reservations`;
     const made = expectStatus(await owner.app.post(reservations, usdReserve("a", "4", { ttlSeconds: 600 })), 201);
@@ -353,7 +353,9 @@ describe("reservations", () => {
     assert.ok(Date.parse(longer.body.expiresAt) >= Date.parse(made.body.createdAt) + 1_200_000);
     const larger = expectStatus(await extend({ id: "e3", estimate: { usd: "10" } }), 200);
     assertPartial(larger.body, { id: "a", state: "held", held: { usd: "10" }, quotas: [{ held: "10", remaining: "0" }] });
-    expectProblem(await extend({ id: "e4", estimate: { usd: "1" } }), 400, "invalid_request", "estimate");
+    const smaller = expectStatus(await extend({ id: "e4", estimate: { usd: "1" } }), 200);
+    assertPartial(smaller.body, { held: { usd: "1" }, quotas: [{ held: "1", remaining: "9" }] });
+    expectStatus(await extend({ id: "e6", estimate: { usd: "10" } }), 200);
     const denied = expectProblem(await extend({ id: "e5", estimate: { usd: "10.000000000001" } }), 429, "quota_exceeded");
     assertPartial(denied.body.denial, { quota: "q", held: "10", remaining: "0" });
     assertPartial(await quotaOf(owner, "q"), { held: "10" });

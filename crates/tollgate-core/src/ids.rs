@@ -123,6 +123,14 @@ text_type!(
     ReadingId, check_id
 );
 text_type!(
+    /// Names a credit of a quota; chosen by the caller, so that a top-up repeats safely.
+    CreditId, check_id
+);
+text_type!(
+    /// Names an increase of a quota's limit; chosen by the caller, so that it repeats safely.
+    IncreaseId, check_id
+);
+text_type!(
     /// Names a quota within its tenant.
     QuotaId, check_id
 );

@@ -109,7 +109,7 @@ impl LocalLedger {
             }
             HistoryQuery::Entries { after, limit } => {
                 let later = self.entries.iter().filter(|entry| entry.seq > *after);
-                let page: Vec<Entry> = later.take(usize::try_from(*limit).unwrap_or(usize::MAX)).cloned().collect();
+                let page: Vec<&Entry> = later.take(usize::try_from(*limit).unwrap_or(usize::MAX)).collect();
                 Answer::entries(&page, *limit, 0)
             }
         }

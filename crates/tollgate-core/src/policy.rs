@@ -80,14 +80,18 @@ impl Default for Policy {
             let limit = Quantity::from_count(limit).map_or(Amount::ZERO, Amount::from);
             Quota::new(Scope::Tenant, resource, Unit::Usd, limit, Period::Month)
         };
-        let named = |name: &str, quota| name.parse().ok().map(|id: QuotaId| (id, quota));
-        let quotas = [
-            named("tenant-llm-month", monthly(ResourceFilter::Llm, 100)),
-            named("tenant-e2b-month", monthly(ResourceFilter::E2b, 50)),
-        ];
-        let plan = Plan { quotas: quotas.into_iter().flatten().collect(), ..Plan::default() };
+        // Inserted one by one: making a map of a list sorts the list, and that code is a hundred times larger than these two.
+        let mut plan = Plan::default();
+        for (name, quota) in [
+            ("tenant-llm-month", monthly(ResourceFilter::Llm, 100)),
+            ("tenant-e2b-month", monthly(ResourceFilter::E2b, 50)),
+        ] {
+            plan.quotas.extend(name.parse().ok().map(|id: QuotaId| (id, quota)));
+        }
         let default_plan = PlanName::default_plan();
-        Self { plans: BTreeMap::from([(default_plan.clone(), plan)]), default_plan }
+        let mut plans = BTreeMap::new();
+        plans.insert(default_plan.clone(), plan);
+        Self { default_plan, plans }
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Quota {
     /// The hour of the clock at which days, weeks and months begin, 0 to 23.
     #[serde(default, skip_serializing_if = "is_default")]
     pub day_starts_at: u32,
+    /// How much of what the period before left of the limit is added to it, at most. Nothing where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollover: Option<Amount>,
     /// The fractions of the limit that are reported when spend reaches them, ascending.
     #[serde(default)]
     pub warn_at: Thresholds,
@@ -197,6 +200,26 @@ impl Unit {
         }
     }
 
+    /// Checks an amount of the unit from outside.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(self, amount: Amount) -> Result<(), &'static str> {
+        let (most, decimals) = self.bounds();
+        if amount.is_negative() {
+            return Err("a limit cannot be negative");
+        }
+        if amount.picos() > i128::from(most).saturating_mul(Ratio::ONE.picos()) {
+            return Err("a limit can be 1000000000 USD, or 1000000000000 of another unit, at most");
+        }
+        if !amount.has_decimals_up_to(decimals) {
+            return Err(
+                "tokens, requests and concurrent calls are counted whole; USD have 12 decimals and seconds 6 at most",
+            );
+        }
+        Ok(())
+    }
+
     /// The largest limit, and the most decimals that it may have.
     const fn bounds(self) -> (u64, u32) {
         match self {
@@ -304,6 +327,7 @@ impl Quota {
             week_starts_on: Weekday::default(),
             month_starts_on: first(),
             day_starts_at: 0,
+            rollover: None,
             warn_at: Thresholds::default(),
             filter: Filter::default(),
             enforcement: Enforcement::default(),
@@ -343,22 +367,7 @@ impl Quota {
             }
             _ => {}
         }
-        let (most, decimals) = self.unit.bounds();
-        if self.limit.is_negative() {
-            return Err(InvalidQuota { field: "limit", message: "a limit cannot be negative" });
-        }
-        if self.limit.picos() > i128::from(most).saturating_mul(Ratio::ONE.picos()) {
-            return Err(InvalidQuota {
-                field: "limit",
-                message: "a limit can be 1000000000 USD, or 1000000000000 of another unit, at most",
-            });
-        }
-        if !self.limit.has_decimals_up_to(decimals) {
-            return Err(InvalidQuota {
-                field: "limit",
-                message: "tokens, requests and concurrent calls are counted whole; USD have 12 decimals and seconds 6 at most",
-            });
-        }
+        self.unit.check(self.limit).map_err(|message| InvalidQuota { field: "limit", message })?;
         if self.unit == Unit::Concurrent && self.period != Period::Lifetime {
             // A hold that is open across the end of a period would stay behind in it and not count any more.
             return Err(InvalidQuota {
@@ -387,6 +396,12 @@ impl Quota {
         }
         if self.day_starts_at > 23 {
             return invalid("dayStartsAt", "a day starts at an hour from 0 to 23");
+        }
+        if let Some(rollover) = self.rollover {
+            if !matches!(self.period, Period::Hour | Period::Day | Period::Week | Period::Month) {
+                return invalid("rollover", "only calendar periods leave something to the next");
+            }
+            self.unit.check(rollover).or_else(|message| invalid("rollover", message))?;
         }
         // What would be ignored is told, so that nobody counts on it.
         let days = matches!(self.period, Period::Day | Period::Week | Period::Month);

@@ -53,6 +53,10 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::PutQuota
         | Endpoint::DeleteQuota
         | Endpoint::ResetQuota
+        | Endpoint::AddCredit
+        | Endpoint::RevokeCredit
+        | Endpoint::IncreaseLimit
+        | Endpoint::EndIncrease
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
         | Endpoint::PutOverrides

@@ -58,6 +58,10 @@ impl Asked {
             Endpoint::PutQuota => command(Command::SetQuota(quota_id(route)?, api::parse_quota(body)?)),
             Endpoint::DeleteQuota => command(Command::RemoveQuota(quota_id(route)?)),
             Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
+            Endpoint::AddCredit => command(Command::AddCredit(quota_id(route)?, api::parse_credit(body)?)),
+            Endpoint::RevokeCredit => command(Command::RevokeCredit(quota_id(route)?, part(route, "credit")?)),
+            Endpoint::IncreaseLimit => command(Command::Increase(quota_id(route)?, api::parse_increase(body)?)),
+            Endpoint::EndIncrease => command(Command::EndIncrease(quota_id(route)?, part(route, "increase")?)),
             Endpoint::Reserve => command(Command::Reserve(api::parse_reserve(body)?)),
             Endpoint::GetReservation => state(StateQuery::Reservation(reservation_id(route)?)),
             Endpoint::Meter => command(Command::Meter(reservation_id(route)?, api::parse_meter(body)?)),
@@ -183,6 +187,10 @@ fn onboard(route: &Route, body: &str) -> Result<Onboard, Problem> {
 
 fn quota_id(route: &Route) -> Result<QuotaId, Problem> {
     api::parse_id("quota", route.id.as_deref().unwrap_or_default())
+}
+
+fn part<T: core::str::FromStr<Err: core::fmt::Display>>(route: &Route, field: &str) -> Result<T, Problem> {
+    api::parse_id(field, route.part.as_deref().unwrap_or_default())
 }
 
 fn reservation_id(route: &Route) -> Result<ReservationId, Problem> {

@@ -105,6 +105,11 @@ impl<'a> Facts<'a> {
             Event::QuotaSet { quota_id, .. }
             | Event::QuotaRemoved { quota_id }
             | Event::QuotaReset { quota_id, .. }
+            | Event::CreditAdded { quota_id, .. }
+            | Event::CreditRevoked { quota_id, .. }
+            | Event::CreditLapsed { quota_id, .. }
+            | Event::LimitIncreased { quota_id, .. }
+            | Event::IncreaseEnded { quota_id, .. }
             | Event::ThresholdCrossed { quota_id, .. } => Self { quota: quota_id.to_string(), ..Self::default() },
             Event::Reserved { id, call, held, .. } => {
                 Self { id: id.to_string(), call: Some(call), held_usd: held.usd.to_string(), ..Self::default() }
@@ -132,6 +137,11 @@ const fn kind(event: &Event) -> &'static str {
         Event::QuotaSet { .. } => "quota_set",
         Event::QuotaRemoved { .. } => "quota_removed",
         Event::QuotaReset { .. } => "quota_reset",
+        Event::CreditAdded { .. } => "credit_added",
+        Event::CreditRevoked { .. } => "credit_revoked",
+        Event::CreditLapsed { .. } => "credit_lapsed",
+        Event::LimitIncreased { .. } => "limit_increased",
+        Event::IncreaseEnded { .. } => "increase_ended",
         Event::Reserved { .. } => "reserved",
         Event::Extended { .. } => "extended",
         Event::Metered { .. } => "metered",

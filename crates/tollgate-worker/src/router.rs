@@ -46,6 +46,14 @@ pub enum Endpoint {
     DeleteQuota,
     /// Starts a quota's period again.
     ResetQuota,
+    /// Credits a quota.
+    AddCredit,
+    /// Takes back what is left of a credit.
+    RevokeCredit,
+    /// Raises a quota's limit for a while.
+    IncreaseLimit,
+    /// Ends an increase.
+    EndIncrease,
     /// Holds money.
     Reserve,
     /// One reservation.
@@ -100,6 +108,8 @@ pub struct Route {
     pub tenant: Option<String>,
     /// The quota or reservation that the path names.
     pub id: Option<String>,
+    /// The credit or increase of the quota that the path names.
+    pub part: Option<String>,
 }
 
 /// Why there is no route.
@@ -132,6 +142,10 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Put, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::PutQuota),
     (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::DeleteQuota),
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
+    (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/credits", Endpoint::AddCredit),
+    (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}/credits/{part}", Endpoint::RevokeCredit),
+    (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/increases", Endpoint::IncreaseLimit),
+    (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}/increases/{part}", Endpoint::EndIncrease),
     (Method::Post, "/v1/tenants/{tenant}/reservations", Endpoint::Reserve),
     (Method::Get, "/v1/tenants/{tenant}/reservations/{id}", Endpoint::GetReservation),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/meter", Endpoint::Meter),
@@ -163,7 +177,7 @@ pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
         .ok_or_else(|| NoRoute::MethodNotAllowed(allow(endpoints)))?;
     // Bytes that are no UTF-8 become a character that no id may have, so the id's own check refuses them.
     let param = |name| found.params.get(name).map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-    Ok(Route { endpoint, tenant: param("tenant"), id: param("id") })
+    Ok(Route { endpoint, tenant: param("tenant"), id: param("id"), part: param("part") })
 }
 
 impl Method {
@@ -252,11 +266,12 @@ mod tests {
     #[test]
     fn every_route_is_found_by_its_method_and_path() {
         for &(method, path, endpoint) in ROUTES {
-            let sent = path.replace("{tenant}", "acme").replace("{id}", "a%40b");
+            let sent = path.replace("{tenant}", "acme").replace("{id}", "a%40b").replace("{part}", "c%20d");
             let found = route(method.name(), &sent).unwrap();
             assert_eq!(found.endpoint, endpoint, "{path}");
             assert_eq!(found.tenant.as_deref(), path.contains("{tenant}").then_some("acme"));
             assert_eq!(found.id.as_deref(), path.contains("{id}").then_some("a@b"));
+            assert_eq!(found.part.as_deref(), path.contains("{part}").then_some("c d"));
             assert_eq!(endpoint.method(), method);
         }
     }

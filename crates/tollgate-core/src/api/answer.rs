@@ -1,5 +1,7 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
+use std::borrow::Borrow;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -218,17 +220,17 @@ impl Answer {
     /// A page of entries. `limit` is how many were asked for: fewer means that there are no more. `archived_through` is the last entry that
     /// is not kept any more, 0 for none.
     #[must_use]
-    pub fn entries(entries: &[Entry], limit: u32, archived_through: u64) -> Self {
+    pub fn entries<E: Borrow<Entry> + Serialize>(entries: &[E], limit: u32, archived_through: u64) -> Self {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            entries: &'a [Entry],
+        struct Body<'a, E> {
+            entries: &'a [E],
             next: Option<u64>,
             #[serde(skip_serializing_if = "Option::is_none")]
             archived_through: Option<u64>,
         }
         let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit);
-        let next = if full { entries.last().map(|entry| entry.seq) } else { None };
+        let next = if full { entries.last().map(|entry| entry.borrow().seq) } else { None };
         let archived_through = Some(archived_through).filter(|through| *through > 0);
         Self::json(200, &Body { entries, next, archived_through })
     }

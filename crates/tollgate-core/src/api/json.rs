@@ -13,6 +13,7 @@ use crate::objects::Object;
 ///
 /// # Errors
 /// The field that is wrong; none where the text is not JSON at all.
+#[inline(never)]
 pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
     serde_json::from_str(json).map(|Object(value)| value).map_err(|error| explain(json, &error))
 }

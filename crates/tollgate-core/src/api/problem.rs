@@ -16,7 +16,7 @@ pub enum Code {
     Unauthorized,
     /// Use a token that may do this.
     Forbidden,
-    /// There is no such route.
+    /// There is no such route, credit or increase.
     NotFound,
     /// Onboard the tenant first.
     TenantNotFound,
@@ -147,6 +147,7 @@ impl From<Rejection> for Problem {
             Rejection::TenantNotFound => Code::TenantNotFound,
             Rejection::ReservationNotFound(_) => Code::ReservationNotFound,
             Rejection::QuotaNotFound(_) => Code::QuotaNotFound,
+            Rejection::NotFound(_) => Code::NotFound,
             Rejection::IdempotencyConflict(_) => Code::IdempotencyConflict,
             Rejection::AlreadyEnded { state, .. } => match state {
                 EndState::Settled | EndState::Recorded => Code::AlreadySettled,

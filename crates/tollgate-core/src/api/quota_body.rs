@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::amount::Amount;
 use crate::estimate::Affordable;
-use crate::ids::{Name, QuotaId, UserId};
-use crate::ledger::{Denial, DenyingQuota, Fit, QuotaSource, QuotaView};
+use crate::ids::{CreditId, Name, QuotaId, UserId};
+use crate::ledger::{Denial, DenyingQuota, Fit, Funds, Increase, QuotaSource, QuotaView};
 use crate::period::{Period, Weekday};
 use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
 use crate::ratio::Ratio;
@@ -24,6 +24,9 @@ pub(super) struct QuotaBody<'a> {
     resource: ResourceFilter,
     unit: Unit,
     limit: Amount,
+    /// With what adds to it, where anything does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_limit: Option<Amount>,
     period: Period,
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<&'a Name>,
@@ -33,6 +36,8 @@ pub(super) struct QuotaBody<'a> {
     month_starts_on: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     day_starts_at: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollover: Option<Amount>,
     warn_at: &'a Thresholds,
     #[serde(skip_serializing_if = "Filter::is_empty")]
     filter: &'a Filter,
@@ -45,6 +50,10 @@ pub(super) struct QuotaBody<'a> {
     warned: Cow<'a, [Ratio]>,
     period_start: Option<Timestamp>,
     period_end: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    credits: Vec<CreditBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    increases: Vec<&'a Increase>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fits: Option<bool>,
     /// When there is room, where the call that was asked about does not fit; null for never.
@@ -61,11 +70,13 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             resource: view.quota.resource,
             unit: view.quota.unit,
             limit: view.quota.limit,
+            effective_limit: effective(view),
             period: view.quota.period,
             time_zone: view.quota.time_zone.as_ref(),
             week_starts_on: (view.quota.period == Period::Week).then_some(view.quota.week_starts_on),
             month_starts_on: (view.quota.period == Period::Month).then_some(view.quota.month_starts_on),
             day_starts_at: Some(view.quota.day_starts_at).filter(|hour| *hour != 0),
+            rollover: view.quota.rollover,
             warn_at: &view.quota.warn_at,
             filter: &view.quota.filter,
             enforcement: view.quota.enforcement,
@@ -77,10 +88,37 @@ impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
             warned: view.warned.clone(),
             period_start: period_start(view),
             period_end: view.window.end,
+            credits: view.funds.map(|(funds, now)| credits(funds, now)).unwrap_or_default(),
+            increases: view.funds.map(|(funds, now)| funds.increases(now).collect()).unwrap_or_default(),
             fits: None,
             resets_at: None,
         }
     }
+}
+
+/// A credit that has something left.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreditBody<'a> {
+    id: &'a CreditId,
+    amount: Amount,
+    remaining: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+}
+
+fn credits(funds: &Funds, now: Timestamp) -> Vec<CreditBody<'_>> {
+    let bodies = funds.credits(now).map(|state| CreditBody {
+        id: &state.credit.id,
+        amount: state.amount,
+        remaining: state.remaining(now),
+        expires_at: state.expires_at,
+    });
+    bodies.collect()
+}
+
+fn effective(view: &QuotaView<'_>) -> Option<Amount> {
+    Some(view.limit).filter(|limit| *limit != view.quota.limit)
 }
 
 /// A rolling window has a start, and lifetime has neither start nor end.
@@ -128,6 +166,8 @@ struct BindingBody<'a> {
     unit: Unit,
     period: Period,
     limit: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_limit: Option<Amount>,
     spent: Amount,
     held: Amount,
     remaining: Amount,
@@ -151,6 +191,7 @@ impl<'a> From<&'a Denial> for DenialBody<'a> {
                 unit: view.quota.unit,
                 period: view.quota.period,
                 limit: view.quota.limit,
+                effective_limit: effective(&view),
                 spent: view.spent,
                 held: view.held,
                 remaining: view.remaining(),

@@ -12,10 +12,10 @@ use crate::bounds::{Estimate, SandboxBounds, TokenBounds};
 use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Catalog, Mode, OverridesDocument, OverridesScope, PriceBook, Priced};
 use crate::extract::{self, Format};
-use crate::ids::{ExtensionId, Name, PlanName, ReadingId, ReservationId, UserId};
+use crate::ids::{CreditId, ExtensionId, IncreaseId, Name, PlanName, ReadingId, ReservationId, UserId};
 use crate::ledger::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, OverridesOrder, Reading, RecordMode,
-    RecordRequest, ReserveRequest,
+    Actual, Command, Credit, ExtendRequest, HoldTerms, Increase, OnExpiry, OnInsufficient, OverridesOrder, Reading,
+    RecordMode, RecordRequest, ReserveRequest,
 };
 use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
@@ -246,13 +246,8 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Record => Request::Command(Command::Record(read_record(json, Place::Batch)?)),
         Op::Settle => Request::Command(Command::Settle(parse_id("id", id()?)?, read_settle(json, Place::Batch)?)),
         Op::Release => Request::Command(Command::Release(only_id(json)?)),
-        Op::Extend => {
-            let body: BatchExtendBody = json::read(json)?;
-            Request::Command(Command::Extend(parse_id("id", id()?)?, body.extend.into_request("extend.")?))
-        }
-        Op::Meter => {
-            let body: BatchMeterBody = json::read(json)?;
-            Request::Command(Command::Meter(parse_id("id", id()?)?, body.meter.into_reading("meter.")?))
+        Op::Extend | Op::Meter | Op::AddCredit | Op::RevokeCredit | Op::IncreaseLimit | Op::EndIncrease => {
+            Request::Command(parse_part(json, head.op, id()?)?)
         }
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
@@ -288,6 +283,38 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
     })
 }
 
+fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
+    let PartBody { extend, meter, credit, credit_id, increase, increase_id, .. } = json::read(json)?;
+    let given = [
+        ("extend", extend.is_some()),
+        ("meter", meter.is_some()),
+        ("credit", credit.is_some()),
+        ("creditId", credit_id.is_some()),
+        ("increase", increase.is_some()),
+        ("increaseId", increase_id.is_some()),
+    ];
+    let wanted = match op {
+        Op::Meter => "meter",
+        Op::AddCredit => "credit",
+        Op::RevokeCredit => "creditId",
+        Op::IncreaseLimit => "increase",
+        Op::EndIncrease => "increaseId",
+        _ => "extend",
+    };
+    if let Some((other, _)) = given.into_iter().find(|(name, given)| *given && *name != wanted) {
+        return Err(Problem::invalid(other, "unknown field: another operation has it"));
+    }
+    Ok(match (extend, meter, credit, credit_id, increase, increase_id) {
+        (Some(extend), ..) => Command::Extend(parse_id("id", id)?, extend.into_request("extend.")?),
+        (_, Some(meter), ..) => Command::Meter(parse_id("id", id)?, meter.into_reading("meter.")?),
+        (_, _, Some(credit), ..) => Command::AddCredit(parse_id("id", id)?, credit),
+        (_, _, _, Some(credit), ..) => Command::RevokeCredit(parse_id("id", id)?, credit),
+        (.., Some(increase), _) => Command::Increase(parse_id("id", id)?, increase),
+        (.., Some(increase)) => Command::EndIncrease(parse_id("id", id)?, increase),
+        _ => return Err(Problem::invalid(wanted, "missing")),
+    })
+}
+
 /// Reads a quota.
 ///
 /// # Errors
@@ -296,6 +323,22 @@ pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
     let quota: Quota = json::read(json)?;
     quota.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
     Ok(quota)
+}
+
+/// Reads a top-up.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_credit(json: &str) -> Result<Credit, Problem> {
+    json::read(json)
+}
+
+/// Reads an increase of a limit.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_increase(json: &str) -> Result<Increase, Problem> {
+    json::read(json)
 }
 
 /// Reads an onboarding.
@@ -526,7 +569,7 @@ struct CommandHead {
     id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Op {
     Reserve,
@@ -541,6 +584,10 @@ enum Op {
     PutQuota,
     DeleteQuota,
     ResetQuota,
+    AddCredit,
+    RevokeCredit,
+    IncreaseLimit,
+    EndIncrease,
     Usage,
     Entries,
     PutOverrides,
@@ -718,17 +765,6 @@ struct ExtendBody {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BatchExtendBody {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(deserialize_with = "objects::object")]
-    extend: ExtendBody,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MeterBody {
     id: ReadingId,
     #[serde(default)]
@@ -739,17 +775,6 @@ struct MeterBody {
     payload: Option<PayloadBody>,
     #[serde(default, deserialize_with = "objects::optional_object")]
     sandbox: Option<SettledSandbox>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BatchMeterBody {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    #[serde(rename = "id")]
-    _id: IgnoredAny,
-    #[serde(deserialize_with = "objects::object")]
-    meter: MeterBody,
 }
 
 #[derive(Deserialize)]
@@ -792,6 +817,28 @@ struct PutQuotaBody {
     _id: IgnoredAny,
     #[serde(deserialize_with = "objects::object")]
     quota: Quota,
+}
+
+/// The commands that have a part with an id of its own, or name one: each has one of these. One type for all is a few KB less code.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PartBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    extend: Option<ExtendBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    meter: Option<MeterBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    credit: Option<Credit>,
+    #[serde(default)]
+    credit_id: Option<CreditId>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    increase: Option<Increase>,
+    #[serde(default)]
+    increase_id: Option<IncreaseId>,
 }
 
 #[derive(Deserialize)]

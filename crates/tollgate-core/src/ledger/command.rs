@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::funds::{Credit, Increase};
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{AdjustmentId, ExtensionId, PlanName, QuotaId, ReadingId, ReservationId, TenantId};
+use crate::ids::{
+    AdjustmentId, CreditId, ExtensionId, IncreaseId, PlanName, QuotaId, ReadingId, ReservationId, TenantId,
+};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
@@ -37,6 +40,14 @@ pub enum Command {
     Release(ReservationId),
     /// Charges a call that was made without a hold.
     Record(RecordRequest),
+    /// Adds to what a `lifetime` quota has been paid for.
+    AddCredit(QuotaId, Credit),
+    /// Takes back what is left of a credit.
+    RevokeCredit(QuotaId, CreditId),
+    /// Raises a quota's limit for a while.
+    Increase(QuotaId, Increase),
+    /// Ends an increase.
+    EndIncrease(QuotaId, IncreaseId),
     /// Puts another document of own rates, aliases and markups in force.
     SetOverrides(OverridesOrder),
     /// Makes up the difference between what was charged and what should have been.

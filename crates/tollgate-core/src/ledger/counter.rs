@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Placement, QuotaSource};
+use super::funds::Funds;
 use super::rolling::Rolling;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
@@ -29,6 +30,12 @@ pub struct QuotaState {
     pub generation: u64,
     /// Ascending by period: the latest one, and earlier ones that still have holds. Of a rolling window, the [points](Rolling).
     pub(super) counters: Vec<Counter>,
+    /// What adds to its limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) funds: Option<Box<Funds>>,
+    /// Since when periods leave something to the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     /// Where its periods begin, made from the quota when it is first needed.
     #[serde(skip)]
     calendar: OnceLock<Calendar>,
@@ -47,6 +54,9 @@ pub struct Counter {
     pub spent: Amount,
     /// Reserved and not ended.
     pub held: Amount,
+    /// What the period before left, where the quota's rollover lets it go on.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) carried: Amount,
     /// How many holds that is. Even a hold of nothing keeps its period's counter.
     pub(super) holds: u32,
     /// The entry that last reset it; 0 for none.
@@ -57,7 +67,15 @@ pub struct Counter {
 
 impl Counter {
     pub(super) const fn new(period_start: Timestamp) -> Self {
-        Self { period_start, spent: Amount::ZERO, held: Amount::ZERO, holds: 0, reset_seq: 0, warned: Vec::new() }
+        Self {
+            period_start,
+            spent: Amount::ZERO,
+            held: Amount::ZERO,
+            carried: Amount::ZERO,
+            holds: 0,
+            reset_seq: 0,
+            warned: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, change: Change) {
@@ -93,6 +111,10 @@ impl Counter {
     }
 }
 
+const fn is_nothing(amount: &Amount) -> bool {
+    amount.is_zero()
+}
+
 /// What is added to a counter.
 #[derive(Clone, Copy)]
 pub(super) struct Change {
@@ -126,6 +148,8 @@ pub struct QuotaView<'a> {
     pub window: Window,
     /// The limit that is in force.
     pub limit: Amount,
+    /// What adds to it besides the quota itself, at the instant.
+    pub funds: Option<(&'a Funds, Timestamp)>,
     /// Settled in the period.
     pub spent: Amount,
     /// Reserved in it and not ended.
@@ -138,7 +162,12 @@ impl<'a> QuotaView<'a> {
     /// Shows what was counted in a period.
     fn counts(&mut self, state: &'a QuotaState, window: Window) {
         self.window = window;
-        if let Some(counter) = state.counter(window.start) {
+        let counter = state.counter(window.start);
+        if state.quota.rollover.is_some() {
+            let carried = counter.map_or_else(|| state.carried_into(window.start), |counter| counter.carried);
+            self.limit = self.limit.plus(carried);
+        }
+        if let Some(counter) = counter {
             self.spent = counter.spent;
             self.held = counter.held;
             self.warned = Cow::Borrowed(&counter.warned);
@@ -166,8 +195,30 @@ impl<'a> QuotaView<'a> {
 }
 
 impl QuotaState {
-    pub(super) const fn new(quota: Quota, source: QuotaSource, generation: u64) -> Self {
-        Self { quota, source, generation, counters: Vec::new(), calendar: OnceLock::new(), latest: None }
+    pub(super) fn new(quota: Quota, source: QuotaSource, generation: u64, at: Timestamp) -> Self {
+        Self {
+            since: quota.rollover.map(|_| at),
+            quota,
+            source,
+            generation,
+            counters: Vec::new(),
+            funds: None,
+            calendar: OnceLock::new(),
+            latest: None,
+        }
+    }
+
+    /// Takes what the quota says now; it still counts the same.
+    pub(super) fn edit(&mut self, quota: &Quota, source: QuotaSource, at: Timestamp) {
+        self.since = quota.rollover.map(|_| self.since.unwrap_or(at));
+        self.quota = quota.clone();
+        self.source = source;
+        self.rearm(at);
+    }
+
+    /// The limit in force at an instant, but for what a period carries over.
+    pub(super) fn limit(&self, now: Timestamp) -> Amount {
+        self.funds.as_ref().map_or(self.quota.limit, |funds| self.quota.limit.plus(funds.extra(now)))
     }
 
     /// The quota as it stands at an instant. Periods roll here, from the instant alone.
@@ -177,7 +228,8 @@ impl QuotaState {
             quota: &self.quota,
             source: self.source,
             window: Window::LIFETIME,
-            limit: self.quota.limit,
+            limit: self.limit(now),
+            funds: self.funds.as_deref().map(|funds| (funds, now)),
             spent: Amount::ZERO,
             held: Amount::ZERO,
             warned: Cow::Borrowed(&[]),
@@ -212,9 +264,11 @@ impl QuotaState {
         match self.rolling() {
             Some(rolling) => (placement.period_start > rolling.since(now)).then(|| self.view(id, now)),
             None => self.counter(placement.period_start).map(|_| {
-                let mut view = self.view(id, placement.period_start);
+                let mut view = self.view(id, now);
+                let period = self.window(placement.period_start);
                 // Also where a newer table of time zones begins that period at another hour.
-                view.counts(self, Window { start: placement.period_start, ..view.window });
+                view.limit = self.limit(now);
+                view.counts(self, Window { start: placement.period_start, ..period });
                 view
             }),
         }
@@ -248,14 +302,16 @@ impl QuotaState {
     /// hold is open in: nothing can change them any more in a way that matters. A period that was dropped is not opened again.
     pub(super) fn open_counter(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
         if self.is_later(period_start) {
+            let mut carried = Amount::ZERO;
             match self.rolling() {
                 Some(rolling) => rolling.make_room(&mut self.counters, period_start),
                 None => {
                     self.latest = Some(self.window(period_start));
+                    carried = self.carried_into(period_start);
                     self.counters.retain(|counter| counter.holds > 0);
                 }
             }
-            self.counters.push(Counter::new(period_start));
+            self.counters.push(Counter { carried, ..Counter::new(period_start) });
         }
         self.counter_mut(period_start)
     }
@@ -293,8 +349,8 @@ impl QuotaState {
     }
 
     /// Arms the thresholds again that a new limit puts out of reach.
-    pub(super) fn rearm(&mut self) {
-        let limit = self.quota.limit;
+    pub(super) fn rearm(&mut self, now: Timestamp) {
+        let limit = self.limit(now);
         if self.rolling().is_some() {
             // Points that have left the window have nothing to say any more, so the sum may as well be of all.
             let spent = self.counters.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
@@ -303,10 +359,24 @@ impl QuotaState {
                 .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));
         } else {
             for counter in &mut self.counters {
-                let spent = counter.spent;
+                let (spent, limit) = (counter.spent, limit.plus(counter.carried));
                 counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
             }
         }
+    }
+
+    /// What the period before left of the quota's own limit, up to what goes on. What it had carried over itself does not go on again.
+    fn carried_into(&self, period_start: Timestamp) -> Amount {
+        let Some(most) = self.quota.rollover else { return Amount::ZERO };
+        if self.since.is_none_or(|since| since >= period_start) {
+            return Amount::ZERO;
+        }
+        let previous = self.window(Timestamp::from_calendar(period_start.millis() - 1)).start;
+        let before = self.counters.iter().rev().find(|counter| counter.period_start < period_start);
+        // A period in which nothing was counted left all of it.
+        let before = before.filter(|counter| counter.period_start >= previous);
+        let used = before.map_or(Amount::ZERO, Counter::used);
+        self.quota.limit.minus(used).or_zero().min(most)
     }
 
     pub(super) fn rolling(&self) -> Option<Rolling> {
@@ -361,7 +431,7 @@ mod tests {
     /// A quota with something counted in a period that began at an instant, under whichever table of time zones.
     fn opened(period: Period, start: &str) -> QuotaState {
         let quota = Quota::new(Scope::Tenant, ResourceFilter::All, Unit::Requests, Amount::ONE, period);
-        let mut state = QuotaState::new(quota, QuotaSource::Custom, 1);
+        let mut state = QuotaState::new(quota, QuotaSource::Custom, 1, Timestamp::default());
         let change = Change { spent: Amount::ONE, ..Change::NONE };
         state.open_counter(at(start)).unwrap().add(change);
         // As it is read back, under the table of now.

@@ -122,15 +122,23 @@ impl Ledger {
             Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
+            Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
+            Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
+            Command::Increase(id, increase) => self.increase(id, increase, now),
+            Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
             Command::SetOverrides(order) => self.set_overrides(catalog, order),
             Command::Adjust(order) => self.adjust(order, now),
         }
     }
 
-    /// The end of the hold whose deadline has passed first, if any has.
+    /// The end of the hold, or of the credit, whose time was up first, if any is.
     #[must_use]
     pub fn decide_expiry(&self, clock: Timestamp) -> Option<Vec<Event>> {
         let now = self.now(clock);
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        if let Some(at) = self.next_lapse.filter(|at| *at <= now && deadline.is_none_or(|deadline| *at < deadline)) {
+            return self.lapse(at).map(|event| vec![event]);
+        }
         let (deadline, id) = self.deadlines.first()?;
         if *deadline > now {
             return None;
@@ -153,7 +161,7 @@ impl Ledger {
             }
         };
         let charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         events.insert(0, Event::Expired(charged));
         Some(events)
     }
@@ -368,7 +376,7 @@ impl Ledger {
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         events.insert(0, Event::Metered { reading: reading.clone(), charged });
         Ok(Decision { events, outcome: outcome(false) })
     }
@@ -394,7 +402,7 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = charged(reservation, Some(actual.clone()), charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         let event = if late {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
@@ -431,7 +439,7 @@ impl Ledger {
                 if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
-        let mut events = self.thresholds(&counted_on, now, |unit| unit.spent(&spent));
+        let mut events = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
@@ -524,7 +532,7 @@ impl Ledger {
         &self,
         counted_on: &[Placement],
         now: Timestamp,
-        more: impl Fn(Unit) -> Amount,
+        more: &dyn Fn(Unit) -> Amount,
     ) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {

@@ -32,6 +32,9 @@ pub enum Rejection {
     /// There is no such quota.
     #[error("there is no quota `{0}`")]
     QuotaNotFound(QuotaId),
+    /// A quota has no such credit or increase.
+    #[error("{0}")]
+    NotFound(String),
     /// The id was used with other content: take a new one.
     #[error("`{0}` was used before with other content")]
     IdempotencyConflict(String),
@@ -122,6 +125,7 @@ impl DenyingQuota {
             source: self.source,
             window: self.window,
             limit: self.limit,
+            funds: None,
             spent: self.spent,
             held: self.held,
             warned: Cow::Borrowed(&self.warned),

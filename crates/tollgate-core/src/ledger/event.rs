@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
+use super::funds::{Credit, Increase, Rollover};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{AdjustmentId, Name, PlanName, QuotaId, ReservationId, TenantId};
+use crate::ids::{AdjustmentId, CreditId, IncreaseId, Name, PlanName, QuotaId, ReservationId, TenantId};
 use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
@@ -168,6 +169,48 @@ pub enum Event {
         /// What, and how much.
         #[serde(flatten)]
         charged: Charged,
+    },
+    /// A quota was credited.
+    CreditAdded {
+        /// Which.
+        quota_id: QuotaId,
+        /// With what.
+        credit: Credit,
+    },
+    /// What was left of a credit was taken back.
+    CreditRevoked {
+        /// Of which quota.
+        quota_id: QuotaId,
+        /// Which.
+        credit_id: CreditId,
+        /// How much it was.
+        amount: Amount,
+    },
+    /// A credit has ended: its unspent part lapsed, but for what goes on.
+    CreditLapsed {
+        /// Of which quota.
+        quota_id: QuotaId,
+        /// Which.
+        credit_id: CreditId,
+        /// How much lapsed.
+        amount: Amount,
+        /// How much goes on, and until when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rolled: Option<Rollover>,
+    },
+    /// A quota's limit was raised for a while. That it ends is no entry: it says itself when.
+    LimitIncreased {
+        /// Which.
+        quota_id: QuotaId,
+        /// By how much, and until when.
+        increase: Increase,
+    },
+    /// An increase was ended before its time.
+    IncreaseEnded {
+        /// Of which quota.
+        quota_id: QuotaId,
+        /// Which.
+        increase_id: IncreaseId,
     },
     /// Spend reached a fraction of a quota's limit, for the first time in the period.
     ThresholdCrossed {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::command::Reading;
 use super::counter::Change;
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
+use super::funds::{Drawn, Funds};
 use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
@@ -35,7 +36,7 @@ impl Ledger {
                 });
             }
             Event::QuotaSet { quota_id, quota, source, generation } => {
-                self.quota_set(quota_id, quota, *source, *generation);
+                self.quota_set(quota_id, quota, *source, *generation, at);
             }
             Event::QuotaRemoved { quota_id } => {
                 self.quotas.remove(quota_id);
@@ -44,10 +45,15 @@ impl Ledger {
             Event::QuotaReset { quota_id, period_start, .. } => {
                 if let Some(state) = self.quotas.get_mut(quota_id) {
                     state.reset(*period_start, entry.seq);
+                    if let Some(funds) = &mut state.funds {
+                        let open = self.reservations.values().filter(|reservation| reservation.is_open());
+                        funds.reset(quota_id, open.flat_map(|reservation| &reservation.drawn));
+                    }
                 }
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
-                self.count(counted_on, u64::MAX, |unit| Change::hold(unit.held(held)));
+                let mut drawn = Vec::new();
+                self.count(counted_on, &mut drawn, entry, u64::MAX, &|unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
@@ -64,6 +70,7 @@ impl Ledger {
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
                     extensions: Vec::new(),
+                    drawn,
                     metered: None,
                     end: None,
                     opened_by: Some(entry.seq),
@@ -73,10 +80,12 @@ impl Ledger {
                 if let Some(mut reservation) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     self.move_grown(&mut reservation, held, at);
-                    self.count(&reservation.counted_on, u64::MAX, |unit| Change {
+                    let mut drawn = core::mem::take(&mut reservation.drawn);
+                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| Change {
                         held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE
                     });
+                    reservation.drawn = drawn;
                     reservation.opened_by = None;
                     reservation.held = *held;
                     reservation.input = *input;
@@ -97,10 +106,11 @@ impl Ledger {
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id } => {
                 if let Some(mut reservation) = self.close(id) {
+                    let mut drawn = core::mem::take(&mut reservation.drawn);
                     let freed = |unit| Change::end(reservation.resting(unit), Amount::ZERO);
-                    self.count(&reservation.counted_on, u64::MAX, freed);
+                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
                     if fault::on(Fault::ReleaseFreesTwice) {
-                        self.count(&reservation.counted_on, u64::MAX, freed);
+                        self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
                     }
                     // What was metered stays charged.
                     let metered = reservation.metered.as_deref();
@@ -119,7 +129,10 @@ impl Ledger {
             }
             Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged, at),
             Event::Recorded { mode, counted_on, charged } => {
-                self.count(counted_on, u64::MAX, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
+                self.count(counted_on, &mut Vec::new(), entry, u64::MAX, &|unit| Change {
+                    spent: unit.spent(&charged.spent),
+                    ..Change::NONE
+                });
                 self.reservations.insert(
                     charged.id.clone(),
                     Reservation {
@@ -135,6 +148,7 @@ impl Ledger {
                         expires_at: at,
                         sandbox: None,
                         extensions: Vec::new(),
+                        drawn: Vec::new(),
                         metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
                         opened_by: Some(entry.seq),
@@ -148,6 +162,21 @@ impl Ledger {
                 {
                     counter.warned.push(*threshold);
                 }
+            }
+            Event::CreditAdded { quota_id, credit } => {
+                self.fund(quota_id, at, |funds| funds.add_credit(credit.clone()));
+            }
+            Event::CreditRevoked { quota_id, credit_id, .. } => {
+                self.fund(quota_id, at, |funds| funds.lapse(credit_id, None));
+            }
+            Event::CreditLapsed { quota_id, credit_id, rolled, .. } => {
+                self.fund(quota_id, at, |funds| funds.lapse(credit_id, *rolled));
+            }
+            Event::LimitIncreased { quota_id, increase } => {
+                self.fund(quota_id, at, |funds| funds.add_increase(increase.clone(), at));
+            }
+            Event::IncreaseEnded { quota_id, increase_id } => {
+                self.fund(quota_id, at, |funds| funds.end_increase(increase_id, at));
             }
             Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
             Event::Adjusted { adjustment, counted_on, charged } => {
@@ -165,25 +194,39 @@ impl Ledger {
         }
     }
 
-    fn quota_set(&mut self, id: &QuotaId, quota: &Quota, source: QuotaSource, generation: u64) {
+    fn quota_set(&mut self, id: &QuotaId, quota: &Quota, source: QuotaSource, generation: u64, at: Timestamp) {
         self.generation = self.generation.max(generation);
         match self.quotas.get_mut(id) {
             Some(state) if state.generation == generation => {
-                state.quota = quota.clone();
-                state.source = source;
-                state.rearm();
+                state.edit(quota, source, at);
             }
             _ => {
-                self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation));
+                self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation, at));
             }
         }
         self.index_quotas();
+    }
+
+    /// Changes what adds to a quota's limit. What was paid for belongs to the tenant, so its quota outlives plans.
+    fn fund(&mut self, id: &QuotaId, at: Timestamp, change: impl FnOnce(&mut Funds)) {
+        if let Some(state) = self.quotas.get_mut(id) {
+            state.source = QuotaSource::Custom;
+            change(state.funds.get_or_insert_default());
+            state.rearm(at);
+        }
+        self.index_lapses();
+    }
+
+    fn index_lapses(&mut self) {
+        let funds = self.quotas.values().filter_map(|state| state.funds.as_ref());
+        self.next_lapse = funds.filter_map(|funds| funds.next_lapse()).map(|(at, _)| at).min();
     }
 
     /// Quotas change rarely and are looked up by scope at every reservation.
     pub(super) fn index_quotas(&mut self) {
         self.tenant_wide.clear();
         self.by_user.clear();
+        self.index_lapses();
         for (id, state) in &self.quotas {
             match (state.quota.scope, &state.quota.scope_id) {
                 (Scope::User, Some(user)) => self.by_user.entry(user.clone()).or_default().push(id.clone()),
@@ -194,7 +237,14 @@ impl Ledger {
 
     /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more. Where a change corrects
     /// what an entry has charged, `corrects` is its number: what a reset has dropped since cannot be given back once more.
-    fn count(&mut self, placements: &[Placement], corrects: u64, change: impl Fn(Unit) -> Change) {
+    fn count(
+        &mut self,
+        placements: &[Placement],
+        drawn: &mut Vec<Drawn>,
+        entry: &Entry,
+        corrects: u64,
+        change: &dyn Fn(Unit) -> Change,
+    ) {
         for placement in placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
                 continue;
@@ -208,6 +258,9 @@ impl Ledger {
                     change.spent = change.spent.or_zero();
                 }
                 counter.add(change);
+            }
+            if let Some(funds) = &mut state.funds {
+                funds.draw(&placement.quota_id, drawn, change.spent.plus(change.held), entry.at);
             }
         }
     }
@@ -246,6 +299,7 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some(mut reservation) = self.close(&charged.id) {
+            let mut drawn = core::mem::take(&mut reservation.drawn);
             let mut counted_on = reservation.counted_on.clone();
             if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
                 counted_on = counted_on.iter().filter(|on| self.tenant_wide.contains(&on.quota_id)).cloned().collect();
@@ -253,7 +307,7 @@ impl Ledger {
             let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
             let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
             let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
-            self.count(&counted_on, corrects, |unit| Change::end(freed(unit), charged.more(unit)));
+            self.count(&counted_on, &mut drawn, entry, corrects, &|unit| Change::end(freed(unit), charged.more(unit)));
             reservation.end = Some(ended(state, charged, entry));
             self.reservations.insert(charged.id.clone(), reservation);
         }
@@ -286,11 +340,13 @@ impl Ledger {
         let held = reservation.held;
         let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
         let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
-        self.count(&reservation.counted_on, corrects, |unit| Change {
+        let mut drawn = core::mem::take(&mut reservation.drawn);
+        self.count(&reservation.counted_on, &mut drawn, entry, corrects, &|unit| Change {
             spent: charged.more(unit),
             held: rests(unit, &charged.spent).minus(rests(unit, &rested)),
             ..Change::NONE
         });
+        reservation.drawn = drawn;
         reservation.metered = Some(Box::new(metered));
         reservation.opened_by = None;
         self.reservations.insert(charged.id.clone(), reservation);

@@ -12,6 +12,8 @@ mod denial;
 mod event;
 mod evolve;
 mod explain;
+mod fund;
+mod funds;
 mod rates;
 mod rerate;
 mod reservation;
@@ -30,6 +32,7 @@ pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
+pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
@@ -58,6 +61,8 @@ pub struct Ledger {
     reservations: HashMap<ReservationId, Reservation>,
     /// The open reservations by deadline.
     deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// When the next credit ends.
+    next_lapse: Option<Timestamp>,
     /// The time of the last entry: time never runs backwards in a ledger.
     clock: Timestamp,
     /// The highest generation that a quota has had.

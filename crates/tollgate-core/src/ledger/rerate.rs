@@ -151,7 +151,7 @@ impl Ledger {
             replaces: reservation.replaced(),
         };
         let mut events =
-            self.thresholds(&reservation.counted_on, now, |unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
+            self.thresholds(&reservation.counted_on, now, &|unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
         let counted_on = reservation.counted_on.clone();
         events.insert(0, Event::Adjusted { adjustment: order.id.clone(), counted_on, charged });
         Ok(Decision { events, outcome: outcome(false) })

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use super::event::{Placement, Replaced};
+use super::funds::Drawn;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
@@ -51,6 +52,9 @@ pub struct Reservation {
     /// The latest extensions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<ExtendRequest>,
+    /// What it draws on credits while it is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drawn: Vec<Drawn>,
     /// What was charged of it while it was open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metered: Option<Box<Metered>>,

@@ -1,0 +1,261 @@
+//! What adds to a quota's limit besides the quota itself: prepaid credits, and increases that end by themselves.
+//!
+//! A credit is drawn on when something is held or spent, the one that ends first before the others, and the quota's own limit last. What a
+//! hold gives back goes to the credits that it came from. When a credit ends, its unspent part lapses; what was drawn stays part of the
+//! limit, since it was paid for, and a hold that is still open keeps what it draws until it ends.
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Amount;
+use crate::ids::{CreditId, IncreaseId, QuotaId};
+use crate::objects;
+use crate::time::Timestamp;
+
+/// The most credits, and the most increases, of one quota that are remembered. The oldest that have ended are forgotten first, and with
+/// them their ids.
+pub const MAX_FUNDS: usize = 1_000;
+
+/// Money, or another unit, that was paid for in advance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credit {
+    /// Chosen by the caller; makes it safe to repeat.
+    pub id: CreditId,
+    /// How much, above zero, in the quota's unit.
+    pub amount: Amount,
+    /// When its unspent part lapses; never where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What of the unspent part goes on then.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects::optional_object")]
+    pub rollover: Option<Rollover>,
+}
+
+/// What of a credit's unspent part outlives it, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollover {
+    /// So much at most.
+    pub max: Amount,
+    /// Until then.
+    pub until: Timestamp,
+}
+
+/// A higher limit for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Increase {
+    /// Chosen by the caller; makes it safe to repeat.
+    pub id: IncreaseId,
+    /// How much higher, above zero, in the quota's unit.
+    pub amount: Amount,
+    /// The first instant at which it is over.
+    pub until: Timestamp,
+}
+
+/// The funds of one quota.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Funds {
+    /// In the order in which they are drawn on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    credits: Vec<CreditState>,
+    /// What was drawn on credits that are forgotten.
+    #[serde(default)]
+    forgotten: Amount,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    increases: Vec<IncreaseState>,
+}
+
+/// A credit and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreditState {
+    /// As it was asked for.
+    pub credit: Credit,
+    /// What there is of it in all: less than was asked for once a part has lapsed or was taken back.
+    pub amount: Amount,
+    /// Held and spent.
+    pub drawn: Amount,
+    /// When what is left lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether it has lapsed or was taken back.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub ended: bool,
+}
+
+/// An increase and when it ends, or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IncreaseState {
+    increase: Increase,
+    until: Timestamp,
+}
+
+/// What a reservation draws on a credit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drawn {
+    quota_id: QuotaId,
+    credit: CreditId,
+    amount: Amount,
+}
+
+impl CreditState {
+    /// What is left of it at an instant.
+    #[must_use]
+    pub fn remaining(&self, now: Timestamp) -> Amount {
+        if self.is_over(now) { Amount::ZERO } else { self.amount.minus(self.drawn).or_zero() }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.ended || self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    fn end(&mut self) {
+        self.amount = self.drawn;
+        self.ended = true;
+    }
+}
+
+impl Funds {
+    /// What they add to the limit at an instant.
+    pub(super) fn extra(&self, now: Timestamp) -> Amount {
+        let credits = self.credits.iter().map(|credit| if credit.is_over(now) { credit.drawn } else { credit.amount });
+        let increases = self.increases(now).map(|increase| increase.amount);
+        credits.chain(increases).fold(self.forgotten, Amount::plus)
+    }
+
+    /// Those that have something left at an instant, in the order in which they are drawn on.
+    pub fn credits(&self, now: Timestamp) -> impl Iterator<Item = &CreditState> {
+        self.credits.iter().filter(move |credit| !credit.is_over(now))
+    }
+
+    /// Those that are in force at an instant.
+    pub fn increases(&self, now: Timestamp) -> impl Iterator<Item = &Increase> {
+        self.increases.iter().filter(move |state| now < state.until).map(|state| &state.increase)
+    }
+
+    /// A credit, also one that has ended and is remembered.
+    pub(super) fn credit(&self, id: &CreditId) -> Option<&CreditState> {
+        self.credits.iter().find(|known| known.credit.id == *id)
+    }
+
+    /// An increase as it was asked for, and when it ends.
+    pub(super) fn increase(&self, id: &IncreaseId) -> Option<(&Increase, Timestamp)> {
+        self.increases.iter().find(|known| known.increase.id == *id).map(|known| (&known.increase, known.until))
+    }
+
+    /// Whether another credit can be remembered.
+    pub(super) fn takes_credit(&self) -> bool {
+        self.credits.len() < MAX_FUNDS || self.credits.iter().any(|credit| credit.ended)
+    }
+
+    /// Whether another increase can be remembered.
+    pub(super) fn takes_increase(&self, now: Timestamp) -> bool {
+        self.increases(now).count() < MAX_FUNDS
+    }
+
+    /// The credit that ends first, and when, of those that have not ended.
+    pub(super) fn next_lapse(&self) -> Option<(Timestamp, &CreditState)> {
+        let credit = self.credits.iter().find(|credit| !credit.ended)?;
+        Some((credit.expires_at?, credit))
+    }
+
+    pub(super) fn add_credit(&mut self, credit: Credit) {
+        if self.credits.len() >= MAX_FUNDS
+            && let Some(oldest) = self.credits.iter().position(|credit| credit.ended)
+        {
+            self.forgotten = self.forgotten.plus(self.credits.remove(oldest).drawn);
+        }
+        let (amount, expires_at) = (credit.amount, credit.expires_at);
+        self.place(CreditState { credit, amount, drawn: Amount::ZERO, expires_at, ended: false });
+    }
+
+    /// A credit's end: what is left lapses, but for what goes on.
+    pub(super) fn lapse(&mut self, id: &CreditId, rolled: Option<Rollover>) {
+        let Some(at) = self.credits.iter().position(|known| known.credit.id == *id) else { return };
+        let mut credit = self.credits.remove(at);
+        match rolled {
+            Some(rolled) => {
+                credit.amount = credit.drawn.plus(rolled.max);
+                credit.expires_at = Some(rolled.until);
+            }
+            None => credit.end(),
+        }
+        self.place(credit);
+    }
+
+    pub(super) fn add_increase(&mut self, increase: Increase, now: Timestamp) {
+        if self.increases.len() >= MAX_FUNDS {
+            self.increases.retain(|known| now < known.until);
+        }
+        let until = increase.until;
+        self.increases.push(IncreaseState { increase, until });
+    }
+
+    pub(super) fn end_increase(&mut self, id: &IncreaseId, now: Timestamp) {
+        for known in self.increases.iter_mut().filter(|known| known.increase.id == *id) {
+            known.until = known.until.min(now);
+        }
+    }
+
+    /// Draws on credits for so much more of a reservation, or gives back to those that it draws on.
+    pub(super) fn draw(&mut self, quota_id: &QuotaId, drawn: &mut Vec<Drawn>, more: Amount, now: Timestamp) {
+        let mut more = more;
+        for credit in self.credits.iter_mut().filter(|credit| !credit.is_over(now)) {
+            let amount = credit.amount.minus(credit.drawn).min(more);
+            if amount <= Amount::ZERO {
+                continue;
+            }
+            credit.drawn = credit.drawn.plus(amount);
+            more = more.minus(amount);
+            let id = &credit.credit.id;
+            match drawn.iter_mut().find(|known| known.quota_id == *quota_id && known.credit == *id) {
+                Some(known) => known.amount = known.amount.plus(amount),
+                None => drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount }),
+            }
+        }
+        let mut less = Amount::ZERO.minus(more);
+        for known in drawn.iter_mut().rev().filter(|known| known.quota_id == *quota_id) {
+            let amount = known.amount.min(less);
+            if amount <= Amount::ZERO {
+                continue;
+            }
+            known.amount = known.amount.minus(amount);
+            less = less.minus(amount);
+            if let Some(credit) = self.credits.iter_mut().find(|credit| credit.credit.id == known.credit) {
+                credit.drawn = credit.drawn.minus(amount);
+                if credit.ended {
+                    // What comes back of it lapses, too.
+                    credit.amount = credit.drawn;
+                }
+            }
+        }
+        drawn.retain(|known| !known.amount.is_zero());
+    }
+
+    /// After a reset nothing is spent: what is drawn is what open reservations draw.
+    pub(super) fn reset<'a>(&mut self, quota_id: &QuotaId, open: impl Iterator<Item = &'a Drawn>) {
+        self.forgotten = Amount::ZERO;
+        for credit in &mut self.credits {
+            credit.drawn = Amount::ZERO;
+        }
+        for drawn in open.filter(|drawn| drawn.quota_id == *quota_id) {
+            if let Some(credit) = self.credits.iter_mut().find(|credit| credit.credit.id == drawn.credit) {
+                credit.drawn = credit.drawn.plus(drawn.amount);
+            }
+        }
+        for credit in self.credits.iter_mut().filter(|credit| credit.ended) {
+            credit.amount = credit.drawn;
+        }
+    }
+
+    /// What ends first is drawn on first; what never ends, last; among equals the older.
+    fn place(&mut self, credit: CreditState) {
+        let end = |credit: &CreditState| (!credit.ended, credit.expires_at.map_or(i64::MAX, Timestamp::millis));
+        let place = self.credits.partition_point(|other| end(other) <= end(&credit));
+        self.credits.insert(place, credit);
+    }
+}
