@@ -162,7 +162,13 @@ mod tests {
         for days in (0..=Timestamp::MAX_MILLIS / 86_400_000).step_by(11) {
             // A time of day that is another one every time, with the last millisecond among them.
             let at = Timestamp::from_millis(days * 86_400_000 + (86_399_999 + days * 7_919_317) % 86_400_000).unwrap();
-            assert_eq!(at.to_string(), DateTime::from_timestamp_millis(at.millis()).unwrap().to_rfc3339_opts(chrono::SecondsFormat::Millis, true), "{days}");
+            assert_eq!(
+                at.to_string(),
+                DateTime::from_timestamp_millis(at.millis())
+                    .unwrap()
+                    .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+                "{days}"
+            );
         }
     }
 

@@ -60,6 +60,8 @@ enum Task {
     Bench(bench::Task),
     /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held
     Sim(sim::Simulation),
+    /// Give every decoder documents that were changed at random; exit 0 when none choked
+    Fuzz(sim::Fuzz),
     /// Make, check or describe the price list
     #[command(subcommand)]
     Catalog(catalog::Task),
@@ -150,6 +152,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
         Task::Bench(task) => bench::run(&workspace, &task),
         Task::Sim(what) => sim::run(&workspace, &what),
+        Task::Fuzz(what) => sim::fuzz(&workspace, &what),
         Task::Catalog(task) => catalog::run(&workspace, &task),
         Task::Zones => zones::run(&workspace),
     }
