@@ -11,6 +11,8 @@ import type {
   Extension,
   Metering,
   MeterRequest,
+  Overrides,
+  OverridesState,
   PriceRequest,
   QuotaState,
   RecordRequest,
@@ -50,6 +52,8 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
 
   abstract price(request: PriceRequest): Promise<Charge>;
   abstract usage(query?: UsageQuery): Promise<UsageReport>;
+  abstract overrides(): Promise<OverridesState>;
+  abstract setOverrides(overrides: Overrides): Promise<OverridesState>;
   abstract quotas(): Promise<QuotaState[]>;
   abstract reservation(id: string): Promise<ReservationState>;
 

@@ -140,7 +140,14 @@ export interface ReserveRequest {
 }
 
 /** What was really used. Exactly one of the four; a settled sandbox keeps the size that it was reserved with. */
-export type Actual = { usage: Usage } | { usd: Usd } | { payload: Payload } | { sandbox: { seconds: number } };
+export type Actual = { usage: Usage } | { usd: Usd } | { payload: Payload } | { sandbox: SandboxLife };
+
+/** How long a sandbox lived. */
+export interface SandboxLife {
+  seconds: number;
+  /** Those of `seconds` in which it was paused: they are free. */
+  pausedSeconds?: number;
+}
 
 /** What was really used by a call without a reservation. */
 export type RecordActual =
@@ -420,6 +427,10 @@ export interface ReservationState {
   expiresAt: string;
   closedAt?: string;
   charge?: Charge;
+  /** The charge's arithmetic in words: where its rates come from, a line for each quantity × rate × factors, the sum, what to know. */
+  explanation?: string[];
+  /** The ids of what has adjusted the charge since. */
+  adjustments?: string[];
   /** True when it was settled after it had expired. */
   late?: boolean;
   userId?: string;

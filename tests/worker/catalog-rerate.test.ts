@@ -17,15 +17,15 @@ after(() => worker?.stop());
 const PERIOD = { from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z" };
 const HALF = { overrides: { markups: [{ id: "half", factor: "0.5" }] } };
 
-/** Three records by usage, one by amount, a day apart from 30 November on. */
+/** By the administrator, whose token does not expire in days to come: three calls by usage, one by amount, a day apart from 30 November on. */
 async function charged(): Promise<Tenant> {
   const tenant = await newTenant(worker, { q: usdQuota("10", { period: "lifetime" }) });
   const record = (id: string, day: number, actual: object) =>
-    tenant.app.post(`${tenant.path}/records`, { id, resource: "llm", provider: "openai", model: "gpt-4o", ...actual }, { now: `2026-12-0${day}T00:00:00Z` });
+    tenant.admin.post(`${tenant.path}/records`, { id, resource: "llm", provider: "openai", model: "gpt-4o", ...actual }, { now: `2026-12-0${day}T00:00:00Z` });
   const now = "2026-11-30T00:00:00Z";
   const reserve = { id: "a", resource: "llm", provider: "openai", model: "gpt-4o", estimate: { inputTokens: 2000, maxOutputTokens: 10 } };
-  expectStatus(await tenant.app.post(`${tenant.path}/reservations`, reserve, { now }), 201);
-  expectStatus(await tenant.app.post(`${tenant.path}/reservations/a/settle`, { usage: { input: 1000 } }, { now }), 200);
+  expectStatus(await tenant.admin.post(`${tenant.path}/reservations`, reserve, { now }), 201);
+  expectStatus(await tenant.admin.post(`${tenant.path}/reservations/a/settle`, { usage: { input: 1000 } }, { now }), 200);
   expectStatus(await record("b", 1, { usage: { input: 2000 } }), 201);
   expectStatus(await record("c", 2, { usd: "1" }), 201);
   expectStatus(await record("d", 3, { usage: { input: 4000 } }), 201);

@@ -41,6 +41,9 @@ pub(crate) fn parse(text: &str, scale: usize) -> Result<i128, Unreadable> {
     Ok(if digits.len() == text.len() { value } else { -value })
 }
 
+/// Digits are split off in groups of so many, because dividing 64 bits is slow in WebAssembly, and 32 is not.
+const GROUP_DIGITS: u32 = 6;
+
 /// A number as plain decimal text, with no more digits than it needs.
 pub(crate) struct Text {
     /// Filled from the end.
@@ -52,23 +55,42 @@ impl Text {
     /// 39 digits, a point, a minus, and a zero before the point.
     const SIZE: usize = 42;
 
-    /// The text of a whole number of 10^−`scale`.
+    /// The text of a whole number of 10^−`scale`; `scale` is 18 at most.
     pub(crate) fn new(value: i128, scale: u32) -> Self {
         let mut text = Self { bytes: [0; Self::SIZE], start: Self::SIZE };
-        let mut digits = Digits { rest: value.unsigned_abs(), group: 0, in_group: 0 };
-        for _ in 0..scale {
-            let digit = digits.next();
-            // Zeros at the end say nothing.
-            if digit != b'0' || text.start < Self::SIZE {
-                text.push(digit);
+        let one = 10_u64.pow(scale);
+        let magnitude = value.unsigned_abs();
+        // Nearly every number fits 64 bits, whose division is much faster.
+        let (mut whole, mut fraction) = match u64::try_from(magnitude) {
+            Ok(small) => (u128::from(small / one), small % one),
+            Err(_) => {
+                let one = u128::from(one);
+                (magnitude / one, u64::try_from(magnitude % one).unwrap_or(0))
             }
+        };
+        let mut decimals = scale;
+        while fraction != 0 {
+            let digits = decimals.min(GROUP_DIGITS);
+            let group = 10_u64.pow(digits);
+            text.push_digits((fraction % group) as u32, digits, false);
+            fraction /= group;
+            decimals -= digits;
         }
         if text.start < Self::SIZE {
+            // The zeros between the point and the first digit that is none.
+            text.push_digits(0, decimals, true);
             text.push(b'.');
         }
+        while whole > u128::from(u32::MAX) {
+            let group = 10_u128.pow(GROUP_DIGITS);
+            text.push_digits((whole % group) as u32, GROUP_DIGITS, true);
+            whole /= group;
+        }
+        let mut whole = u32::try_from(whole).unwrap_or(u32::MAX);
         loop {
-            text.push(digits.next());
-            if digits.are_zero() {
+            text.push(b'0' + (whole % 10) as u8);
+            whole /= 10;
+            if whole == 0 {
                 break;
             }
         }
@@ -82,45 +104,22 @@ impl Text {
         self.bytes.get(self.start..).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
+    /// So many digits of a number. Zeros that would be the last of all are left out unless they count.
+    fn push_digits(&mut self, mut rest: u32, digits: u32, zeros_count: bool) {
+        for _ in 0..digits {
+            let digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if zeros_count || digit != b'0' || self.start < Self::SIZE {
+                self.push(digit);
+            }
+        }
+    }
+
     fn push(&mut self, byte: u8) {
         self.start = self.start.saturating_sub(1);
         if let Some(place) = self.bytes.get_mut(self.start) {
             *place = byte;
         }
-    }
-}
-
-/// The digits of a number from the last one. They are split off in groups, because dividing 128 or 64 bits is slow, in WebAssembly above all, and 32 is not.
-struct Digits {
-    rest: u128,
-    group: u32,
-    in_group: u8,
-}
-
-impl Digits {
-    const GROUP: u32 = 1_000_000_000;
-
-    #[expect(clippy::cast_possible_truncation, reason = "the rest of a division by what fits is smaller than that")]
-    fn next(&mut self) -> u8 {
-        if self.in_group == 0 {
-            self.group = if let Ok(rest) = u64::try_from(self.rest) {
-                self.rest = (rest / u64::from(Self::GROUP)).into();
-                (rest % u64::from(Self::GROUP)) as u32
-            } else {
-                let group = self.rest % u128::from(Self::GROUP);
-                self.rest /= u128::from(Self::GROUP);
-                group as u32
-            };
-            self.in_group = 9;
-        }
-        self.in_group -= 1;
-        let digit = b'0' + (self.group % 10) as u8;
-        self.group /= 10;
-        digit
-    }
-
-    const fn are_zero(&self) -> bool {
-        self.rest == 0 && self.group == 0
     }
 }
 
@@ -240,6 +239,10 @@ mod tests {
             (0, "0"),
             (-1, "-0.000000000001"),
             (PICOS, "1"),
+            (5_000_000_000_000_000 * PICOS, "5000000000000000"),
+            (PICOS * 4_294_967_296 * 100, "429496729600"),
+            (PICOS + 1_000_000, "1.000001"),
+            (100, "0.0000000001"),
         ] {
             assert_eq!(Text::new(value, 12).as_str(), text);
         }

@@ -3,6 +3,9 @@
 //! Without the feature `seeded-bugs`, which nothing that ships turns on, [`on`] is the constant `false` and the bugs are not even compiled.
 //! With it, they are there and asleep until a test [wakes](wake) one of them, on its own thread.
 
+#[cfg(all(feature = "seeded-bugs", target_arch = "wasm32"))]
+compile_error!("what ships is wasm, and has no deliberate bugs: build it without the feature `seeded-bugs`");
+
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -28,6 +31,12 @@ pub enum Fault {
     ExtensionAddsUp,
     /// The first instant of a period still belongs to the one before.
     PeriodEndIsInclusive,
+    /// Every time zone is taken for UTC.
+    ZoneIsIgnored,
+    /// Half the length of a rolling window counts.
+    RollingWindowIsShort,
+    /// A hold that grows counts in a rolling window from when it was small.
+    GrownHoldStays,
     /// A clock that is set back is believed.
     ClockRunsBackwards,
     /// A threshold that was crossed is crossed again by the next charge.
@@ -58,7 +67,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -70,6 +79,9 @@ impl Fault {
         Self::LateSettleCorrectsNothing,
         Self::ExtensionAddsUp,
         Self::PeriodEndIsInclusive,
+        Self::ZoneIsIgnored,
+        Self::RollingWindowIsShort,
+        Self::GrownHoldStays,
         Self::ClockRunsBackwards,
         Self::ThresholdIsForgotten,
         Self::ResetDropsHolds,
@@ -102,6 +114,9 @@ impl Fault {
             Self::LateSettleCorrectsNothing => "a late settle is noted and does not correct what expiry charged",
             Self::ExtensionAddsUp => "an extension adds the new estimate to the old one",
             Self::PeriodEndIsInclusive => "the first instant of a period still belongs to the one before",
+            Self::ZoneIsIgnored => "every time zone is taken for UTC",
+            Self::RollingWindowIsShort => "half the length of a rolling window counts",
+            Self::GrownHoldStays => "a hold that grows counts in a rolling window from when it was small",
             Self::ClockRunsBackwards => "a clock that is set back is believed",
             Self::ThresholdIsForgotten => "a threshold that was crossed is crossed again by the next charge",
             Self::ResetDropsHolds => "a reset drops what is held, too",

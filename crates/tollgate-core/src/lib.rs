@@ -5,6 +5,7 @@
 
 pub mod amount;
 pub mod api;
+pub mod arithmetic;
 pub mod bounds;
 pub mod call;
 pub mod catalog;

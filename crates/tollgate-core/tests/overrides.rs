@@ -296,6 +296,75 @@ fn a_sandbox_tier_of_ones_own_is_held_and_charged_by_its_rates() {
     );
 }
 
+/// examples/overrides/e2b-tiers.json: the prices that the first user's app has in its code, by seconds, core-hours and GB-hours.
+#[test]
+fn the_tiers_of_the_app_are_held_by_timeout_and_charged_by_run_time() {
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/overrides/e2b-tiers.json"));
+    let mut desk = desk();
+    desk.expect(put(serde_json::from_str(&document.unwrap()).unwrap()), 200, json!({ "version": 1 }));
+    // Tier, region, USD per second, per core-hour, per GB-hour.
+    let tiers: [(&str, Option<&str>, u64, u64, u64); 8] = [
+        ("standard", None, 120, 50_000, 20_000),
+        ("standard", Some("us-east-1"), 120, 50_000, 20_000),
+        ("standard", Some("eu-west-1"), 130, 50_000, 20_000),
+        ("gpu", None, 1500, 200_000, 80_000),
+        ("gpu", Some("us-east-1"), 1500, 200_000, 80_000),
+        ("high-memory", None, 500, 50_000, 100_000),
+        ("high-cpu", None, 300, 100_000, 20_000),
+        ("high-cpu", Some("us-east-1"), 300, 100_000, 20_000),
+    ];
+    for (at, (tier, region, second, core_hour, gb_hour)) in tiers.into_iter().enumerate() {
+        let (vcpus, gib) = (4, 8);
+        let expected = |seconds: u64| {
+            // In 10⁻¹² USD; what an hour costs is divided into seconds at 10⁻¹² USD, halves up.
+            let of_hour = |micros: u64| (micros * 1_000_000 + 1800) / 3600;
+            let picos =
+                seconds * second * 1_000_000 + seconds * vcpus * of_hour(core_hour) + seconds * gib * of_hour(gb_hour);
+            // The app divides at the end: half of 10⁻¹² USD for each core- and GB-second is the most that comes of dividing first.
+            let exact = seconds * second * 3600 + seconds * vcpus * core_hour + seconds * gib * gb_hour;
+            assert!((picos * 3600).abs_diff(exact * 1_000_000) <= seconds * (vcpus + gib) * 1800, "{tier}");
+            picos
+        };
+        let id = format!("box-{at}");
+        let sandbox = json!({ "tier": tier, "seconds": 600, "vcpus": vcpus, "memoryGib": gib });
+        let mut reserve = json!({ "op": "reserve", "id": id, "resource": "e2b", "estimate": { "sandbox": sandbox } });
+        if let Some(region) = region {
+            reserve["region"] = json!(region);
+        }
+        let picos = |usd: &Value| usd.as_str().unwrap().parse::<tollgate_core::money::Usd>().unwrap().picos();
+        let held = desk.expect(reserve, 201, json!({}));
+        assert_eq!(picos(&held["held"]["usd"]), i128::from(expected(600)), "{tier} {region:?}");
+        // It lived for 7 minutes and was paused for 2 of them.
+        let life = json!({ "seconds": 420, "pausedSeconds": 120 });
+        let settled = desk.expect(json!({ "op": "settle", "id": id, "sandbox": life }), 200, json!({ "overrun": "0" }));
+        assert_eq!(picos(&settled["charge"]["usd"]), i128::from(expected(300)), "{tier} {region:?}");
+    }
+    let elsewhere = json!({ "tier": "gpu", "seconds": 600, "vcpus": 1, "memoryGib": 1 });
+    let reserve = json!({ "op": "reserve", "id": "x", "resource": "e2b", "region": "eu-west-1", "estimate": { "sandbox": elsewhere } });
+    assert_eq!(desk.ask(reserve).body["field"], "region", "no price of a region that nobody has named");
+}
+
+#[test]
+fn paused_time_is_free_and_cannot_be_more_than_there_was() {
+    let mut desk = desk();
+    let sandbox = json!({ "tier": "standard", "seconds": 600, "vcpus": 2, "memoryGib": "0.5" });
+    for (id, life, usd) in [
+        ("a", json!({ "seconds": 100 }), "0.003025"),
+        ("b", json!({ "seconds": 250.5, "pausedSeconds": "150.5" }), "0.003025"),
+        ("c", json!({ "seconds": 250, "pausedSeconds": 250 }), "0"),
+    ] {
+        desk.expect(
+            json!({ "op": "reserve", "id": id, "resource": "e2b", "estimate": { "sandbox": sandbox } }),
+            201,
+            json!({}),
+        );
+        desk.expect(json!({ "op": "settle", "id": id, "sandbox": life }), 200, json!({ "charge": { "usd": usd } }));
+    }
+    let wrong = json!({ "op": "settle", "id": "c", "sandbox": { "seconds": 1, "pausedSeconds": 2 } });
+    desk.expect(wrong, 400, json!({ "field": "sandbox.pausedSeconds" }));
+}
+
 #[test]
 fn the_same_document_again_is_the_same_version_and_an_old_one_of_the_platform_changes_nothing() {
     let mut desk = desk();
@@ -336,6 +405,16 @@ fn bad_documents_name_their_field_and_change_nothing() {
         (json!({ "rates": [{ "provider": "p", "perMillion": {} }] }), "rates[0].model"),
         (json!({ "rates": [{ "provider": "p", "model": "m" }] }), "rates[0]"),
         (json!({ "rates": [own, own] }), "rates[1].from"),
+        (own_with(json!({ "factor": "1" })), "rates[0].factor"),
+        (own_with(json!({ "tiers": [{ "above": 1, "until": "2026-12-01T00:00:00Z" }] })), "rates[0].tiers[0].until"),
+        (own_with(json!({ "modes": { "batch": { "model": "m" } } })), "rates[0].modes.batch.model"),
+        (markup(json!({ "factor": "1", "perMillion": { "input": "1" } })), "markups[0].perMillion"),
+        (markup(json!({ "factor": "1", "note": "x" })), "markups[0].note"),
+        (alias(json!({ "provider": "openai" })), "aliases[0].is.model"),
+        (
+            alias(json!({ "provider": "openai", "model": "gpt-4o", "from": "2026-12-01T00:00:00Z" })),
+            "aliases[0].is.from",
+        ),
         (own_with(json!({ "perMillion": { "input": 1 } })), "rates[0].perMillion.input"),
         (own_with(json!({ "perMillion": { "input": "-1" } })), "rates[0]"),
         (own_with(json!({ "perMillion": { "request": "1" } })), "rates[0]"),

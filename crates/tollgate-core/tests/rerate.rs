@@ -115,6 +115,24 @@ fn what_cannot_be_told_is_left_as_it_is_and_says_so() {
 }
 
 #[test]
+fn a_call_that_was_held_by_an_amount_is_re_rated_by_what_applied_to_its_charge() {
+    let mut desk = desk();
+    let double = json!({ "op": "putOverrides", "overrides": { "markups": [{ "id": "m", "factor": "2" }] } });
+    desk.expect(double, 200, json!({}));
+    let reserve = json!({ "op": "reserve", "id": "a", "resource": "llm", "provider": "openai", "model": "gpt-4o", "estimate": { "usd": "1" } });
+    desk.expect(reserve, 201, json!({}));
+    desk.expect(
+        json!({ "op": "settle", "id": "a", "usage": { "input": 1000 } }),
+        200,
+        json!({ "charge": { "usd": "0.005" } }),
+    );
+    desk.expect(json!({ "op": "putOverrides", "overrides": {} }), 200, json!({}));
+    assert_eq!(rerate(&desk, "a", &RerateBy::AsCharged).unwrap().difference, Usd::ZERO);
+    let now = RerateBy::Prices(desk.ledger().prices().clone());
+    assert_eq!(rerate(&desk, "a", &now).unwrap().difference.to_string(), "-0.0025");
+}
+
+#[test]
 fn an_adjustment_is_an_entry_of_its_own_that_counters_usage_and_refold_follow() {
     let mut desk = desk();
     charge(&mut desk, "a");

@@ -13,7 +13,7 @@ use tollgate_store::{Sql, TenantStore};
 
 use crate::model::amounts::{self, Pico};
 use crate::model::words::{Actual, Command, Estimate};
-use crate::model::{Expected, Model, Quota};
+use crate::model::{Expected, Model, Quota, Span};
 
 /// An answer must say what the model says.
 pub(crate) fn answer(command: &Command, answer: &Answer, expected: &Expected) -> Result<Value, String> {
@@ -59,7 +59,7 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
     let mut views = ledger.quotas(now);
     for (id, quota) in model.quotas() {
         let view = views.next().ok_or_else(|| format!("there is no quota {id}"))?;
-        counter(&view, id, quota, quota.definition.period.around(now.millis()).0, model)?;
+        counter(&view, id, quota, quota.definition.span(now.millis()), model)?;
     }
     if let Some(view) = views.next() {
         return Err(format!("there is a quota {} too many", view.id));
@@ -84,28 +84,38 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
             let Some(quota) = model.quotas().get(view.id.as_str()) else {
                 return Err(format!("{id} counts on {}", view.id));
             };
-            counter(&view, view.id.as_str(), quota, view.window.start.millis(), model)?;
+            let span = match quota.definition.span(now.millis()) {
+                Span::Period(_) => Span::Period(view.window.start.millis()),
+                rolling @ Span::From(_) => rolling,
+            };
+            counter(&view, view.id.as_str(), quota, span, model)?;
         }
     }
     Ok(())
 }
 
-fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, period: i64, model: &Model) -> Result<(), String> {
-    if view.id.as_str() != id || view.window.start.millis() != period {
-        return Err(format!("quota {} from {}, expected {id} from {period}", view.id, view.window.start));
+fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, span: Span, model: &Model) -> Result<(), String> {
+    let start = view.window.start.millis();
+    let is_there = match span {
+        Span::Period(period) => start == period,
+        // The window starts after the last instant that has left it.
+        Span::From(first) => start == (first - 1).max(0),
+    };
+    if view.id.as_str() != id || !is_there {
+        return Err(format!("quota {} from {}, expected {id} in {span:?}", view.id, view.window.start));
     }
     let (spent, held) = (view.spent.picos(), view.held.picos());
-    let expected = (model.spent(quota, period), model.held(quota, period));
+    let expected = (model.spent(quota, span), model.held(quota, span));
     if (spent, held) != expected {
         let text = |(spent, held)| format!("{} spent and {} held", amounts::text(spent), amounts::text(held));
         return Err(format!("{id} has {}, expected {}", text((spent, held)), text(expected)));
     }
     let warned: BTreeSet<Pico> = view.warned.iter().map(|fraction| fraction.picos() / (amounts::ONE / 1000)).collect();
-    if warned != model.warned(quota, period) {
-        return Err(format!("{id} has warned of {warned:?}, expected {:?}", model.warned(quota, period)));
+    if warned != model.warned(quota, span) {
+        return Err(format!("{id} has warned of {warned:?}, expected {:?}", model.warned(quota, span)));
     }
     // Invariant 1, of what the ledger itself says.
-    let most = quota.definition.limit + model.overruns(quota, period);
+    let most = quota.definition.limit + model.overruns(quota, span);
     if view.quota.enforcement == Enforcement::Block && spent + held > most {
         return Err(format!("{id} uses {}, and may use {}", amounts::text(spent + held), amounts::text(most)));
     }

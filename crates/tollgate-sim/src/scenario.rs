@@ -5,7 +5,7 @@ use fastrand::Rng;
 
 use crate::disk::Failure;
 use crate::model::amounts::{ONE, Pico, Unit};
-use crate::model::calendar::{DAY, Period, SECOND};
+use crate::model::calendar::{Calendar, DAY, Period, SECOND, Zone};
 use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, Resource};
 
 /// A run before it happens.
@@ -306,7 +306,8 @@ fn administer(rng: &mut Rng) -> Admin {
             let period = if unit == Unit::Concurrent {
                 Period::Lifetime
             } else {
-                one_of(rng, &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime])
+                let rolling = Period::Rolling(one_of(rng, &[1, 60, 600, 3_600, 86_400]));
+                one_of(rng, &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime, rolling])
             };
             Admin::Put(
                 rng.u8(..QUOTAS),
@@ -316,6 +317,11 @@ fn administer(rng: &mut Rng) -> Admin {
                     unit,
                     limit,
                     period,
+                    calendar: if period == Period::Lifetime || rng.bool() {
+                        Calendar::default()
+                    } else {
+                        calendar(rng, period)
+                    },
                     warn_at: one_of::<&[Pico]>(rng, &[&[], &[500], &[800, 1000], &[250, 500, 1000]]).to_vec(),
                     touchpoint: one_of(rng, &[None, None, None, Some(0)]),
                     model: one_of(rng, &[None, None, None, Some(Model::Gpt4o)]),
@@ -327,6 +333,20 @@ fn administer(rng: &mut Rng) -> Admin {
         4 => Admin::Delete(rng.u8(..QUOTAS)),
         5..7 => Admin::Reset(rng.u8(..QUOTAS)),
         _ => Admin::Onboard(rng.usize(..PLANS)),
+    }
+}
+
+fn calendar(rng: &mut Rng, period: Period) -> Calendar {
+    let days = matches!(period, Period::Day | Period::Week | Period::Month);
+    Calendar {
+        zone: if matches!(period, Period::Rolling(_)) {
+            Zone::Utc
+        } else {
+            one_of(rng, &[Zone::Berlin, Zone::Berlin, Zone::NewYork, Zone::Kolkata])
+        },
+        sundays: period == Period::Week && rng.bool(),
+        month_day: if period == Period::Month { one_of(rng, &[0, 15, 31]) } else { 0 },
+        hour: if days { one_of(rng, &[0, 0, 2, 6]) } else { 0 },
     }
 }
 

@@ -35,7 +35,8 @@ pub fn file(seed: u64, catalog: &Catalog) -> Result<(String, String), String> {
     Ok((format!("simulated-{seed}.json"), text))
 }
 
-/// What every home can replay: a vector's plan stays, its clock never goes backwards, and nothing is asked that has no JSON.
+/// What every home can replay: a vector's plan stays, its clock never goes backwards, nothing is archived, and nothing is asked that has no
+/// JSON.
 fn replayable(mut scenario: Scenario) -> Scenario {
     scenario.skew = 0;
     for step in &mut scenario.steps {
@@ -48,7 +49,8 @@ fn replayable(mut scenario: Scenario) -> Scenario {
     let stays = |step: &Step| {
         !matches!(
             step,
-            Step::Administer(Admin::Onboard(_))
+            Step::Archive(..)
+                | Step::Administer(Admin::Onboard(_))
                 | Step::Tick(Tick::Back(_) | Tick::ToDeadline(..0) | Tick::ToBoundary(..0))
         )
     };

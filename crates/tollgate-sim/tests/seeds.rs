@@ -6,7 +6,8 @@ use tollgate_sim::scenario::Scenario;
 use tollgate_sim::seeds;
 use tollgate_sim::world::Record;
 
-const FIXED: u64 = 300;
+/// `cargo xtask test` runs more of them, and fresh ones.
+const FIXED: u64 = 100;
 
 #[test]
 fn every_invariant_holds_for_the_fixed_seeds() {
@@ -17,8 +18,8 @@ fn every_invariant_holds_for_the_fixed_seeds() {
     }
     // Runs that do nothing hold every invariant.
     assert_eq!(summary.seeds, FIXED);
-    assert!(summary.commands > 20 * 300, "only {} commands took effect", summary.commands);
-    assert!(summary.failures > 100, "only {} turns failed", summary.failures);
+    assert!(summary.commands > 2_000, "only {} commands took effect", summary.commands);
+    assert!(summary.failures > 50, "only {} turns failed", summary.failures);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Flaky, at, body, catalog, onboard, request, usd_quota};
 use serde_json::json;
-use tollgate_core::api::{Code, RepairRequest};
+use tollgate_core::api::{Code, RepairRequest, parse_rerate};
+use tollgate_core::catalog::OverridesDocument;
 use tollgate_core::ledger::{Entry, Ledger, Snapshot};
-use tollgate_store::{Param, Sql, StoreError, TenantStore};
+use tollgate_store::{OverridesStore, Param, PolicyStore, Sql, StoreError, TenantStore};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 const LATER: &str = "2026-11-24T12:00:10Z";
@@ -371,4 +374,99 @@ fn a_broken_journal_is_reported_and_not_repaired_away() {
     }
     let order = RepairRequest { by: "ops".parse().unwrap() };
     assert_eq!(Flaky::new().open().repair(at(LATER), &order).unwrap().unwrap_err().code, Code::TenantNotFound);
+}
+
+#[test]
+fn re_rating_is_paged_posted_once_and_leaves_a_clean_audit() {
+    let (database, mut store) = opened();
+    let record = |id: &str, input: u64| json!({ "op": "record", "id": id, "resource": "llm", "provider": "openai", "model": "gpt-4o", "usage": { "input": input } });
+    // Held at most a second, and charged late, so that its charge has two entries.
+    let late = json!({ "op": "reserve", "id": "late", "resource": "llm", "provider": "openai", "model": "gpt-4o",
+        "estimate": { "inputTokens": 8000, "maxOutputTokens": 1 }, "ttlSeconds": 1 });
+    run(&mut store, NOW, &[record("a", 1000), late, record("b", 2000)]);
+    run(&mut store, LATER, &[json!({ "op": "settle", "id": "late", "usage": { "input": 4000 } }), record("c", 16_000)]);
+    let rerate = |store: &mut TenantStore<Flaky>, more: serde_json::Value| {
+        let mut pages = Vec::new();
+        let mut totals = json!(null);
+        let mut after = json!(0);
+        while !after.is_null() {
+            let mut request =
+                json!({ "from": "2026-11-01T00:00:00Z", "to": LATER, "limit": 2, "after": after, "totals": totals });
+            request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let request = parse_rerate(&request.to_string()).unwrap();
+            let report = store.rerate(catalog(), at(LATER), &request).unwrap().unwrap();
+            let report = serde_json::to_value(report).unwrap();
+            (totals, after) = (report["totals"].clone(), report["next"].clone());
+            pages.push(report);
+        }
+        (totals, pages)
+    };
+    let double = json!({ "overrides": { "markups": [{ "id": "m", "factor": "2" }] } });
+    let (totals, pages) = rerate(&mut store, double.clone());
+    // 1000, 2000 and, late, 4000 tokens; what was recorded at the end of the period is not in it.
+    assert_eq!(totals, json!({ "charges": 3, "changed": 3, "old": "0.0175", "new": "0.035", "difference": "0.0175" }));
+    assert!(pages.len() > 2, "{}", pages.len());
+    let posted = json!({ "overrides": double["overrides"], "post": "fix" });
+    for (sum, old) in [(3, "0.0175"), (0, "0.035")] {
+        let (totals, pages) = rerate(&mut store, posted.clone());
+        assert_eq!(pages.iter().map(|page| page["posted"].as_u64().unwrap()).sum::<u64>(), sum);
+        assert_eq!((&totals["old"], &totals["new"]), (&json!(old), &json!("0.035")));
+    }
+    assert!(store.audit().unwrap().unwrap().clean);
+    drop(store);
+    let mut store = database.open();
+    let report = store.audit().unwrap().unwrap();
+    assert!(report.clean, "{}", serde_json::to_string(&report).unwrap());
+    let found = run(&mut store, LATER, &[json!({ "op": "getReservation", "id": "late" }), json!({ "op": "usage" })]);
+    assert_eq!((&found[0].1["charge"]["usd"], &found[0].1["late"]), (&json!("0.02"), &json!(true)));
+    // 0.035 of the three, and 16,000 tokens at the old price.
+    assert_eq!((&found[1].1["total"]["usd"], &found[1].1["total"]["inputTokens"]), (&json!("0.075"), &json!(23_000)));
+}
+
+#[test]
+fn a_post_that_fails_leaves_nothing() {
+    let (database, mut store) = opened();
+    let usage = json!({ "input": 1000 });
+    run(
+        &mut store,
+        NOW,
+        &[
+            json!({ "op": "record", "id": "a", "resource": "llm", "provider": "openai", "model": "gpt-4o", "usage": usage }),
+        ],
+    );
+    let request = json!({ "from": "2026-11-01T00:00:00Z", "to": LATER, "post": "fix", "overrides": { "markups": [{ "id": "m", "factor": "2" }] } });
+    let request = parse_rerate(&request.to_string()).unwrap();
+    for failing in 0..4 {
+        database.fail_in.set(Some(failing));
+        let done = store.rerate(catalog(), at(LATER), &request);
+        let failed = done.is_err();
+        assert!(failed || database.fail_in.get().is_some(), "statement {failing}");
+        database.fail_in.set(None);
+        if failed {
+            let quota = run(&mut store, LATER, &[json!({ "op": "listQuotas" })]);
+            assert_eq!(quota[0].1["quotas"][0]["spent"], "0.0025");
+        }
+        assert!(store.audit().unwrap().unwrap().clean);
+    }
+    store.rerate(catalog(), at(LATER), &request).unwrap().unwrap();
+    assert_eq!(run(&mut store, LATER, &[json!({ "op": "listQuotas" })])[0].1["quotas"][0]["spent"], "0.005");
+}
+
+#[test]
+fn the_platforms_documents_are_kept_with_their_versions() {
+    let database = Flaky::new();
+    let document = |json: serde_json::Value| serde_json::from_value::<OverridesDocument>(json).unwrap();
+    let mut store = OverridesStore::open(database.clone());
+    assert_eq!(store.overrides().unwrap(), (0, Arc::default()));
+    assert_eq!(store.put(&OverridesDocument::default()).unwrap(), 0);
+    // A database that has had policies for longer than there are overrides.
+    let mut policies = PolicyStore::open(database.clone());
+    let policy = tollgate_core::policy::Policy::default();
+    policies.put(&policy).unwrap();
+    let margin = document(json!({ "markups": [{ "id": "m", "factor": "1.2" }] }));
+    assert_eq!((store.put(&margin).unwrap(), store.put(&margin).unwrap()), (1, 1));
+    assert_eq!(store.put(&OverridesDocument::default()).unwrap(), 2);
+    assert_eq!(store.put(&margin).unwrap(), 3);
+    assert_eq!(OverridesStore::open(database.clone()).overrides().unwrap(), (3, Arc::new(margin)));
+    assert_eq!(policies.policy().unwrap(), (1, policy));
 }

@@ -1,10 +1,8 @@
 //! From a route and a body to what a tenant's ledger is asked.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Answer, Code, Problem, Request, StateQuery, WholeDocument};
-use tollgate_core::catalog::{OverridesDocument, OverridesScope};
+use tollgate_core::catalog::OverridesScope;
 use tollgate_core::ids::{PlanName, QuotaId, ReservationId, TenantId};
 use tollgate_core::ledger::{Command, Onboard, OverridesOrder};
 use tollgate_core::policy::Plan;
@@ -42,15 +40,6 @@ pub struct OnboardOrder {
     pub plan: Plan,
     /// The version of the policy that it was taken from.
     pub policy_version: u64,
-}
-
-/// The platform's own rates, aliases and markups on their way to a tenant's object.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct PlatformOverrides {
-    /// Counts up; 0 where there are none.
-    pub version: u64,
-    /// All of them.
-    pub document: Arc<OverridesDocument>,
 }
 
 impl Asked {
@@ -119,11 +108,13 @@ impl Asked {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn platform_overrides(body: &str) -> Result<Self, Problem> {
-        let PlatformOverrides { version, document } = serde_json::from_str(body)
-            .map_err(|error| Problem::new(Code::Internal, format!("the overrides cannot be read: {error}")))?;
-        let order = OverridesOrder { scope: OverridesScope::Platform, version: Some(version), document };
-        Ok(Self::single(Request::Command(Command::SetOverrides(order))))
+    pub fn platform_overrides(version: u64, document: &str) -> Result<Self, Problem> {
+        let (scope, document) = (OverridesScope::Platform, api::read_overrides(document)?);
+        Ok(Self::single(Request::Command(Command::SetOverrides(OverridesOrder {
+            scope,
+            version: Some(version),
+            document,
+        }))))
     }
 
     const fn new(requests: Vec<Request>, shape: Shape) -> Self {

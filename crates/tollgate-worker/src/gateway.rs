@@ -114,19 +114,17 @@ impl Objects<'_> {
             target,
             body,
             now: self.now,
-            overrides: prices.sent.version,
+            overrides: prices.version,
             repeats_safely: endpoint.repeats_safely(),
         };
         let answer = call.send().await?;
         if !answer.headers().has(OVERRIDES_WANTED_HEADER).unwrap_or(false) {
             return Ok(Reply::Passed(answer));
         }
-        let order = serde_json::to_string(&prices.sent).map_err(|error| internal("writing the overrides", &error))?;
         let sending = Call {
             method: Method::Put,
             target: asked::PLATFORM_OVERRIDES_TARGET,
-            body: &Body::from_text(&order),
-            overrides: 0,
+            body: &Body::from_text(&prices.document),
             repeats_safely: true,
             ..call
         };

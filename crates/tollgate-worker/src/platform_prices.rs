@@ -7,13 +7,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use serde::Deserialize;
-use tollgate_core::catalog::{Alias, Markup, Overrides, OverridesDocument, OverridesScope, OwnRates, PriceBook};
+use serde_json::{Map, Value};
+use tollgate_core::api;
+use tollgate_core::catalog::{Overrides, OverridesScope, PriceBook};
 use tollgate_core::time::Timestamp;
-
-use crate::asked::PlatformOverrides;
 
 /// How long what was seen counts as what is.
 pub const FRESH_SECONDS: u32 = 60;
@@ -25,8 +23,10 @@ thread_local! {
 /// The platform's document, ready to use.
 #[derive(Debug, Default)]
 pub struct PlatformPrices {
+    /// Counts up; 0 where there is none.
+    pub version: u64,
     /// As it is sent to a tenant's object.
-    pub sent: PlatformOverrides,
+    pub document: String,
     /// As a price is looked up in it.
     pub book: PriceBook,
 }
@@ -79,22 +79,17 @@ impl Seen {
 }
 
 fn read(answer: &str) -> Result<PlatformPrices, String> {
-    #[derive(Deserialize)]
-    struct Answered {
-        version: u64,
-        rates: Vec<OwnRates>,
-        aliases: Vec<Alias>,
-        markups: Vec<Markup>,
-    }
-    let Answered { version, rates, aliases, markups } =
-        serde_json::from_str(answer).map_err(|error| error.to_string())?;
-    let document = Arc::new(OverridesDocument { rates, aliases, markups });
+    let mut members: Map<String, Value> = serde_json::from_str(answer).map_err(|error| error.to_string())?;
+    let version = members.remove("version").and_then(|version| version.as_u64()).ok_or("no version")?;
+    // What is left is the document as it was put.
+    let document = Value::Object(members).to_string();
     let mut book = PriceBook::default();
     if version > 0 {
-        let overrides = Overrides::new(OverridesScope::Platform, version, Arc::clone(&document));
+        let read = api::read_overrides(&document).map_err(|problem| problem.detail)?;
+        let overrides = Overrides::new(OverridesScope::Platform, version, read);
         book.put(overrides.map_err(|error| error.to_string())?);
     }
-    Ok(PlatformPrices { sent: PlatformOverrides { version, document }, book })
+    Ok(PlatformPrices { version, document, book })
 }
 
 #[cfg(test)]
@@ -108,12 +103,12 @@ mod tests {
     fn one_asks_again_after_a_while_and_the_others_go_on_meanwhile() {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000).unwrap();
         assert!(seen(at(0)).is_none(), "nothing is known");
-        assert_eq!(note(ANSWER, at(0)).unwrap().sent.version, 3);
-        assert_eq!(seen(at(59)).unwrap().sent.version, 3);
+        assert_eq!(note(ANSWER, at(0)).unwrap().version, 3);
+        assert_eq!(seen(at(59)).unwrap().version, 3);
         assert!(seen(at(60)).is_none());
-        assert_eq!(seen(at(60)).unwrap().sent.version, 3);
-        assert_eq!(last_seen(at(70)).sent.version, 3);
-        assert_eq!(seen(at(129)).unwrap().sent.version, 3);
+        assert_eq!(seen(at(60)).unwrap().version, 3);
+        assert_eq!(last_seen(at(70)).version, 3);
+        assert_eq!(seen(at(129)).unwrap().version, 3);
         forget();
         assert!(seen(at(129)).is_none());
         assert!(note("{}", at(130)).is_err());

@@ -90,23 +90,28 @@ impl Inner {
             path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
         };
         let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        let minds_overrides = asks.as_ref().is_some_and(|route| match route.endpoint {
+            // What makes the tenant known comes before everything that applies to it.
+            Endpoint::Onboard => false,
+            Endpoint::Rerate => true,
+            // What is stored is looked after as it is.
+            other => !Upkeep::has(other),
+        });
+        if minds_overrides && self.lacks_overrides(request)? {
+            return Ok(overrides_wanted());
+        }
         if let Some(Route { endpoint, .. }) = &asks
             && Upkeep::has(*endpoint)
         {
             let body = Body::read(request).await?.text()?;
             return self.keep_up(&Upkeep::read(*endpoint, query, &body)?, now.unwrap_or_else(clock::now));
         }
-        // What makes the tenant known comes before everything that applies to it.
-        let minds_overrides = asks.as_ref().is_some_and(|route| route.endpoint != Endpoint::Onboard);
-        if minds_overrides && self.lacks_overrides(request)? {
-            return Ok(overrides_wanted());
-        }
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
         let Asked { requests, shape } = match &asks {
             Some(route) => Asked::read(route, query, &body)?,
-            None => Asked::platform_overrides(&body)?,
+            None => Asked::platform_overrides(known_overrides(request), &body)?,
         };
         let (done, answers) = oneshot::channel();
         self.queue.borrow_mut().push(Waiting { now, requests, done });
@@ -150,8 +155,10 @@ impl Inner {
 
     /// Whether the Worker knows a later version of the platform's own rates, aliases and markups than the ledger does.
     fn lacks_overrides(&self, request: &Request) -> Result<bool, Problem> {
-        let header = request.headers().get(OVERRIDES_HEADER).ok().flatten();
-        let Some(version) = header.and_then(|version| version.parse::<u64>().ok()) else { return Ok(false) };
+        let version = known_overrides(request);
+        if version == 0 {
+            return Ok(false);
+        }
         self.with_store(|store, _| {
             let known = store.ledger().prices().platform.as_ref().map_or(0, |overrides| overrides.version);
             Ok(store.ledger().tenant().is_some() && known < version)
@@ -193,6 +200,12 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
+}
+
+/// The version of the platform's own rates, aliases and markups that the Worker knows; 0 where there are none.
+fn known_overrides(request: &Request) -> u64 {
+    let header = request.headers().get(OVERRIDES_HEADER).ok().flatten();
+    header.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// Nothing was done; the Worker sends what is wanted and asks again.

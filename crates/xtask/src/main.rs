@@ -9,7 +9,9 @@ mod hash;
 mod install;
 mod interrupt;
 mod node;
+mod oracle;
 mod process;
+mod python;
 mod serve;
 mod sim;
 mod step;
@@ -55,7 +57,7 @@ enum Task {
     Demo,
     /// Run every test there is, or some parts
     Test(Test),
-    /// Measure, side by side with what a user would pick instead
+    /// Measure, side by side with what a user would pick instead, and write docs/benchmarks.md
     #[command(subcommand)]
     Bench(bench::Task),
     /// Simulate the core and the store under faults, seed by seed; exit 0 when every invariant held

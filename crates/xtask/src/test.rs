@@ -16,7 +16,7 @@ use crate::step::{Step, took};
 use crate::tools::{self, Tools};
 use crate::wasm::TARGET;
 use crate::workspace::Workspace;
-use crate::{build, catalog, demo, sim, tidy};
+use crate::{build, catalog, demo, oracle, sim, tidy};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -27,6 +27,8 @@ pub enum Part {
     Tidy,
     /// The price list is as `cargo xtask catalog update` writes it, and its decisions are about models that it has
     Catalog,
+    /// Random usage of every model costs the same in genai-prices and LiteLLM, or a file says why not
+    Oracle,
     /// Clippy has nothing to say, natively and for wasm
     Clippy,
     /// Unit and property tests of the crates
@@ -45,13 +47,14 @@ pub enum Part {
     Demo,
 }
 
-const ALL: [Part; 11] = [
+const ALL: [Part; 12] = [
     Part::Fmt,
     Part::Tidy,
     Part::Catalog,
     Part::Clippy,
     Part::Rust,
     Part::Sim,
+    Part::Oracle,
     Part::Build,
     Part::Types,
     Part::Js,
@@ -117,6 +120,7 @@ fn one(workspace: &Workspace, tools: &Tools, part: Part, only: Option<&str>) -> 
             Ok(format!("{files} files"))
         }
         Part::Catalog => catalog::check(workspace),
+        Part::Oracle => oracle::check(workspace),
         Part::Clippy => clippy(workspace, tools),
         Part::Rust => rust(workspace),
         Part::Sim => sim::test(workspace),

@@ -7,10 +7,11 @@ use super::problem::{Problem, ProblemBody};
 use super::quota_body::{DenialBody, QuotaBody};
 use super::request::StateQuery;
 use crate::amount::Amount;
+use crate::arithmetic::arithmetic;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::{Attribution, Resource};
 use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
-use crate::ids::{Name, PlanName, ReservationId, TenantId, UserId};
+use crate::ids::{AdjustmentId, Name, PlanName, ReservationId, TenantId, UserId};
 use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
 use crate::meter::Quantity;
 use crate::money::Usd;
@@ -132,7 +133,7 @@ impl Answer {
             }
             StateQuery::Reservation(id) => ledger.reservation(id).map_or_else(
                 || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
-                |reservation| Self::json(200, &ReservationBody::from(reservation)),
+                |reservation| Self::json(200, &ReservationBody::new(catalog, reservation)),
             ),
             StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
                 Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
@@ -170,19 +171,31 @@ impl Answer {
         Self::overrides_document(version(scope), document, Some(version(OverridesScope::Platform)))
     }
 
-    /// The price list: every model with its rate cards, or those of one provider.
+    /// The price list: one provider's models with their rate cards, or how many models each provider has.
     #[must_use]
     pub fn catalog(catalog: &Catalog, provider: Option<&str>) -> Self {
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct Listed<'a> {
             version: &'a str,
             models: Vec<&'a Model>,
         }
-        let asked_for = |model: &&Model| provider.is_none_or(|provider| model.provider == provider);
-        Self::json(
-            200,
-            &Body { version: catalog.version(), models: catalog.models().iter().filter(asked_for).collect() },
-        )
+        #[derive(Serialize)]
+        struct Summary<'a> {
+            version: &'a str,
+            providers: Vec<Provider<'a>>,
+        }
+        #[derive(Serialize)]
+        struct Provider<'a> {
+            provider: &'a str,
+            models: usize,
+        }
+        let version = catalog.version();
+        if let Some(provider) = provider {
+            let models = catalog.models().iter().filter(|model| model.provider == provider).collect();
+            return Self::json(200, &Listed { version, models });
+        }
+        let providers = catalog.providers().map(|(provider, models)| Provider { provider, models }).collect();
+        Self::json(200, &Summary { version, providers })
     }
 
     /// A usage report.
@@ -451,15 +464,25 @@ struct ReservationBody<'a> {
     closed_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     charge: Option<&'a Charge>,
+    /// The charge's arithmetic, line by line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    explanation: Vec<String>,
+    /// What has adjusted the charge since.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    adjustments: &'a [AdjustmentId],
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     basis: Option<&'a Basis>,
 }
 
-impl<'a> From<&'a Reservation> for ReservationBody<'a> {
-    fn from(reservation: &'a Reservation) -> Self {
+impl<'a> ReservationBody<'a> {
+    fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
         let end = reservation.end.as_ref();
+        // What was charged at its end, or so far.
+        let charge =
+            end.map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref());
+        let (call, at) = (&reservation.call, reservation.created_at);
         Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -474,9 +497,10 @@ impl<'a> From<&'a Reservation> for ReservationBody<'a> {
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
-            charge: end
-                .map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref()),
+            charge,
+            explanation: charge.map(|charge| arithmetic(catalog, call, at, charge)).unwrap_or_default(),
             late: end.is_some_and(|end| end.late),
+            adjustments: end.map_or(&[], |end| &end.adjustments),
             basis: reservation.basis.as_ref(),
         }
     }

@@ -33,6 +33,11 @@ fn explain(json: &str, error: &serde_json::Error) -> Problem {
         push_key(&mut path, field);
         return Problem::invalid(path, "missing");
     }
+    // What only turns out once an object has been read is placed at the object.
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    if let Some(field) = unknown.filter(|field| !path.ends_with(field)) {
+        push_key(&mut path, field);
+    }
     if path.is_empty() {
         return Problem::new(Code::InvalidRequest, message);
     }
@@ -161,6 +166,7 @@ mod tests {
             (r#"{}"#, "name"),
             (r#"{"inner":{"count":1}}"#, "name"),
             (r#"{"name":"x","extra":1}"#, "extra"),
+            (r#"{"name":"x","extra.more":1}"#, "extra.more"),
             (r#"{"name":"x","name":"y"}"#, "name"),
             ("{\"name\":\"x\",\n \"inner\": {\"count\": \"many\"}}", "inner.count"),
             (r#"{"name":"x","inner":{"count":-1}}"#, "inner.count"),

@@ -18,6 +18,6 @@ pub use request::{
     HistoryQuery, MAX_BATCH, MAX_ENTRIES, OnboardRequest, PriceRequest, Request, StateQuery, TokenRequest, parse_batch,
     parse_catalog_query, parse_command, parse_entries_query, parse_explain, parse_extend, parse_id, parse_meter,
     parse_onboard, parse_overrides, parse_policy, parse_price, parse_quota, parse_record, parse_release, parse_reserve,
-    parse_settle, parse_tenant_price, parse_token_request, parse_usage_query,
+    parse_settle, parse_tenant_price, parse_token_request, parse_usage_query, read_overrides,
 };
 pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};

@@ -356,6 +356,14 @@ pub fn parse_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
     if json.len() > MAX_OVERRIDES_BYTES {
         return Err(Problem::new(Code::BodyTooLarge, "a document of overrides has 256 KiB at most"));
     }
+    read_overrides(json)
+}
+
+/// Reads a document that was taken before.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn read_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
     let document: OverridesDocument = json::read(json)?;
     Ok(document.into())
 }
@@ -465,7 +473,7 @@ fn read_settle(json: &str, place: Place) -> Result<Actual, Problem> {
 }
 
 fn settled_sandbox(sandbox: Option<SettledSandbox>) -> Result<Option<Actual>, Problem> {
-    let seconds = sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
+    let seconds = sandbox.map(|sandbox| sandbox.running()).transpose()?;
     Ok(seconds.map(Actual::SandboxSeconds))
 }
 
@@ -655,6 +663,21 @@ impl SandboxBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SettledSandbox {
     seconds: Number,
+    /// Those of `seconds` in which it was paused, which are free.
+    #[serde(default)]
+    paused_seconds: Option<Number>,
+}
+
+impl SettledSandbox {
+    fn running(&self) -> Result<Quantity, Problem> {
+        let seconds = self.seconds.quantity("sandbox.seconds")?;
+        let Some(paused) = &self.paused_seconds else { return Ok(seconds) };
+        let paused = paused.quantity("sandbox.pausedSeconds")?;
+        if paused > seconds {
+            return Err(Problem::invalid("sandbox.pausedSeconds", "cannot be more than `seconds`"));
+        }
+        Ok(seconds.less(paused))
+    }
 }
 
 #[derive(Deserialize)]

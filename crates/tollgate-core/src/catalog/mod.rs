@@ -24,8 +24,8 @@ use crate::time::Timestamp;
 
 pub use format::{CatalogError, RatesDocument};
 pub use overrides::{
-    Alias, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope, OwnChange,
-    OwnRates,
+    Alias, Changes, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope,
+    OwnChange, OwnRates,
 };
 pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, PriceBook, Priced, Rating};
 
@@ -87,6 +87,18 @@ pub enum Confidence {
     Reported,
 }
 
+impl Confidence {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Single => "single",
+            Self::Reported => "reported",
+        }
+    }
+}
+
 /// How a call is processed, where the provider charges differently for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,7 +150,7 @@ impl Rate {
     }
 
     /// A rate is rounded, to 10⁻¹² and halves up, so that line prices (quantity × rate) need no rounding and sums are exact.
-    fn times(self, multiplier: Ratio) -> Self {
+    pub(crate) fn times(self, multiplier: Ratio) -> Self {
         Self(Usd::from_picos(decimal::div_rounded(self.0.picos().saturating_mul(multiplier.picos()), decimal::PICOS)))
     }
 }
@@ -294,6 +306,11 @@ impl Catalog {
         self.all.get_or_init(|| self.packed.all().unwrap_or_default())
     }
 
+    /// Every provider, with how many models it has.
+    pub fn providers(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.packed.providers()
+    }
+
     /// The compact form: what [`Catalog::open`] reads.
     #[must_use]
     pub fn packed(&self) -> &[u8] {
@@ -385,6 +402,41 @@ impl RateCard {
         Ok(EffectiveRates(rates))
     }
 
+    /// The rates before mode and region multiply them, and what those multiply by.
+    ///
+    /// # Errors
+    /// The card does not have the mode or region.
+    pub(crate) fn listed(&self, prompt_tokens: u64, terms: Terms<'_>) -> Result<Listed<'_>, NoRates> {
+        let mut rates = self.base.clone();
+        let own = reached(&self.tiers, prompt_tokens).map(|tier| &tier.rates);
+        let windows = self.schedules.iter().filter(|schedule| schedule.holds(terms.at)).map(|schedule| &schedule.rates);
+        for over in own.into_iter().chain(windows) {
+            rates.overlay(over);
+        }
+        let mode = terms.mode.map(|mode| mode.to_string());
+        let names = mode.into_iter().chain(terms.region.map(ToString::to_string));
+        let mut multipliers = Vec::new();
+        let mut named = Vec::new();
+        for (adjustment, name) in self.adjustments(terms)?.into_iter().zip(names) {
+            match &adjustment.change {
+                Change::Multiplier(by) => multipliers.push((name, *by)),
+                Change::Rates { base, tiers } => {
+                    named.push((name, base));
+                    rates.overlay(base);
+                    if let Some(tier) = reached(tiers, prompt_tokens) {
+                        rates.overlay(&tier.rates);
+                    }
+                }
+            }
+        }
+        Ok(Listed { rates: EffectiveRates(Cow::Owned(rates)), named, multipliers })
+    }
+
+    /// Where the card's tier begins that a prompt reaches, if it reaches one.
+    pub(crate) fn tier_from(&self, prompt_tokens: u64) -> Option<u64> {
+        reached(&self.tiers, prompt_tokens).map(|tier| tier.at_least)
+    }
+
     /// The prompt lengths, in tokens, at which other rates begin, up to a length.
     pub(crate) fn thresholds(&self, up_to: u64) -> impl Iterator<Item = u64> + '_ {
         self.all_thresholds().filter(move |at_least| *at_least <= up_to)
@@ -418,6 +470,15 @@ impl RateCard {
         }
         Ok(found)
     }
+}
+
+/// See [`RateCard::listed`].
+pub(crate) struct Listed<'a> {
+    pub(crate) rates: EffectiveRates<'a>,
+    /// The mode's or region's own rates among them, each with its name.
+    pub(crate) named: Vec<(String, &'a Rates)>,
+    /// Each with its name: the mode's, the region's.
+    pub(crate) multipliers: Vec<(String, Ratio)>,
 }
 
 /// The highest tier that a prompt reaches.

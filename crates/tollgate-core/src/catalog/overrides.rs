@@ -5,10 +5,10 @@
 //! look up.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::format::{self, CatalogError};
 use super::{Adjustment, Catalog, Change, Confidence, Mode, RateCard, Rates, Terms, Tier};
@@ -16,7 +16,7 @@ use crate::call::Resource;
 use crate::ids::Name;
 use crate::meter::Meter;
 use crate::money::Usd;
-use crate::objects;
+use crate::objects::{self, Object};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
@@ -43,75 +43,115 @@ pub struct OverridesDocument {
 
 /// Rates of one model. They stand for themselves: what they do not name is not taken from the price list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "Members")]
 pub struct OwnRates {
     /// As calls name it.
     pub provider: Name,
     /// As calls name it; for sandboxes the tier.
     pub model: Name,
     /// They hold from this instant; always, where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// Up to this instant, which is not included; for good, where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// USD per 1,000,000 tokens.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_million: BTreeMap<Meter, Usd>,
     /// USD per one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_unit: BTreeMap<Meter, Usd>,
     /// What long prompts cost, each beyond `above` tokens.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "objects::list_of_objects")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<OwnChange>,
     /// What batch, flex and priority cost.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "objects::map_of_objects")]
-    pub modes: BTreeMap<Mode, OwnChange>,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    pub modes: Changes,
     /// What regions cost.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "objects::map_of_objects")]
-    pub regions: BTreeMap<Name, OwnChange>,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    pub regions: Changes,
 }
 
 /// How a tier, mode or region differs: it replaces the rates that it names, or multiplies all token rates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "Members")]
 pub struct OwnChange {
     /// Of a tier: prompts of more tokens than this have its rates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub above: Option<u64>,
     /// Of a mode or region: a factor on every token rate, 0 to 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub multiplier: Option<Ratio>,
     /// USD per 1,000,000 tokens.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_million: BTreeMap<Meter, Usd>,
     /// USD per one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub per_unit: BTreeMap<Meter, Usd>,
+}
+
+/// Changes by the name of a mode or region, in the order in which they are written. A name that is given twice is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(pub Vec<(Name, OwnChange)>);
+
+impl Changes {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Changes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, change)| (name, change)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Changes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Named;
+        impl<'de> de::Visitor<'de> for Named {
+            type Value = Changes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Changes, A::Error> {
+                let mut changes: Vec<(Name, OwnChange)> = Vec::new();
+                while let Some((name, Object(change))) = map.next_entry::<Name, Object<OwnChange>>()? {
+                    if changes.iter().any(|(known, _)| *known == name) {
+                        return Err(de::Error::custom("a name is given twice"));
+                    }
+                    changes.push((name, change));
+                }
+                Ok(Changes(changes))
+            }
+        }
+        deserializer.deserialize_map(Named)
+    }
 }
 
 /// Another name of a model. It leads to the model in one step: an alias of an alias is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "Members")]
 pub struct Alias {
     /// As calls name it.
     pub provider: Name,
     /// As calls name it, such as an Azure deployment.
     pub model: Name,
     /// What it stands for.
-    #[serde(deserialize_with = "objects::object")]
     pub is: ModelName,
     /// As [`OwnRates::from`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// As [`OwnRates::until`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
 /// A model by the name that its provider gives it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "Members")]
 pub struct ModelName {
     /// Who bills for it.
     pub provider: Name,
@@ -121,30 +161,30 @@ pub struct ModelName {
 
 /// A factor on the rates of some calls: above 1 a markup, below 1 a discount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "Members")]
 pub struct Markup {
     /// What it is called where a charge says what applied.
     pub id: Name,
     /// Only calls that this provider bills.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Name>,
     /// Only calls of this model of the provider, by the name that an alias leads to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Name>,
     /// Only calls that draw on this kind of budget.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
     /// As [`OwnRates::from`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// As [`OwnRates::until`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Every rate is multiplied by this: 0 to 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<Ratio>,
     /// The same in percent: `"20"` is a factor of 1.2, `"-10"` one of 0.9.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<Ratio>,
 }
 
@@ -238,21 +278,24 @@ impl OverridesDocument {
                 return Err(invalid(field, "500 entries at most"));
             }
         }
-        let mut names = BTreeSet::new();
         let mut cards = Vec::with_capacity(self.rates.len());
         for (at, own) in self.rates.iter().enumerate() {
             let place = format!("rates[{at}]");
             check_dates(&place, own.from, own.until)?;
-            if !names.insert((&own.provider, &own.model, own.from)) {
+            let same =
+                |other: &OwnRates| (&other.provider, &other.model, other.from) == (&own.provider, &own.model, own.from);
+            if is_repeated(&self.rates, at, same) {
                 return Err(invalid(&format!("{place}.from"), "this model has other rates from the same instant"));
             }
             cards.push(own.card(scope, &place)?);
         }
-        let mut aliases = BTreeSet::new();
         for (at, alias) in self.aliases.iter().enumerate() {
             let place = format!("aliases[{at}]");
             check_dates(&place, alias.from, alias.until)?;
-            if !aliases.insert((&alias.provider, &alias.model, alias.from)) {
+            let same = |other: &Alias| {
+                (&other.provider, &other.model, other.from) == (&alias.provider, &alias.model, alias.from)
+            };
+            if is_repeated(&self.aliases, at, same) {
                 return Err(invalid(&format!("{place}.from"), "this name is another alias from the same instant"));
             }
             let has_rates = self.rates.iter().any(|own| own.provider == alias.provider && own.model == alias.model);
@@ -267,15 +310,17 @@ impl OverridesDocument {
         if let Some(at) = self.aliases.iter().position(|alias| is_alias(&alias.is)) {
             return Err(invalid(&format!("aliases[{at}].is"), "an alias leads to a model, not to another alias"));
         }
-        let mut ids = BTreeSet::new();
-        let mut meant = BTreeSet::new();
         for (at, markup) in self.markups.iter().enumerate() {
             let place = format!("markups[{at}]");
             markup.check(&place)?;
-            if !ids.insert(&markup.id) {
+            if is_repeated(&self.markups, at, |other| other.id == markup.id) {
                 return Err(invalid(&format!("{place}.id"), "another markup has this id"));
             }
-            if !meant.insert((&markup.provider, &markup.model, markup.resource, markup.from)) {
+            let same = |other: &Markup| {
+                (&other.provider, &other.model, other.resource, other.from)
+                    == (&markup.provider, &markup.model, markup.resource, markup.from)
+            };
+            if is_repeated(&self.markups, at, same) {
                 return Err(invalid(&format!("{place}.from"), "another markup of the same calls begins then"));
             }
         }
@@ -314,7 +359,7 @@ impl OwnRates {
         if base.is_empty() {
             return Err(invalid(place, "names no rates: `perMillion`, `perUnit` or both"));
         }
-        if self.tiers.len() > MAX_TIERS || self.regions.len() > MAX_TIERS {
+        if self.tiers.len() > MAX_TIERS || self.regions.0.len() > MAX_TIERS {
             return Err(invalid(place, "50 tiers and 50 regions at most"));
         }
         let mut tiers: Vec<Tier> = Vec::new();
@@ -335,11 +380,14 @@ impl OwnRates {
             tiers.push(Tier { at_least, rates: all });
         }
         let mut modes = Vec::new();
-        for (mode, change) in &self.modes {
-            modes.push((*mode, change.adjustment(&format!("{place}.modes.{mode}"))?));
+        for (name, change) in &self.modes.0 {
+            let place = format!("{place}.modes.{name}");
+            let mode = Mode::ALL.into_iter().find(|mode| mode.to_string() == name.as_str());
+            let mode = mode.ok_or_else(|| invalid(&place, "there are batch, flex and priority"))?;
+            modes.push((mode, change.adjustment(&place)?));
         }
         let mut regions = Vec::new();
-        for (region, change) in &self.regions {
+        for (region, change) in &self.regions.0 {
             regions.push((region.to_string(), change.adjustment(&format!("{place}.regions.{region}"))?));
         }
         Ok(RateCard {
@@ -416,6 +464,11 @@ impl Markup {
     }
 }
 
+/// Whether one of the entries before is the same. There are hundreds at most, and a scan is little code.
+fn is_repeated<T>(entries: &[T], at: usize, same: impl Fn(&T) -> bool) -> bool {
+    entries.iter().take(at).any(same)
+}
+
 /// Of the entries that hold at an instant, the one that began last.
 fn latest<T: Copy>(
     entries: impl Iterator<Item = T>,
@@ -464,6 +517,153 @@ fn rates(
 
 fn invalid(field: &str, message: &str) -> InvalidOverrides {
     InvalidOverrides { field: field.to_owned(), message: message.to_owned() }
+}
+
+/// What an entry of any kind can say. Read once for all kinds: code that reads six structs is six times as large, and it is in the package.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Members {
+    #[serde(default)]
+    id: Option<Name>,
+    #[serde(default)]
+    provider: Option<Name>,
+    #[serde(default)]
+    model: Option<Name>,
+    #[serde(default)]
+    resource: Option<Resource>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    is: Option<ModelName>,
+    #[serde(default)]
+    from: Option<Timestamp>,
+    #[serde(default)]
+    until: Option<Timestamp>,
+    #[serde(default)]
+    above: Option<u64>,
+    #[serde(default)]
+    multiplier: Option<Ratio>,
+    #[serde(default)]
+    factor: Option<Ratio>,
+    #[serde(default)]
+    percent: Option<Ratio>,
+    #[serde(default)]
+    per_million: BTreeMap<Meter, Usd>,
+    #[serde(default)]
+    per_unit: BTreeMap<Meter, Usd>,
+    #[serde(default, deserialize_with = "objects::list_of_objects")]
+    tiers: Vec<OwnChange>,
+    #[serde(default)]
+    modes: Changes,
+    #[serde(default)]
+    regions: Changes,
+}
+
+/// The words in which serde says it, so that the field is named alike.
+fn needed<T>(member: &mut Option<T>, name: &str) -> Result<T, String> {
+    member.take().ok_or_else(|| format!("missing field `{name}`"))
+}
+
+impl Members {
+    /// The entry, unless something is left that its kind does not have.
+    fn only<T>(self, entry: T) -> Result<T, String> {
+        let left = [
+            ("id", self.id.is_some()),
+            ("provider", self.provider.is_some()),
+            ("model", self.model.is_some()),
+            ("resource", self.resource.is_some()),
+            ("is", self.is.is_some()),
+            ("from", self.from.is_some()),
+            ("until", self.until.is_some()),
+            ("above", self.above.is_some()),
+            ("multiplier", self.multiplier.is_some()),
+            ("factor", self.factor.is_some()),
+            ("percent", self.percent.is_some()),
+            ("perMillion", !self.per_million.is_empty()),
+            ("perUnit", !self.per_unit.is_empty()),
+            ("tiers", !self.tiers.is_empty()),
+            ("modes", !self.modes.is_empty()),
+            ("regions", !self.regions.is_empty()),
+        ];
+        match left.into_iter().find(|(_, is_left)| *is_left) {
+            Some((name, _)) => Err(format!("unknown field `{name}`")),
+            None => Ok(entry),
+        }
+    }
+}
+
+impl TryFrom<Members> for OwnRates {
+    type Error = String;
+
+    fn try_from(mut members: Members) -> Result<Self, String> {
+        let entry = Self {
+            provider: needed(&mut members.provider, "provider")?,
+            model: needed(&mut members.model, "model")?,
+            from: members.from.take(),
+            until: members.until.take(),
+            per_million: core::mem::take(&mut members.per_million),
+            per_unit: core::mem::take(&mut members.per_unit),
+            tiers: core::mem::take(&mut members.tiers),
+            modes: core::mem::take(&mut members.modes),
+            regions: core::mem::take(&mut members.regions),
+        };
+        members.only(entry)
+    }
+}
+
+impl TryFrom<Members> for OwnChange {
+    type Error = String;
+
+    fn try_from(mut members: Members) -> Result<Self, String> {
+        let entry = Self {
+            above: members.above.take(),
+            multiplier: members.multiplier.take(),
+            per_million: core::mem::take(&mut members.per_million),
+            per_unit: core::mem::take(&mut members.per_unit),
+        };
+        members.only(entry)
+    }
+}
+
+impl TryFrom<Members> for Alias {
+    type Error = String;
+
+    fn try_from(mut members: Members) -> Result<Self, String> {
+        let entry = Self {
+            provider: needed(&mut members.provider, "provider")?,
+            model: needed(&mut members.model, "model")?,
+            is: needed(&mut members.is, "is")?,
+            from: members.from.take(),
+            until: members.until.take(),
+        };
+        members.only(entry)
+    }
+}
+
+impl TryFrom<Members> for ModelName {
+    type Error = String;
+
+    fn try_from(mut members: Members) -> Result<Self, String> {
+        let entry =
+            Self { provider: needed(&mut members.provider, "provider")?, model: needed(&mut members.model, "model")? };
+        members.only(entry)
+    }
+}
+
+impl TryFrom<Members> for Markup {
+    type Error = String;
+
+    fn try_from(mut members: Members) -> Result<Self, String> {
+        let entry = Self {
+            id: needed(&mut members.id, "id")?,
+            provider: members.provider.take(),
+            model: members.model.take(),
+            resource: members.resource.take(),
+            from: members.from.take(),
+            until: members.until.take(),
+            factor: members.factor.take(),
+            percent: members.percent.take(),
+        };
+        members.only(entry)
+    }
 }
 
 impl RateCard {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates};
-use super::{Catalog, EffectiveRates, NoRates, RateCard, RatesDocument, Terms};
+use super::{Catalog, EffectiveRates, Listed, NoRates, RateCard, RatesDocument, Terms};
 use crate::call::Resource;
 use crate::ids::Name;
+use crate::objects;
 use crate::price::Basis;
 use crate::ratio::Ratio;
 
@@ -51,6 +52,7 @@ pub struct AppliedAlias {
     /// Its version.
     pub version: u64,
     /// What the name stood for.
+    #[serde(deserialize_with = "objects::object")]
     pub is: ModelName,
 }
 
@@ -62,6 +64,7 @@ pub struct AppliedRates {
     /// Its version.
     pub version: u64,
     /// The entry.
+    #[serde(deserialize_with = "objects::object")]
     pub entry: OwnRates,
 }
 
@@ -108,6 +111,11 @@ impl<'a> Rating<'a> {
             None => rates,
             Some(markup) => rates.times(markup.factor),
         })
+    }
+
+    /// The rates before anything multiplies them. None where the card lacks the mode or region.
+    pub(crate) fn listed(&self, prompt_tokens: u64) -> Option<Listed<'_>> {
+        self.card.listed(prompt_tokens, self.terms).ok()
     }
 
     /// The markup, where there is one.

@@ -72,6 +72,11 @@ impl Packed {
         self.entry(shelf, index.entries.get(*index.by_name.get(model)?)?)
     }
 
+    /// Every provider, with how many models it has, in the order of the files.
+    pub(super) fn providers(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.shelves.iter().map(|shelf| (shelf.provider.as_str(), shelf.models))
+    }
+
     /// Every model, in the order of the files. None where the bytes are damaged.
     pub(super) fn all(&self) -> Option<Vec<Model>> {
         let mut all = Vec::new();

@@ -215,6 +215,9 @@ impl Ledger {
     /// A rolling window counts a call when room was found for it: what grows moves there, so that no window is added to that has been
     /// looked at before.
     fn move_grown(&mut self, reservation: &mut Reservation, grown: &Amounts, at: Timestamp) {
+        if fault::on(Fault::GrownHoldStays) {
+            return;
+        }
         let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
         let mut placements = reservation.counted_on.to_vec();
         for placement in &mut placements {

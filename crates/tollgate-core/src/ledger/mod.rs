@@ -197,9 +197,9 @@ impl Ledger {
         let Command::Reserve(request) = command else { return };
         let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
         let now = self.clock;
-        if let Some(state) = first.and_then(|id| self.quotas.get_mut(&id)) {
-            let period_start = state.quota.calendar().window(state.quota.period, now).start;
-            if let Some(counter) = state.open_counter(period_start) {
+        if let Some((id, state)) = first.and_then(|id| Some((id.clone(), self.quotas.get_mut(&id)?))) {
+            let start = state.placement(&id, &state.view(&id, now), now).period_start;
+            if let Some(counter) = state.open_counter(start) {
                 counter.held = counter.held.plus(crate::amount::Amount::ONE);
             }
         }

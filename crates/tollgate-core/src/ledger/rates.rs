@@ -5,7 +5,7 @@ use super::command::{Actual, OverridesOrder};
 use super::decide::{Decision, Outcome};
 use super::denial::Rejection;
 use super::event::Event;
-use super::reservation::Reservation;
+use super::reservation::{End, Reservation};
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag, NoRates, Overrides, OverridesDocument, OverridesScope, PriceBook, Priced, Rating};
@@ -253,6 +253,14 @@ impl<'a> At<'a> {
     /// When a reservation was made, and by the rates that it was made with.
     pub(super) fn of(ledger: &'a Ledger, reservation: &'a Reservation) -> Self {
         let by = reservation.basis.as_ref().map_or(By::Prices(&ledger.prices), By::Reserved);
+        Self { instant: reservation.created_at, by }
+    }
+
+    /// When a reservation was made, and by the rates that it was charged with: its own, or, where it was made for an amount, the charge's.
+    pub(super) fn of_charge(ledger: &'a Ledger, reservation: &'a Reservation, end: &'a End) -> Self {
+        let charged = end.charge.as_ref().and_then(|charge| charge.basis.as_ref());
+        let basis = reservation.basis.as_ref().or(charged);
+        let by = basis.map_or(By::Prices(&ledger.prices), By::Reserved);
         Self { instant: reservation.created_at, by }
     }
 

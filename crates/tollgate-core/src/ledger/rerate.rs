@@ -119,8 +119,7 @@ impl Ledger {
             Some(actual) => actual,
         };
         let at = match by {
-            // A record's basis is that of its charge, as a reservation's is that of its hold.
-            RerateBy::AsCharged => At::of(self, reservation),
+            RerateBy::AsCharged => At::of_charge(self, reservation, end),
             RerateBy::Prices(prices) => At::under(reservation, prices),
         };
         self.actual_charge_at(catalog, reservation, actual, at)

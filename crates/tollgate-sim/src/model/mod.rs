@@ -11,11 +11,29 @@ pub use render::Expected;
 use std::collections::{BTreeMap, BTreeSet};
 
 use amounts::{Amounts, ONE, Pico};
-use calendar::SECOND;
+use calendar::{Period, SECOND};
 use words::{Actual, Call, Command, Definition, Estimate, Fallback, OnExpiry, plan};
 
-/// A quota that counts one thing, and the start of a period of it.
+/// A quota that counts one thing, and the start of a period of it, or the instant at which a rolling window counts.
 pub type Place = (u64, i64);
+
+/// What a quota looks at: one period, or all instants from one on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// The calendar period that starts there.
+    Period(i64),
+    /// The rolling window from this instant on.
+    From(i64),
+}
+
+impl Span {
+    const fn holds(self, start: i64) -> bool {
+        match self {
+            Self::Period(period) => period == start,
+            Self::From(first) => start >= first,
+        }
+    }
+}
 
 /// How many of a hold's extensions are remembered.
 const REMEMBERED_EXTENSIONS: usize = 8;
@@ -34,7 +52,7 @@ pub struct Model {
     /// Everything that was charged, in order.
     charges: Vec<(Place, Amounts)>,
     /// Periods that were reset, with how many charges there were before.
-    resets: Vec<(Place, usize)>,
+    resets: Vec<(Span, u64, usize)>,
     warned: BTreeMap<Place, BTreeSet<Pico>>,
     /// Every threshold that was ever crossed: `quota thousandths period-start`.
     crossings: Vec<String>,
@@ -140,7 +158,10 @@ struct Tight {
     limit: Pico,
     spent: Pico,
     held: Pico,
+    /// What of it is the caller's own already.
+    own: Pico,
     end: Option<i64>,
+    resets_at: Option<i64>,
     unit: amounts::Unit,
 }
 
@@ -227,36 +248,61 @@ impl Model {
     #[must_use]
     pub fn next_boundary(&self, clock: i64) -> Option<i64> {
         let now = self.now(clock);
-        self.quotas.values().filter_map(|quota| quota.definition.period.around(now).1).min()
+        // A rolling window has room where something leaves it.
+        let leaves = self.quotas.values().filter_map(|quota| match quota.definition.period {
+            Period::Rolling(seconds) => {
+                let counted = self.counted.get(&quota.identity)?;
+                counted.iter().map(|at| at + seconds * SECOND).find(|leaves| *leaves > now)
+            }
+            _ => quota.definition.around(now).1,
+        });
+        leaves.min()
     }
 
-    /// What was spent in a period, in the quota's unit: the charges since the last reset.
+    /// What was spent in a span, in the quota's unit: the charges since the last reset.
     #[must_use]
-    pub fn spent(&self, quota: &Quota, period: i64) -> Pico {
-        let place = (quota.identity, period);
-        let since = self.resets.iter().filter(|(of, _)| *of == place).map(|(_, after)| *after).max().unwrap_or(0);
-        let charges = self.charges.iter().skip(since).filter(|(of, _)| *of == place);
-        charges.map(|(_, amounts)| quota.definition.unit.spent(amounts)).sum()
+    pub fn spent(&self, quota: &Quota, span: Span) -> Pico {
+        let charges = self.charges.iter().enumerate().filter(|(number, ((identity, start), _))| {
+            *identity == quota.identity && span.holds(*start) && *number >= self.reset_before((*identity, *start))
+        });
+        charges.map(|(_, (_, amounts))| quota.definition.unit.spent(amounts)).sum()
     }
 
-    /// What is held in a period, in the quota's unit.
+    /// What is held in a span, in the quota's unit.
     #[must_use]
-    pub fn held(&self, quota: &Quota, period: i64) -> Pico {
-        let place = (quota.identity, period);
-        let open = self.open().filter(|(_, open)| open.counted_on.contains(&place));
+    pub fn held(&self, quota: &Quota, span: Span) -> Pico {
+        let counts = |(identity, start): &Place| *identity == quota.identity && span.holds(*start);
+        let open = self.open().filter(|(_, open)| open.counted_on.iter().any(counts));
         open.map(|(_, open)| quota.definition.unit.held(&open.held)).sum()
     }
 
-    /// The thousandths of a quota's limit that were reached in a period.
+    /// The thousandths of a quota's limit that were reached in a span.
     #[must_use]
-    pub fn warned(&self, quota: &Quota, period: i64) -> BTreeSet<Pico> {
-        self.warned.get(&(quota.identity, period)).cloned().unwrap_or_default()
+    pub fn warned(&self, quota: &Quota, span: Span) -> BTreeSet<Pico> {
+        let within = self.warned.iter().filter(|(place, _)| place.0 == quota.identity && span.holds(place.1));
+        within.flat_map(|(_, thousandths)| thousandths).copied().collect()
     }
 
-    /// By how much a period may pass its quota's limit.
+    /// By how much a span may pass its quota's limit.
     #[must_use]
-    pub fn overruns(&self, quota: &Quota, period: i64) -> Pico {
-        self.overruns.get(&(quota.identity, period)).copied().unwrap_or(0)
+    pub fn overruns(&self, quota: &Quota, span: Span) -> Pico {
+        let within = self.overruns.iter().filter(|(place, _)| place.0 == quota.identity && span.holds(place.1));
+        within.map(|(_, above)| above).sum()
+    }
+
+    /// The span in which a place counts now. None where its period is over and forgotten, or it has left the window.
+    fn span_of(&self, quota: &Quota, place: Place, now: i64) -> Option<Span> {
+        let span = match quota.definition.period {
+            Period::Rolling(_) => quota.definition.span(now),
+            _ => Span::Period(place.1),
+        };
+        (span.holds(place.1) && !self.over.contains(&place)).then_some(span)
+    }
+
+    /// How many charges there were when a place was last reset.
+    fn reset_before(&self, (identity, start): Place) -> usize {
+        let resets = self.resets.iter().filter(|(span, of, _)| *of == identity && span.holds(start));
+        resets.map(|(_, _, after)| *after).max().unwrap_or(0)
     }
 
     /// All that was ever charged, and for how many calls.
@@ -287,7 +333,7 @@ impl Model {
             reservation.state = State::Expired;
             let (counted_on, charged) = (reservation.counted_on.clone(), reservation.charged);
             reservation.ended_after = charges + counted_on.len();
-            self.charge(&counted_on, charged);
+            self.charge(&counted_on, charged, now);
             self.last = now;
             self.changes += 1;
         }
@@ -313,7 +359,7 @@ impl Model {
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::Reserve { .. } => self.reserve(command, now),
             Command::Extend { .. } => self.extend(command, now),
-            Command::Settle { id, actual } => self.settle(id, *actual),
+            Command::Settle { id, actual } => self.settle(id, *actual, now),
             Command::Release { id } => self.release(id),
             Command::Record { .. } => self.record(command, now),
             Command::Explain { call, estimate } => match call.model.bound(*estimate, self.fallback()) {
@@ -390,11 +436,10 @@ impl Model {
         self.identities = self.identities.max(identity);
         let quota = Quota { definition: definition.clone(), identity, from_plan };
         // Thresholds that the new limit puts out of reach may be crossed again.
-        let spent: Vec<(Place, Pico)> = self
-            .warned
-            .keys()
-            .filter(|place| place.0 == identity)
-            .map(|place| (*place, self.spent(&quota, place.1)))
+        let places: Vec<Place> = self.warned.keys().filter(|place| place.0 == identity).copied().collect();
+        let spent: Vec<(Place, Pico)> = places
+            .into_iter()
+            .filter_map(|place| Some((place, self.spent(&quota, self.span_of(&quota, place, now)?))))
             .collect();
         for (place, spent) in spent {
             if let Some(warned) = self.warned.get_mut(&place) {
@@ -402,21 +447,29 @@ impl Model {
             }
         }
         // What is used already stays used under a lower limit.
-        let mut periods = self.counted.get(&identity).cloned().unwrap_or_default();
-        periods.insert(definition.period.around(now).0);
-        for period in periods {
-            let over = self.spent(&quota, period) + self.held(&quota, period) - definition.limit;
-            let overruns = self.overruns.entry((identity, period)).or_default();
-            *overruns = (*overruns).max(over);
+        let mut places: Vec<Place> =
+            self.counted.get(&identity).into_iter().flatten().map(|start| (identity, *start)).collect();
+        places.push((identity, definition.place(now)));
+        // The latest first: in a rolling window it stands for all, and leaves last.
+        for place in places.into_iter().rev() {
+            let Some(span) = self.span_of(&quota, place, now) else { continue };
+            let used = self.spent(&quota, span) + self.held(&quota, span);
+            let over = used - definition.limit - self.overruns(&quota, span);
+            if over > 0 {
+                *self.overruns.entry(place).or_default() += over;
+            }
         }
         self.quotas.insert(id.to_owned(), quota);
     }
 
     fn reset_quota(&mut self, id: &str, now: i64) -> Verdict {
         let Some(quota) = self.quotas.get(id) else { return QUOTA_NOT_FOUND };
-        let place = (quota.identity, quota.definition.period.around(now).0);
-        self.resets.push((place, self.charges.len()));
-        self.warned.remove(&place);
+        let (identity, span) = match quota.definition.period {
+            Period::Rolling(_) => (quota.identity, Span::From(i64::MIN)),
+            _ => (quota.identity, quota.definition.span(now)),
+        };
+        self.resets.push((span, identity, self.charges.len()));
+        self.warned.retain(|place, _| place.0 != identity || !span.holds(place.1));
         Verdict::Done
     }
 
@@ -485,23 +538,29 @@ impl Model {
         if let Some(estimate) = estimate {
             let Some((held, input)) = known.call.model.bound(*estimate, known.fallback) else { return UNPRICED };
             // It may also be less; what is less needs no room.
-            let more = held - known.held;
-            let counting = known.counted_on.iter().filter_map(|(identity, period)| {
-                let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == *identity)?;
-                // A hold counts as one at a time, however large it is.
-                let more = if quota.definition.unit == amounts::Unit::Concurrent {
-                    0
-                } else {
-                    quota.definition.unit.spent(&more)
-                };
-                (more > 0).then_some((id, quota, *period, more))
+            let counting = known.counted_on.iter().filter_map(|place| {
+                let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == place.0)?;
+                let unit = quota.definition.unit;
+                let (whole, own) = (unit.held(&held), unit.held(&known.held));
+                if whole <= own {
+                    return None;
+                }
+                // What has left a rolling window comes back into it as it grows.
+                match self.span_of(quota, *place, now) {
+                    Some(span) => Some((id, quota, span, whole - own, own)),
+                    None if matches!(quota.definition.period, Period::Rolling(_)) => {
+                        Some((id, quota, quota.definition.span(now), whole, 0))
+                    }
+                    None => None,
+                }
             });
-            if let Some(mut denial) = self.denial(counting) {
-                // The whole call can afford what it holds already, too.
-                denial.usd = denial.usd.map(|usd| usd + known.held.usd);
+            if let Some(denial) = self.denial(counting, now) {
                 return Verdict::Denied(denial);
             }
             grown = Some((held, input, *estimate));
+        }
+        if let Some((held, _, _)) = grown {
+            self.move_grown(id, &held, now);
         }
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
         if let Some((held, input, estimate)) = grown {
@@ -518,7 +577,28 @@ impl Model {
         Verdict::Done
     }
 
-    fn settle(&mut self, id: &str, actual: Actual) -> Verdict {
+    /// What grows counts in rolling windows from when room was found for it.
+    fn move_grown(&mut self, id: &str, grown: &Amounts, now: i64) {
+        let Some(known) = self.reservations.get(id) else { return };
+        let moves = |place: &Place| {
+            self.quotas.values().any(|quota| {
+                let unit = quota.definition.unit;
+                quota.identity == place.0
+                    && matches!(quota.definition.period, Period::Rolling(_))
+                    && unit.held(grown) > unit.held(&known.held)
+            })
+        };
+        let moved: Vec<Place> =
+            known.counted_on.iter().map(|place| if moves(place) { (place.0, now) } else { *place }).collect();
+        for (identity, start) in &moved {
+            self.counted.entry(*identity).or_default().insert(*start);
+        }
+        if let Some(known) = self.reservations.get_mut(id) {
+            known.counted_on = moved;
+        }
+    }
+
+    fn settle(&mut self, id: &str, actual: Actual, now: i64) -> Verdict {
         let Some(known) = self.reservations.get(id) else { return RESERVATION_NOT_FOUND };
         match (known.state, known.reported) {
             (State::Settled | State::Expired, Some(reported)) => {
@@ -554,10 +634,10 @@ impl Model {
         if was_open {
             known.state = State::Settled;
             known.ended_after = charges + counted_on.len();
-            self.charge(&counted_on, cost);
+            self.charge(&counted_on, cost, now);
         } else {
             known.late = true;
-            self.correct(&counted_on, cost - before, since);
+            self.correct(&counted_on, cost - before, since, now);
         }
         Verdict::Done
     }
@@ -588,15 +668,14 @@ impl Model {
             }
         } else {
             let covering = self.quotas.values().filter(|quota| quota.definition.covers(call));
-            let places: Vec<Place> =
-                covering.map(|quota| (quota.identity, quota.definition.period.around(now).0)).collect();
+            let places: Vec<Place> = covering.map(|quota| (quota.identity, quota.definition.place(now))).collect();
             for place in &places {
                 self.overrun(*place, &cost);
             }
             places
         };
         self.count(&counted_on);
-        self.charge(&counted_on, cost);
+        self.charge(&counted_on, cost, now);
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
@@ -630,41 +709,69 @@ impl Model {
             .map(|(id, quota)| {
                 let unit = quota.definition.unit;
                 let needed = if holds { unit.held(amounts) } else { unit.spent(amounts) };
-                (id, quota, quota.definition.period.around(now).0, needed)
+                (id, quota, quota.definition.span(now), needed, 0)
             })
             .collect();
-        if let Some(denial) = self.denial(covering.iter().copied()) {
+        if let Some(denial) = self.denial(covering.iter().copied(), now) {
             return Err(denial);
         }
         if covering.is_empty() && self.plan.is_some_and(|which| plan(which).denies_without_quota) {
             return Err(Denial { tight: Vec::new(), usd: None });
         }
-        Ok(covering.into_iter().map(|(_, quota, period, _)| (quota.identity, period)).collect())
+        Ok(covering.into_iter().map(|(_, quota, ..)| (quota.identity, quota.definition.place(now))).collect())
     }
 
-    /// A denial by the quotas that do not have so much left.
-    fn denial<'a>(&'a self, needs: impl Iterator<Item = (&'a String, &'a Quota, i64, Pico)>) -> Option<Denial> {
+    /// A denial by the quotas that do not have so much left. Each comes with what is needed, and what of it is the caller's own already.
+    fn denial<'a>(
+        &'a self,
+        needs: impl Iterator<Item = (&'a String, &'a Quota, Span, Pico, Pico)>,
+        now: i64,
+    ) -> Option<Denial> {
         let mut tight: Vec<Tight> = needs
-            .filter_map(|(id, quota, period, needed)| {
-                let (spent, held) = (self.spent(quota, period), self.held(quota, period));
+            .filter_map(|(id, quota, span, needed, own)| {
+                let (spent, held) = (self.spent(quota, span), self.held(quota, span));
                 let Definition { limit, unit, .. } = quota.definition;
                 let short = !quota.definition.warns_only && spent + held + needed > limit;
-                let end = quota.definition.period.around(period).1;
-                short.then(|| Tight { id: id.clone(), limit, spent, held, end, unit })
+                let end = match span {
+                    Span::Period(start) => quota.definition.around(start).1,
+                    Span::From(_) => self.has_room_at(quota, span, needed),
+                };
+                let resets_at = end.filter(|end| *end > now);
+                short.then(|| Tight { id: id.clone(), limit, spent, held, own, end, resets_at, unit })
             })
             .collect();
         if tight.is_empty() {
             return None;
         }
         tight.sort_by_key(|quota| (core::cmp::Reverse(quota.end.unwrap_or(i64::MAX)), quota.left(), quota.id.clone()));
-        let usd = tight.iter().filter(|quota| quota.unit == amounts::Unit::Usd).map(Tight::left).min();
-        Some(Denial { tight, usd })
+        let usd = tight.iter().filter(|quota| quota.unit == amounts::Unit::Usd).map(|quota| quota.left() + quota.own);
+        Some(Denial { usd: usd.min(), tight })
+    }
+
+    /// When so much has left a rolling window that so much more fits; for more than the limit, when all has.
+    fn has_room_at(&self, quota: &Quota, span: Span, needed: Pico) -> Option<i64> {
+        let Period::Rolling(seconds) = quota.definition.period else { return None };
+        let within = self.counted.get(&quota.identity)?.iter().filter(|start| span.holds(**start));
+        let mut used = self.spent(quota, span) + self.held(quota, span) + needed;
+        let mut leaves = None;
+        for start in within {
+            used -= self.spent(quota, Span::Period(*start)) + self.held(quota, Span::Period(*start));
+            leaves = Some(start + seconds * SECOND);
+            if used <= quota.definition.limit {
+                break;
+            }
+        }
+        leaves
     }
 
     fn count(&mut self, counted_on: &[Place]) {
         for (identity, period) in counted_on {
             let earlier = self.counted.entry(*identity).or_default().clone();
-            if earlier.iter().all(|earlier| earlier < period) {
+            let rolls = self
+                .quotas
+                .values()
+                .any(|quota| quota.identity == *identity && matches!(quota.definition.period, Period::Rolling(_)));
+            if !rolls && earlier.iter().all(|earlier| earlier < period) {
                 let is_idle =
                     |earlier: &i64| !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
                 let idle: Vec<Place> =
@@ -675,13 +782,13 @@ impl Model {
         }
     }
 
-    fn charge(&mut self, counted_on: &[Place], amounts: Amounts) {
+    fn charge(&mut self, counted_on: &[Place], amounts: Amounts, now: i64) {
         self.charges.extend(counted_on.iter().map(|place| (*place, amounts)));
-        self.warn(counted_on);
+        self.warn(counted_on, now);
     }
 
     /// The difference that a late settle makes; what a reset has dropped since is not given back once more.
-    fn correct(&mut self, counted_on: &[Place], more: Amounts, since: usize) {
+    fn correct(&mut self, counted_on: &[Place], more: Amounts, since: usize, now: i64) {
         let or_nothing = Amounts {
             usd: more.usd.max(0),
             tokens: more.tokens.max(0),
@@ -689,10 +796,12 @@ impl Model {
             seconds: more.seconds.max(0),
         };
         for place in counted_on {
-            let was_reset = self.resets.iter().any(|(of, after)| of == place && *after >= since);
+            let is_reset =
+                |(span, of, after): &(Span, u64, usize)| *of == place.0 && span.holds(place.1) && *after >= since;
+            let was_reset = self.resets.iter().any(is_reset);
             self.charges.push((*place, if was_reset { or_nothing } else { more }));
         }
-        self.warn(counted_on);
+        self.warn(counted_on, now);
     }
 
     fn overrun(&mut self, place: Place, above: &Amounts) {
@@ -704,19 +813,17 @@ impl Model {
     }
 
     /// Notes the thresholds that spend has reached, unless the period is over for good.
-    fn warn(&mut self, counted_on: &[Place]) {
+    fn warn(&mut self, counted_on: &[Place], now: i64) {
         for place in counted_on {
             let found = self.quotas.iter().find(|(_, quota)| quota.identity == place.0);
             let Some((id, quota)) = found else { continue };
-            if self.over.contains(place) {
-                continue;
-            }
-            let spent = self.spent(quota, place.1);
-            let warned = self.warned.entry(*place).or_default();
-            for thousandths in &quota.definition.warn_at {
-                if spent != 0 && spent * 1000 >= quota.definition.limit * thousandths && warned.insert(*thousandths) {
-                    self.crossings.push(format!("{id} {thousandths} {}", place.1));
-                }
+            let Some(span) = self.span_of(quota, *place, now) else { continue };
+            let (spent, warned) = (self.spent(quota, span), self.warned(quota, span));
+            let reached = |thousandths: &&Pico| spent != 0 && spent * 1000 >= quota.definition.limit * **thousandths;
+            let fresh = quota.definition.warn_at.iter().filter(reached).filter(|reached| !warned.contains(*reached));
+            for thousandths in fresh {
+                self.warned.entry(*place).or_default().insert(*thousandths);
+                self.crossings.push(format!("{id} {thousandths} {}", place.1));
             }
         }
     }

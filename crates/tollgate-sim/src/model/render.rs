@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::amounts::{self, Amounts, Pico};
 use super::calendar;
 use super::words::{Command, Estimate};
-use super::{Denial, Model, Quota, Reservation, State, Verdict};
+use super::{Denial, Model, Quota, Reservation, Span, State, Verdict};
 
 /// Status and part of the body of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ impl Model {
             Verdict::Done | Verdict::Replayed | Verdict::Told => match command {
                 Command::Onboard(_) | Command::ListQuotas => (200, json!({ "quotas": self.quotas_now(now) })),
                 Command::PutQuota(id, _) | Command::ResetQuota(id) => {
-                    let quota = self.quotas.get(id).map(|quota| self.quota(id, quota, now));
+                    let quota = self.quotas.get(id).map(|quota| self.quota(id, quota, quota.definition.span(now)));
                     (200, quota.unwrap_or_default())
                 }
                 Command::DeleteQuota(_) => (204, Value::Null),
@@ -41,49 +41,52 @@ impl Model {
                     (200, json!({ "total": { "usd": amounts::text(usd), "calls": calls } }))
                 }
                 Command::GetReservation { id } => (200, self.told(id)),
-                Command::Reserve { id, .. } => (201, self.held_reply(id, replayed)),
-                Command::Extend { id, .. } => (200, self.held_reply(id, replayed)),
-                Command::Settle { id, .. } => (200, self.settled_reply(id, replayed)),
-                Command::Release { id } => (200, self.released_reply(id, replayed)),
-                Command::Record { id, .. } => (201, self.recorded_reply(id, replayed)),
+                Command::Reserve { id, .. } => (201, self.held_reply(id, replayed, now)),
+                Command::Extend { id, .. } => (200, self.held_reply(id, replayed, now)),
+                Command::Settle { id, .. } => (200, self.settled_reply(id, replayed, now)),
+                Command::Release { id } => (200, self.released_reply(id, replayed, now)),
+                Command::Record { id, .. } => (201, self.recorded_reply(id, replayed, now)),
             },
         };
         Expected { status, body }
     }
 
     fn quotas_now(&self, now: i64) -> Vec<Value> {
-        self.quotas.iter().map(|(id, quota)| self.quota(id, quota, now)).collect()
+        self.quotas.iter().map(|(id, quota)| self.quota(id, quota, quota.definition.span(now))).collect()
     }
 
-    fn quota(&self, id: &str, quota: &Quota, at: i64) -> Value {
-        let (start, end) = quota.definition.period.around(at);
-        let (spent, held) = (self.spent(quota, start), self.held(quota, start));
+    fn quota(&self, id: &str, quota: &Quota, span: Span) -> Value {
+        let (spent, held) = (self.spent(quota, span), self.held(quota, span));
         let limit = quota.definition.limit;
-        json!({
+        let mut body = json!({
             "id": id,
             "unit": quota.definition.unit.name(),
             "limit": amounts::text(limit),
             "spent": amounts::text(spent),
             "held": amounts::text(held),
             "remaining": amounts::text((limit - spent - held).max(0)),
-            "periodStart": end.map(|_| calendar::text(start)),
-            "periodEnd": end.map(calendar::text),
-        })
+        });
+        if let Span::Period(start) = span {
+            let end = quota.definition.around(start).1;
+            body["periodStart"] = end.map(|_| calendar::text(start)).into();
+            body["periodEnd"] = end.map(calendar::text).into();
+        }
+        body
     }
 
     /// The quotas that a reservation counts on and that still count it.
-    fn quotas_of(&self, reservation: &Reservation) -> Vec<Value> {
-        let counting = reservation.counted_on.iter().filter(|place| !self.over.contains(place));
-        let found = counting.filter_map(|(identity, period)| {
-            let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == *identity)?;
-            Some((reservation_order(quota, id), self.quota(id, quota, *period)))
+    fn quotas_of(&self, reservation: &Reservation, now: i64) -> Vec<Value> {
+        let found = reservation.counted_on.iter().filter_map(|place| {
+            let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == place.0)?;
+            let span = self.span_of(quota, *place, now)?;
+            Some((reservation_order(quota, id), self.quota(id, quota, span)))
         });
         let mut found: Vec<_> = found.collect();
         found.sort_by_key(|(order, _)| *order);
         found.into_iter().map(|(_, quota)| quota).collect()
     }
 
-    fn held_reply(&self, id: &str, replayed: bool) -> Value {
+    fn held_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
         let mut body = json!({
             "id": id,
@@ -91,7 +94,7 @@ impl Model {
             "held": held(&reservation.held),
             "createdAt": calendar::text(reservation.created_at),
             "expiresAt": calendar::text(reservation.expires_at),
-            "quotas": self.quotas_of(reservation),
+            "quotas": self.quotas_of(reservation, now),
         });
         if reservation.granted
             && let Some(Estimate::Tokens { output, .. }) = reservation.estimate
@@ -102,7 +105,7 @@ impl Model {
         with(body, replayed, reservation)
     }
 
-    fn settled_reply(&self, id: &str, replayed: bool) -> Value {
+    fn settled_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
         let left = reservation.held.usd - reservation.charged.usd;
         let body = json!({
@@ -111,29 +114,29 @@ impl Model {
             "charge": { "usd": amounts::text(reservation.charged.usd) },
             "released": amounts::text(left.max(0)),
             "overrun": amounts::text((-left).max(0)),
-            "quotas": self.quotas_of(reservation),
+            "quotas": self.quotas_of(reservation, now),
         });
         with(body, replayed, reservation)
     }
 
-    fn released_reply(&self, id: &str, replayed: bool) -> Value {
+    fn released_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
         let body = json!({
             "id": id,
             "state": reservation.state.name(),
             "released": amounts::text(reservation.held.usd),
-            "quotas": self.quotas_of(reservation),
+            "quotas": self.quotas_of(reservation, now),
         });
         with(body, replayed, reservation)
     }
 
-    fn recorded_reply(&self, id: &str, replayed: bool) -> Value {
+    fn recorded_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
         let body = json!({
             "id": id,
             "state": reservation.state.name(),
             "charge": { "usd": amounts::text(reservation.charged.usd) },
-            "quotas": self.quotas_of(reservation),
+            "quotas": self.quotas_of(reservation, now),
         });
         with(body, replayed, reservation)
     }
@@ -188,7 +191,13 @@ fn denied(denial: &Denial) -> Value {
         .tight
         .iter()
         .map(|quota| {
-            json!({ "id": quota.id, "limit": amounts::text(quota.limit), "spent": amounts::text(quota.spent), "held": amounts::text(quota.held) })
+            json!({
+                "id": quota.id,
+                "limit": amounts::text(quota.limit),
+                "spent": amounts::text(quota.spent),
+                "held": amounts::text(quota.held),
+                "resetsAt": quota.resets_at.map(calendar::text),
+            })
         })
         .collect();
     let mut body = json!({ "quota": denial.tight.first().map(|quota| &quota.id), "quotas": quotas });

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::Span;
 use super::amounts::{self, Amounts, ONE, Pico, Unit};
-use super::calendar::Period;
+use super::calendar::{Calendar, Period, Zone};
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +173,8 @@ pub struct Definition {
     pub limit: Pico,
     /// How long.
     pub period: Period,
+    /// Where periods begin.
+    pub calendar: Calendar,
     /// Thousandths of the limit that are reported, ascending.
     pub warn_at: Vec<Pico>,
     /// Calls from there only.
@@ -211,7 +214,7 @@ pub struct Plan {
 const FALLBACK: Fallback = Some((5_000_000, 20_000_000));
 
 /// How many plans there are.
-pub const PLANS: usize = 4;
+pub const PLANS: usize = 5;
 
 /// One of the plans.
 #[must_use]
@@ -224,6 +227,7 @@ pub fn plan(which: usize) -> Plan {
             unit,
             limit,
             period,
+            calendar: Calendar::default(),
             warn_at,
             touchpoint: None,
             model: None,
@@ -259,6 +263,17 @@ pub fn plan(which: usize) -> Plan {
             fallback: FALLBACK,
             denies_without_quota: true,
         },
+        3 => {
+            let mut quotas = vec![
+                quota("q-0", None, Resource::All, Unit::Usd, 3 * dime, Period::Rolling(600)),
+                quota("q-1", Some(0), Resource::All, Unit::Requests, 4 * ONE, Period::Rolling(60)),
+                quota("q-2", None, Resource::All, Unit::Usd, 4 * dime, Period::Day),
+                quota("q-4", None, Resource::Llm, Unit::Tokens, 40_000 * ONE, Period::Month),
+            ];
+            quotas[2].1.calendar = Calendar { zone: Zone::Berlin, ..Calendar::default() };
+            quotas[3].1.calendar = Calendar { zone: Zone::NewYork, month_day: 31, hour: 2, ..Calendar::default() };
+            Plan { quotas, fallback: FALLBACK, denies_without_quota: false }
+        }
         _ => Plan { quotas: Vec::new(), fallback: FALLBACK, denies_without_quota: false },
     }
 }
@@ -376,10 +391,29 @@ impl Definition {
             && (self.model.is_none() || self.model == Some(call.model))
     }
 
+    /// Start and end of the period that holds an instant.
+    #[must_use]
+    pub fn around(&self, at: i64) -> (i64, Option<i64>) {
+        self.period.around(self.calendar, at)
+    }
+
+    /// What it looks at, at an instant.
+    #[must_use]
+    pub fn span(&self, now: i64) -> Span {
+        let start = self.around(now).0;
+        if matches!(self.period, Period::Rolling(_)) { Span::From(start) } else { Span::Period(start) }
+    }
+
+    /// Where it counts what is reserved at an instant.
+    #[must_use]
+    pub fn place(&self, now: i64) -> i64 {
+        if matches!(self.period, Period::Rolling(_)) { now } else { self.around(now).0 }
+    }
+
     /// Whether what was counted for the other counts for this one.
     #[must_use]
     pub fn counts_the_same_as(&self, other: &Self) -> bool {
-        let counted = |it: &Self| (it.user, it.resource, it.unit, it.period, it.touchpoint, it.model);
+        let counted = |it: &Self| (it.user, it.resource, it.unit, it.period, it.calendar, it.touchpoint, it.model);
         counted(self) == counted(other)
     }
 
@@ -391,7 +425,7 @@ impl Definition {
             "resource": match self.resource { Resource::Llm => "llm", Resource::E2b => "e2b", Resource::All => "all" },
             "unit": self.unit.name(),
             "limit": amounts::text(self.limit),
-            "period": self.period.name(),
+            "period": self.period.to_json(),
             "warnAt": self.warn_at.iter().map(|thousandths| amounts::text(thousandths * ONE / 1000)).collect::<Vec<_>>(),
         });
         if let Some(user) = self.user {
@@ -402,6 +436,19 @@ impl Definition {
         }
         if let Some(model) = self.model {
             quota["filter"]["model"] = model.names().1.into();
+        }
+        let Calendar { zone, sundays, month_day, hour } = self.calendar;
+        if zone != Zone::Utc {
+            quota["timeZone"] = zone.name().into();
+        }
+        if sundays {
+            quota["weekStartsOn"] = "sunday".into();
+        }
+        if month_day > 1 {
+            quota["monthStartsOn"] = month_day.into();
+        }
+        if hour > 0 {
+            quota["dayStartsAt"] = hour.into();
         }
         if self.warns_only {
             quota["enforcement"] = "warn".into();

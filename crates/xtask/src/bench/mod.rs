@@ -4,6 +4,7 @@
 mod contender;
 mod databases;
 mod ledger;
+mod price;
 mod report;
 mod worker;
 
@@ -17,6 +18,8 @@ use crate::workspace::Workspace;
 pub enum Task {
     /// Time of the ledger by itself: in the core, in process, and on disk with few and with many entries
     Ledger(ledger::Options),
+    /// Time and size of pricing one usage, beside other price libraries for JavaScript and Python
+    Price(price::Options),
     /// Stored decisions per second of one hot tenant and of a hundred, beside PostgreSQL and Redis
     Worker(worker::Options),
 }
@@ -25,6 +28,7 @@ pub enum Task {
 pub fn run(workspace: &Workspace, task: &Task) -> Result<()> {
     match task {
         Task::Ledger(options) => ledger::run(workspace, options),
+        Task::Price(options) => price::run(workspace, options),
         Task::Worker(options) => worker::run(workspace, options),
     }
 }

@@ -172,8 +172,17 @@ fn decide(place: &str, prefix: &str, said: Vec<(&'static str, &Rates)>, review: 
     let mut decided = Rates::new();
     let mut agreed = true;
     for (above, meter) in keys {
-        let values: Vec<(&'static str, Decimal)> =
-            said.iter().filter_map(|(name, rates)| Some((*name, *rates.get(&(above, meter))?))).collect();
+        // A tier belongs to the rates that it lies over: one of a source whose rates were not taken would make no sense over others.
+        let base = decided.get(&(0, meter));
+        let belongs = |rates: &Rates| above == 0 || rates.get(&(0, meter)).is_none_or(|own| base == Some(own));
+        let values: Vec<(&'static str, Decimal)> = said
+            .iter()
+            .filter(|(_, rates)| belongs(rates))
+            .filter_map(|(name, rates)| Some((*name, *rates.get(&(above, meter))?)))
+            .collect();
+        if values.is_empty() {
+            continue;
+        }
         let tier = if above > 0 { format!(" above {above}") } else { String::new() };
         let (value, votes) = review.decide(place, &format!("{prefix}{meter}{tier}"), &values);
         decided.insert((above, meter), value);
