@@ -137,6 +137,7 @@ mod tests {
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a
         POST   /v1/tenants/{tenant}/reservations              asa
         GET    /v1/tenants/{tenant}/reservations/{id}         asar
+        POST   /v1/tenants/{tenant}/reservations/{id}/meter   asa
         POST   /v1/tenants/{tenant}/reservations/{id}/settle  asa
         POST   /v1/tenants/{tenant}/reservations/{id}/release asa
         POST   /v1/tenants/{tenant}/reservations/{id}/extend  asa
