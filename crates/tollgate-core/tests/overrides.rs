@@ -296,11 +296,10 @@ fn a_sandbox_tier_of_ones_own_is_held_and_charged_by_its_rates() {
     );
 }
 
-/// examples/overrides/e2b-tiers.json: the prices that the first user's app has in its code, by seconds, core-hours and GB-hours.
+/// docs/examples/e2b-tiers.json: the prices that the first user's app has in its code, by seconds, core-hours and GB-hours.
 #[test]
 fn the_tiers_of_the_app_are_held_by_timeout_and_charged_by_run_time() {
-    let document =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/overrides/e2b-tiers.json"));
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/e2b-tiers.json"));
     let mut desk = desk();
     desk.expect(put(serde_json::from_str(&document.unwrap()).unwrap()), 200, json!({ "version": 1 }));
     // Tier, region, USD per second, per core-hour, per GB-hour.
