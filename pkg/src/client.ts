@@ -1,11 +1,14 @@
 import { Batcher } from "./batcher.js";
 import { CommandTollgate, type Command, type CommandResult } from "./commands.js";
-import { InvalidRequestError, UnavailableError } from "./errors.js";
+import { UnavailableError } from "./errors.js";
 import type { OpenReservation } from "./hold.js";
+import { baseUrl, integer, invalid, text } from "./options.js";
 import type { Tollgate, Warning } from "./tollgate.js";
 import { Transport } from "./transport.js";
 import type {
   Charge,
+  Overrides,
+  OverridesState,
   PriceRequest,
   QuotaState,
   ReservationState,
@@ -80,7 +83,15 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
   async price(request: PriceRequest): Promise<Charge> {
     const { at } = request;
     const body = at instanceof Date ? { ...request, at: at.toISOString() } : request;
-    return this.#transport.call<Charge>("POST", "/v1/price", JSON.stringify(body));
+    return this.#transport.call<Charge>("POST", `${this.#path}/price`, JSON.stringify(body));
+  }
+
+  async overrides(): Promise<OverridesState> {
+    return this.#transport.call<OverridesState>("GET", `${this.#path}/overrides`);
+  }
+
+  async setOverrides(overrides: Overrides): Promise<OverridesState> {
+    return this.#transport.call<OverridesState>("PUT", `${this.#path}/overrides`, JSON.stringify(overrides));
   }
 
   async usage(query: UsageQuery = {}): Promise<UsageReport> {
@@ -121,27 +132,6 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
   }
 }
 
-function baseUrl(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed === undefined || !["http:", "https:"].includes(parsed.protocol)) throw invalid("url", "must be an http or https URL");
-  if (parsed.search !== "" || parsed.hash !== "") throw invalid("url", "must have neither a query nor a fragment");
-  return parsed.href.replace(/\/+$/, "");
-}
-
-function text(field: string, value: unknown): string {
-  if (typeof value !== "string" || value === "") throw invalid(field, "must be a string that is not empty");
-  return value;
-}
-
-function integer(field: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) throw invalid(field, `must be a whole number from ${least} to ${most}`);
-  return value;
-}
-
 function time(value: string | Date): string {
   return value instanceof Date ? value.toISOString() : value;
-}
-
-function invalid(field: string, what: string): InvalidRequestError {
-  return new InvalidRequestError({ code: "invalid_request", status: 400, detail: `${field}: ${what}`, field });
 }

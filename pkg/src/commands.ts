@@ -9,6 +9,8 @@ import type {
   Explanation,
   ExtendRequest,
   Extension,
+  Metering,
+  MeterRequest,
   PriceRequest,
   QuotaState,
   RecordRequest,
@@ -67,6 +69,10 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
     return namedFrom("extend", this.run<Extension>({ op: "extend", id, extend: withId(request) }));
   }
 
+  meter(id: string, reading: MeterRequest): Promise<Metering> {
+    return namedFrom("meter", this.run<Metering>({ op: "meter", id, meter: withId(reading) }));
+  }
+
   record(request: RecordRequest): Promise<RecordResult> {
     return this.run<RecordResult>({ ...withId(request), op: "record" });
   }
@@ -94,18 +100,27 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
 
   /** Reserves and binds the answer to this ledger. */
   protected async open(request: ReserveRequest & { id: string }): Promise<OpenReservation> {
-    const body = await this.run<ReservationBody>({ ...request, op: "reserve" });
+    return this.opened(request, await this.run<ReservationBody>({ ...request, op: "reserve" }));
+  }
+
+  /** The reservation that an answer describes; its quotas may come as JSON that was not read yet. */
+  protected opened({ id }: { id: string }, body: ReservationBody, quotas?: string): OpenReservation {
     const { state } = body;
-    if (state === "held") return new OpenReservation(this, { ...body, state });
+    if (state === "held") return new OpenReservation(this, body, quotas);
     throw new ReservationClosedError({
       code: CLOSED_CODES[state],
       status: 409,
-      detail: `reservation ${request.id} was held before and is ${state}: the paid call must not be made under this id`,
+      detail: `reservation ${id} was held before and is ${state}: the paid call must not be made under this id`,
     });
   }
 
   protected async run<T>(command: Command): Promise<T> {
-    const body = unwrap<T & { quotas?: QuotaState[] }>(await this.execute(command));
+    return this.checked<T>(command, await this.execute(command));
+  }
+
+  /** The body of a good answer, of whose quotas the app has been told. */
+  protected checked<T>(command: Command, result: CommandResult): T {
+    const body = unwrap<T & { quotas?: QuotaState[] }>(result);
     if (command.op !== "explain" && Array.isArray(body.quotas)) this.warnings.thresholds(body.quotas);
     return body;
   }

@@ -6,6 +6,8 @@ import type {
   ExtendRequest,
   Extension,
   Held,
+  Metering,
+  MeterRequest,
   OnExpiry,
   QuotaState,
   Release,
@@ -18,6 +20,7 @@ export interface HoldCommands {
   settle(id: string, actual: Actual): Promise<Settlement>;
   release(id: string): Promise<Release>;
   extend(id: string, request: ExtendRequest): Promise<Extension>;
+  meter(id: string, reading: MeterRequest): Promise<Metering>;
   /** Whether work goes on when Tollgate cannot be reached, its closing left to a warning. */
   toleratesUndelivered(): boolean;
   /** Tells the app that `withReservation` could not end a hold. */
@@ -32,7 +35,8 @@ export class OpenReservation implements Reservation {
   readonly createdAt: string;
   expiresAt: string;
   readonly onExpiry: OnExpiry;
-  quotas: QuotaState[];
+  /** The object's own, like the rest: a value, or what reads it from the answer when it is asked for. */
+  declare quotas: QuotaState[];
   readonly unverified: boolean = false;
   // Declared, not initialised: where the answer lacks them, the object does too.
   declare readonly granted?: NonNullable<ReservationBody["granted"]>;
@@ -40,14 +44,33 @@ export class OpenReservation implements Reservation {
   declare readonly replayed?: boolean;
   readonly #commands: HoldCommands;
   #closes: Closes | undefined;
+  #quotas: QuotaState[] | string | undefined;
 
-  constructor(commands: HoldCommands, body: ReservationBody & { state: "held" }) {
+  static readonly #READ_LATER: PropertyDescriptor & ThisType<OpenReservation> = {
+    configurable: true,
+    enumerable: true,
+    get() {
+      if (typeof this.#quotas === "string") this.#quotas = JSON.parse(this.#quotas) as QuotaState[];
+      return this.#quotas;
+    },
+    set(quotas: QuotaState[]) {
+      this.#quotas = quotas;
+    },
+  };
+
+  /** Of the body of an answer. `quotas` are the answer's in JSON, where they were not read with it. */
+  constructor(commands: HoldCommands, body: ReservationBody, quotas?: string) {
     this.id = body.id;
     this.held = body.held;
     this.createdAt = body.createdAt;
     this.expiresAt = body.expiresAt;
     this.onExpiry = body.onExpiry;
-    this.quotas = body.quotas;
+    if (quotas === undefined) {
+      this.quotas = body.quotas;
+    } else {
+      this.#quotas = quotas;
+      Object.defineProperty(this, "quotas", OpenReservation.#READ_LATER);
+    }
     if (body.granted !== undefined) this.granted = body.granted;
     if (body.basis !== undefined) this.basis = body.basis;
     if (body.replayed !== undefined) this.replayed = body.replayed;
@@ -71,6 +94,12 @@ export class OpenReservation implements Reservation {
     return extension;
   }
 
+  async meter(reading: MeterRequest): Promise<Metering> {
+    const metering = await this.sendMeter(reading);
+    this.quotas = metering.quotas;
+    return metering;
+  }
+
   /** Charges all that is held. */
   settleAtHold(): Promise<Settlement> {
     return this.sendSettle({ usd: this.held.usd });
@@ -92,6 +121,10 @@ export class OpenReservation implements Reservation {
 
   protected sendExtend(request: ExtendRequest): Promise<Extension> {
     return this.#commands.extend(this.id, request);
+  }
+
+  protected sendMeter(reading: MeterRequest): Promise<Metering> {
+    return this.#commands.meter(this.id, reading);
   }
 
   #remember<T>(close: Promise<T>): Promise<T> {

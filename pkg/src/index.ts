@@ -2,6 +2,8 @@ export { createClient } from "./client.js";
 export type { ClientOptions } from "./client.js";
 export { catalogVersion, createLocal } from "./local.js";
 export type { LocalOptions, LocalTollgate } from "./local.js";
+export { createPlatform } from "./platform.js";
+export type { Platform, PlatformOptions } from "./platform.js";
 export {
   IdempotencyConflictError,
   InvalidRequestError,

@@ -1,17 +1,23 @@
 import { CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult } from "./commands.js";
 import { InvalidRequestError, TollgateError } from "./errors.js";
 import { loadEngine, type EngineLedger } from "./engine.js";
+import type { OpenReservation } from "./hold.js";
+import { Prices } from "./prices.js";
 import type { Tollgate, Warning } from "./tollgate.js";
 import type {
   Charge,
   EntriesPage,
   EntriesQuery,
+  Overrides,
+  OverridesState,
   Plan,
   Policy,
   PriceRequest,
   QuotaDefinition,
   QuotaState,
+  ReservationBody,
   ReservationState,
+  ReserveRequest,
   UnknownModel,
   UsageQuery,
   UsageReport,
@@ -32,6 +38,8 @@ export interface LocalOptions {
   unknownModel?: UnknownModel;
   /** Instead of the plan's. */
   withoutQuota?: "allow" | "deny";
+  /** Own rates, aliases and markups. */
+  overrides?: Overrides;
   /** The clock, as a date or in milliseconds since 1970; the system's when left out. */
   now?: () => Date | number;
   /** Told of crossed thresholds and of holds that could not be closed. */
@@ -66,13 +74,15 @@ export function catalogVersion(): string {
 class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   readonly #ledger: EngineLedger;
   readonly #now: () => number;
+  #hasOverrides: boolean;
   #trap: unknown;
 
   constructor(options: LocalOptions) {
     super(new Warnings(options.onWarning));
     const { now = Date.now } = options;
     this.#now = () => Number(now());
-    const config = JSON.stringify({ tenant: options.tenant ?? "local", plan: planOf(options) });
+    this.#hasOverrides = options.overrides !== undefined;
+    const config = JSON.stringify({ tenant: options.tenant ?? "local", plan: planOf(options), overrides: options.overrides });
     this.#ledger = loadEngine().openLedger(config, this.#now());
     // The core does not throw: it answers what is wrong with its configuration to every command.
     unwrap(this.#answer({ op: "listQuotas" }));
@@ -80,8 +90,22 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async price(request: PriceRequest): Promise<Charge> {
     const { at = this.#now() } = request;
-    const body = { ...request, at: typeof at === "string" ? at : new Date(at).toISOString() };
-    return unwrap<Charge>(parseAnswer(loadEngine().price(JSON.stringify(body))));
+    // What is agreed on instead of the price list, only the ledger knows.
+    if (this.#hasOverrides) return this.run<Charge>({ ...request, at: typeof at === "string" ? at : new Date(at).toISOString(), op: "price" });
+    if (typeof at === "string") return charge(request);
+    // As a date, so that what is not a time is refused here.
+    const atMs = Number(at);
+    return loadPrices().price(request, atMs) ?? charge({ ...request, at: new Date(atMs).toISOString() });
+  }
+
+  async overrides(): Promise<OverridesState> {
+    return this.run<OverridesState>({ op: "getOverrides" });
+  }
+
+  async setOverrides(overrides: Overrides): Promise<OverridesState> {
+    const state = await namedFrom("overrides", this.run<OverridesState>({ op: "putOverrides", overrides }));
+    this.#hasOverrides = true;
+    return state;
   }
 
   async usage(query: UsageQuery = {}): Promise<UsageReport> {
@@ -119,19 +143,51 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
     return this.#answer(command);
   }
 
+  protected override async open(request: ReserveRequest & { id: string }): Promise<OpenReservation> {
+    // The core looks for what a command is at its beginning first.
+    const command: Command = { op: "reserve" };
+    Object.assign(command, request, RESERVE);
+    const text = this.#send(command);
+    const at = this.warnings.areWanted ? -1 : text.indexOf(QUOTAS);
+    if (!text.startsWith("201") || at === -1) return this.opened(request, this.checked(command, parseAnswer(text)));
+    // Most of the answer are its quotas, which few callers of a reserve look at: they are read from it when somebody does.
+    const body = JSON.parse(`${text.slice(3, at)}}`) as ReservationBody;
+    return this.opened(request, body, text.slice(at + QUOTAS.length - 1, -1));
+  }
+
   #answer(command: Command): CommandResult {
+    return parseAnswer(this.#send(command));
+  }
+
+  #send(command: Command): string {
     if (this.#trap !== undefined) throw trapped(this.#trap);
     const text = JSON.stringify(command);
-    let answer: string;
     try {
-      answer = this.#ledger.execute(text, this.#now());
+      return this.#ledger.execute(text, this.#now());
     } catch (cause) {
       // The core answers bad input. What it throws is a trap, after which nothing that it holds can be relied on.
       this.#trap = cause;
       throw trapped(cause);
     }
-    return parseAnswer(answer);
   }
+}
+
+/** Whatever the request says itself. */
+const RESERVE = { op: "reserve" };
+
+/** With what the last member of the answer to a reserve begins. It cannot stand inside a text, where its quotes would be escaped. */
+const QUOTAS = ',"quotas":[';
+
+let prices: Prices | undefined;
+
+function loadPrices(): Prices {
+  const { pricer, memory } = loadEngine();
+  return (prices ??= new Prices(pricer, memory, charge));
+}
+
+/** The long way to a charge: every request, and every reason why there is no price. */
+function charge(request: object): Charge {
+  return unwrap<Charge>(parseAnswer(loadEngine().price(JSON.stringify(request))));
 }
 
 function planOf({ policy, plan, quotas, unknownModel, withoutQuota }: LocalOptions): Plan {
@@ -154,8 +210,9 @@ function planIn(policy: Policy, name: string): Plan {
 }
 
 function parseAnswer(answer: string): CommandResult {
-  // The core writes every answer with a status and a body.
-  return JSON.parse(answer) as CommandResult;
+  // The core writes a status in three digits, and behind it JSON or nothing.
+  const body: unknown = answer.length === 3 ? null : JSON.parse(answer.slice(3));
+  return { status: Number(answer.slice(0, 3)), body };
 }
 
 function trapped(cause: unknown): TollgateError {

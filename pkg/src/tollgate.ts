@@ -5,6 +5,10 @@ import type {
   Explanation,
   ExtendRequest,
   Extension,
+  Overrides,
+  OverridesState,
+  Metering,
+  MeterRequest,
   PriceRequest,
   QuotaState,
   RecordRequest,
@@ -33,10 +37,16 @@ export interface Tollgate {
   release(id: string): Promise<Release>;
 
   /**
-   * Lengthens or enlarges a hold.
+   * Lengthens, enlarges or shrinks a hold.
    * @throws QuotaExceededError when the larger estimate does not fit; the hold stays as it was.
    */
   extend(id: string, request: ExtendRequest): Promise<Extension>;
+
+  /**
+   * Charges what a long call has used so far, since it began, and keeps holding the rest. Safe to repeat and to send late; the settle
+   * prices the whole.
+   */
+  meter(id: string, reading: MeterRequest): Promise<Metering>;
 
   /** Charges without a hold. */
   record(request: RecordRequest): Promise<RecordResult>;
@@ -44,8 +54,18 @@ export interface Tollgate {
   /** What `reserve` would answer, reserving nothing. */
   explain(request: ExplainRequest): Promise<Explanation>;
 
-  /** What this usage costs; touches no ledger. */
+  /** What this usage costs this tenant: by its own rates and markups, its platform's, and the price list. Changes nothing. */
   price(request: PriceRequest): Promise<Charge>;
+
+  /** The tenant's own rates, aliases and markups. */
+  overrides(): Promise<OverridesState>;
+
+  /**
+   * Replaces the tenant's own rates, aliases and markups by others, all at once. What is reserved keeps its rates.
+   * Behind a Worker it needs the admin token.
+   * @throws InvalidRequestError when the document is wrong; then nothing has changed.
+   */
+  setOverrides(overrides: Overrides): Promise<OverridesState>;
 
   /** What was spent, by user, model, touchpoint, day or resource. */
   usage(query?: UsageQuery): Promise<UsageReport>;
@@ -81,6 +101,8 @@ export interface Reservation extends ReservationBody {
   settle(actual: Actual): Promise<Settlement>;
   release(): Promise<Release>;
   extend(request: ExtendRequest): Promise<Extension>;
+  /** Charges what the call has used so far, and keeps holding the rest. */
+  meter(reading: MeterRequest): Promise<Metering>;
 }
 
 /** The reservation that `withReservation` hands to its function. It remembers whether it was settled or released. */

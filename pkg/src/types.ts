@@ -165,13 +165,19 @@ export type RecordRequest = {
   attribution?: Attribution;
 } & RecordActual;
 
-/** What to lengthen or enlarge. At least one of `ttlSeconds` and `estimate`. */
+/** What a call has used so far, since it began. Exactly one of `usage`, `usd`, `payload` and `sandbox`. */
+export type MeterRequest = {
+  /** The reading's own id, which makes it safe to repeat. A random UUID when left out. */
+  id?: string;
+} & Actual;
+
+/** What to lengthen, enlarge or shrink. At least one of `ttlSeconds` and `estimate`. */
 export interface ExtendRequest {
   /** The extension's own id, which makes it safe to repeat. A random UUID when left out. */
   id?: string;
   /** Counted from now; never shortens. */
   ttlSeconds?: number;
-  /** The new total, not an addition; never less than what is held. */
+  /** The new total, not an addition; a lower one frees the difference, down to what was metered. */
   estimate?: Estimate;
 }
 
@@ -182,6 +188,8 @@ export type ExplainRequest = ReserveRequest;
 export type PriceRequest = {
   provider: string;
   model: string;
+  /** Which markups are meant: those of `llm` when left out. */
+  resource?: Resource;
   /** When the call was made; now when left out. */
   at?: string | Date;
   mode?: ProcessingMode;
@@ -202,8 +210,82 @@ export interface Held {
 export interface Basis {
   /** Version (date) of the price list. */
   catalog: string;
-  /** `provider/model@date` of the rates in force. */
+  /** `provider/model@date` of the rates in force; own rates begin with `tenant:` or `platform:`. */
   rateCard: string;
+  /** What applied besides the price list. */
+  applied?: Applied;
+}
+
+/** Which parts of which document of overrides applied. */
+export interface Applied {
+  alias?: OverridesVersion & { is: ModelName };
+  rates?: OverridesVersion & { entry: OwnRates };
+  markup?: OverridesVersion & { id: string; factor: Decimal };
+}
+
+/** Whose document of overrides, and which version of it. */
+export interface OverridesVersion {
+  scope: "platform" | "tenant";
+  version: number;
+}
+
+/** A model by the name that its provider gives it. */
+export interface ModelName {
+  provider: string;
+  model: string;
+}
+
+/** The dates between which an entry holds: from `from` up to, not including, `until`. */
+export interface Dated {
+  /** Always, when left out. */
+  from?: string;
+  /** For good, when left out. */
+  until?: string;
+}
+
+/** Prices by meter: tokens per 1,000,000, anything else per one. */
+export interface Rates {
+  perMillion?: Partial<Record<Meter, Usd>>;
+  perUnit?: Partial<Record<Meter, Usd>>;
+}
+
+/** Own rates of a model, which stand for themselves: what they do not name is not taken from the price list. */
+export interface OwnRates extends ModelName, Dated, Rates {
+  /** Rates of prompts of more tokens than `above`, ascending. */
+  tiers?: (Rates & { above: number })[];
+  /** A factor on token rates, or other rates. Calls in a mode that is not here have the next rates in order. */
+  modes?: Partial<Record<ProcessingMode, { multiplier: Decimal } | Rates>>;
+  /** The same by region. */
+  regions?: Record<string, { multiplier: Decimal } | Rates>;
+}
+
+/** Another name of a model, such as an Azure deployment. */
+export interface Alias extends ModelName, Dated {
+  is: ModelName;
+}
+
+/** A factor on the rates of some calls; the one that says most about which calls it means applies. */
+export type Markup = Dated & {
+  id: string;
+  provider?: string;
+  /** Needs `provider`. */
+  model?: string;
+  resource?: Resource;
+} & ({ factor: Decimal } | { percent: Decimal });
+
+/** What holds instead of, or on top of, the price list. */
+export interface Overrides {
+  rates?: OwnRates[];
+  aliases?: Alias[];
+  markups?: Markup[];
+}
+
+/** A document of overrides as it is stored. */
+export interface OverridesState extends Required<Overrides> {
+  /** Counts up with every change; 0 where there are none. */
+  version: number;
+  /** The version of the platform's document that this ledger has. Absent in the platform's own. */
+  platformVersion?: number;
 }
 
 /** One line of a charge. */
@@ -332,6 +414,8 @@ export interface ReservationState {
   id: string;
   state: State | "recorded";
   held: Held;
+  /** What was charged while it was open. */
+  metered?: Held;
   createdAt: string;
   expiresAt: string;
   closedAt?: string;
@@ -344,6 +428,23 @@ export interface ReservationState {
   model?: string;
   attribution?: Attribution;
   basis?: Basis;
+}
+
+/** The answer to a meter reading. */
+export interface Metering {
+  id: string;
+  /** `held`; something else only where a repeat finds the reservation ended. */
+  state: State;
+  /** The bound of the whole call; what is still held is what is left of it beyond `metered`. */
+  held: Held;
+  /** What was used so far. */
+  metered: Held;
+  charge: Charge;
+  /** What was used beyond the hold. */
+  overrun: Usd;
+  expiresAt: string;
+  quotas: QuotaState[];
+  replayed?: boolean;
 }
 
 /** The answer to a settle. */
@@ -368,6 +469,8 @@ export interface Settlement {
 export interface Release {
   id: string;
   state: "released";
+  /** What was metered, where anything was: that stays charged. */
+  charge?: Charge;
   released: Usd;
   quotas: QuotaState[];
   replayed?: boolean;
@@ -424,6 +527,62 @@ export interface Explanation {
   basis?: Basis;
   quotas: (QuotaState & { fits: boolean })[];
   denial?: Denial;
+}
+
+/** What to re-rate: charges of calls that were reserved or recorded from `from` up to, not including, `to`. */
+export interface RerateRequest {
+  from: string;
+  to: string;
+  /**
+   * `current`: by the tenant's and the platform's overrides as they are now. A document: as if it were the tenant's. When left out, by what
+   * applied to each charge when it was made, and the price list as it is now.
+   */
+  overrides?: "current" | Overrides;
+  /** Posts adjusting entries under this id, each charge once. A dry run when left out. */
+  post?: string;
+  /** The `next` of the page before. */
+  after?: number;
+  /** Entries to look at: 1 to 1000, which is also the default. */
+  limit?: number;
+  /** The totals of the page before, to be added to. */
+  totals?: RerateTotals;
+}
+
+/** A charge, and what it would be. */
+export interface RerateLine {
+  id: string;
+  /** `provider/model`. */
+  model?: string;
+  reservedAt: string;
+  /** What is charged now. */
+  old: Usd;
+  new: Usd;
+  difference: Usd;
+  /** Which prices differ; or why it cannot be told, where there is no `newBasis`. */
+  why: string;
+  oldBasis?: Basis;
+  newBasis?: Basis;
+}
+
+/** Sums over this page of charges and those before. */
+export interface RerateTotals {
+  charges: number;
+  changed: number;
+  old: Usd;
+  new: Usd;
+  difference: Usd;
+}
+
+/** A page of re-rated charges. */
+export interface RerateReport {
+  catalog: string;
+  /** Those that would be another amount, and those of which it cannot be told. */
+  lines: RerateLine[];
+  totals: RerateTotals;
+  /** How many adjusting entries this page has posted. */
+  posted: number;
+  /** Null at the end. */
+  next: number | null;
 }
 
 /** By what `usage` groups. */

@@ -13,6 +13,11 @@ export class Warnings {
     this.#handler = handler;
   }
 
+  /** Whether anybody is to be told of thresholds. */
+  get areWanted(): boolean {
+    return this.#handler !== undefined;
+  }
+
   /** Reports the thresholds that these quotas have crossed and that were not reported before. */
   thresholds(quotas: readonly QuotaState[]): void {
     if (this.#handler === undefined) return;

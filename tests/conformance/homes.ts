@@ -35,13 +35,18 @@ export async function wasmHome(): Promise<Home> {
   const bytes = await readFile(new URL("../../pkg/dist/tollgate.wasm", import.meta.url));
   initSync({ module: await WebAssembly.compile(bytes) });
   return {
-    price: async (request) => JSON.parse(price(JSON.stringify(request))),
+    price: async (request) => resultOf(price(JSON.stringify(request))),
     open: async (plan, now) => {
       const ledger = new Ledger(JSON.stringify({ tenant: "vector", plan }), Date.parse(now));
-      return { execute: async (command, at) => JSON.parse(ledger.execute(JSON.stringify(command), Date.parse(at))) };
+      return { execute: async (command, at) => resultOf(ledger.execute(JSON.stringify(command), Date.parse(at))) };
     },
     close: async () => undefined,
   };
+}
+
+/** Three digits of status, and the body behind them. */
+function resultOf(answer: string): Result {
+  return { status: Number(answer.slice(0, 3)), body: answer.length === 3 ? null : JSON.parse(answer.slice(3)) };
 }
 
 export async function workerHome(): Promise<Home> {
@@ -67,6 +72,14 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
   switch (command.op) {
     case "getReservation":
       return admin.get(`${path}/reservations/${command.id}`, { now });
+    case "getOverrides":
+      return admin.get(`${path}/overrides`, { now });
+    case "putOverrides":
+      return admin.put(`${path}/overrides`, command["overrides"], { now });
+    case "price": {
+      const { op, ...request } = command;
+      return admin.post(`${path}/price`, request, { now });
+    }
     case "listQuotas":
       return admin.get(`${path}/quotas`, { now });
     case "putQuota":

@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import {
   createClient,
   createLocal,
+  createPlatform,
   InvalidRequestError,
   NotFoundError,
   QuotaExceededError,
@@ -82,6 +83,33 @@ describe("a client of the Worker", () => {
     assertPartial(report.groups, [{ model: "openai/gpt-4o", touchpoint: "main-chat", user: "u-7", usd: "0.006375", calls: 1 }]);
     assert.equal((await tollgate.record({ resource: "llm", usd: "1" })).state, "recorded");
     assert.equal((await tollgate.price({ provider: "openai", model: "gpt-4o", usage: { input: 1000 }, at: new Date() })).usd, "0.0025");
+  });
+
+  it("own rates and markups, of a tenant and of the platform", async () => {
+    const tenant = await newTenant(worker, { q: usdQuota("10") });
+    const request = { provider: "openai", model: "gpt-4o", usage: { input: 1000 } };
+    const admin = createClient({ url: worker.url, token: worker.adminToken, tenant: tenant.id, onUnavailable: "deny" });
+    const platform = createPlatform({ url: worker.url, token: worker.adminToken });
+    const own = [{ provider: "openai", model: "gpt-4o", perMillion: { input: "1" }, perUnit: { web_search: "0.01" } }];
+    assertPartial(await admin.setOverrides({ rates: own }), { version: 1, rates: own });
+    const charge = await clientOf(tenant).price(request);
+    assertPartial(charge, { usd: "0.001", basis: { applied: { rates: { scope: "tenant", version: 1 } } } });
+    await assert.rejects(clientOf(tenant).setOverrides({}), UnauthorizedError);
+    await assert.rejects(admin.setOverrides({ markups: [{ id: "m", factor: "x" }] }), (error: unknown) => {
+      assert.ok(error instanceof InvalidRequestError, String(error));
+      assert.equal(error.field, "markups[0].factor");
+      return true;
+    });
+    const before = await platform.overrides();
+    const after = await platform.setOverrides({ markups: [{ id: "margin", percent: "50" }] });
+    assert.equal(after.version, before.version + 1);
+    try {
+      assert.equal((await clientOf(tenant).price(request)).usd, "0.0015");
+      assertPartial(await clientOf(tenant).overrides(), { version: 1, platformVersion: after.version });
+    } finally {
+      await platform.setOverrides({});
+    }
+    assert.equal((await clientOf(tenant).price(request)).usd, "0.001");
   });
 
   it("withReservation ends its hold on every way out", async () => {

@@ -44,6 +44,12 @@ const ROUTES: Route[] = [
   { method: "GET", path: "/audit", kinds: ADMIN },
   { method: "POST", path: "/v1/price", json: { provider: "openai", model: "gpt-4o", usage: { input: 1 } }, tenantless: true, kinds: READERS },
   { method: "GET", path: "/v1/catalog", tenantless: true, kinds: READERS },
+  { method: "GET", path: "/v1/catalog/overrides", tenantless: true, kinds: ADMIN },
+  { method: "PUT", path: "/v1/catalog/overrides", json: { markups: [] }, tenantless: true, kinds: ADMIN },
+  { method: "GET", path: "/overrides", kinds: READERS },
+  { method: "PUT", path: "/overrides", json: { markups: [{ id: "m", factor: "1" }] }, kinds: ADMIN },
+  { method: "POST", path: "/rerate", json: { from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z" }, kinds: ADMIN },
+  { method: "POST", path: "/price", json: { provider: "openai", model: "gpt-4o", usage: { input: 1 } }, kinds: READERS },
 ];
 
 let worker: TestWorker;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { Api, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Answer, type Body } from "../support/http.ts";
+import { Api, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Answer } from "../support/http.ts";
 import { assertPartial } from "../support/partial.ts";
 import { startWorker, type TestWorker } from "../support/worker.ts";
 
@@ -52,42 +52,53 @@ describe("restart", () => {
   });
 });
 
+/** How often workerd is killed in each of the tests below: `TOLLGATE_KILLS=50 cargo xtask test js --only durability` for a long run. */
+const KILLS = Number(process.env["TOLLGATE_KILLS"] ?? 3);
+
+type Op = "held" | "settled" | "recorded";
+
 describe("kill -9 under load", () => {
-  for (const [name, viaBatch] of [
-    ["single requests", false],
-    ["batches", true],
-  ] as const) {
-    it(`every acknowledged answer is still there: ${name}`, async () => {
+  for (const { name, viaBatch, archiving } of [
+    { name: "single requests", viaBatch: false, archiving: false },
+    { name: "batches", viaBatch: true, archiving: false },
+    { name: "batches, while entries are archived", viaBatch: true, archiving: true },
+  ]) {
+    it(`every acknowledged answer is still there: ${name}`, { timeout: 60_000 + KILLS * 20_000 }, async (context) => {
       const tenant = await newTenant(worker, { q: usdQuota("1000000") });
-      const acknowledged = new Map<string, "held" | "settled" | "recorded">();
-      for (let round = 0; round < 3; round++) {
+      const all = new Map<string, Op>();
+      let archived = 0;
+      for (let round = 0; round < KILLS; round++) {
+        const acknowledged = new Map<string, Op>();
         const load = underLoad(async (id) => {
           for (const [op, answer] of await life(id)) {
             if (answer.status === 200 || answer.status === 201) acknowledged.set(id, op);
           }
         }, `round-${round}`);
-        const enough = acknowledged.size + 40;
-        while (acknowledged.size < enough) await pause(5);
+        const archive = archiving ? whileItLasts(archiveAll) : undefined;
+        // Another moment each time: in the middle of commits, snapshots, archives.
+        const enough = 40 + ((round * 17) % 60);
+        while (acknowledged.size < enough) await pause(1);
         await worker.kill();
-        await load.ended();
+        await Promise.all([load.ended(), archive]);
         await worker.start();
 
-        const { body } = expectStatus(await tenant.read.get(`${tenant.path}/quotas`), 200);
         for (const [id, op] of acknowledged) {
-          const state = op === "recorded" ? await stateOfRecord(id) : expectStatus(await tenant.read.get(`${tenant.path}/reservations/${id}`), 200).body.state;
-          // What was not acknowledged may have been stored all the same: a held one may be settled.
-          if (op === "held") assert.ok(state === "held" || state === "settled", `${id} was held and is ${state}`);
-          else assert.equal(state, op, id);
+          all.set(id, op);
+          await assertThere(id, op);
         }
-        await countersEqualEntries(body.quotas[0]);
+        await countersEqualEntries();
         const audit = expectStatus(await tenant.admin.get(`${tenant.path}/audit`), 200).body;
         assert.deepEqual(audit.differences, []);
+        archived = audit.archivedThrough ?? 0;
       }
-      assert.ok(acknowledged.size >= 120);
+      for (const [id, op] of all) await assertThere(id, op);
+      assert.ok(all.size >= KILLS * 40);
+      assert.equal(archived > 0, archiving);
+      context.diagnostic(`${KILLS} kills, ${all.size} acknowledged, ${archived} entries archived`);
 
       /** Reserve, settle, record: with every answer that came. */
-      async function life(id: string): Promise<["held" | "settled" | "recorded", Answer | { status: number }][]> {
-        const answers: ["held" | "settled" | "recorded", Answer | { status: number }][] = [];
+      async function life(id: string): Promise<[Op, Answer | { status: number }][]> {
+        const answers: [Op, Answer | { status: number }][] = [];
         if (id.endsWith("0")) {
           answers.push(["recorded", await command({ op: "record", id, resource: "llm", usd: "0.5" }, `${tenant.path}/records`)]);
           return answers;
@@ -106,20 +117,47 @@ describe("kill -9 under load", () => {
         return tenant.app.post(path, op === "settle" ? rest : { id, ...rest });
       }
 
-      async function stateOfRecord(id: string): Promise<string> {
-        const again = await tenant.app.post(`${tenant.path}/records`, { id, resource: "llm", usd: "0.5" });
-        assert.equal(again.body.replayed, true, `${id} was recorded and is gone: ${again.text}`);
-        return "recorded";
+      /** Archives whatever there is. */
+      async function archiveAll(): Promise<void> {
+        for (let after = 0; ; ) {
+          const page = expectStatus(await tenant.admin.get(`${tenant.path}/journal?limit=1000&after=${after}`), 200).body;
+          const last = page.rows.at(-1);
+          if (last === undefined) return;
+          const { through, head } = last;
+          expectStatus(await tenant.admin.post(`${tenant.path}/archive`, { through, head }), 200);
+          after = through;
+        }
+      }
+
+      async function assertThere(id: string, op: Op): Promise<void> {
+        const found = await tenant.read.get(`${tenant.path}/reservations/${id}`);
+        if (archiving && found.status === 410) return;
+        const { state } = expectStatus(found, 200).body;
+        // What was not acknowledged may have been stored all the same: a held one may be settled.
+        if (op === "held") assert.ok(state === "held" || state === "settled", `${id} was held and is ${state}`);
+        else assert.equal(state, op, id);
       }
 
       /** What the quota says is what the reservations and records add up to. */
-      async function countersEqualEntries(quota: Body): Promise<void> {
+      async function countersEqualEntries(): Promise<void> {
         const { body } = expectStatus(await tenant.read.get(`${tenant.path}/usage`), 200);
-        assert.equal(quota.spent, body.total.usd);
+        assert.equal((await quotaOf(tenant, "q")).spent, body.total.usd);
       }
     });
   }
 });
+
+/** Does something again and again until the Worker is gone. */
+async function whileItLasts(work: () => Promise<void>): Promise<void> {
+  for (;;) {
+    try {
+      await work();
+    } catch (error) {
+      assert.ok(error instanceof Error && "code" in error && !(error instanceof assert.AssertionError), String(error));
+      return;
+    }
+  }
+}
 
 /** Runs lives, 16 at a time, until the Worker is gone. */
 function underLoad(life: (id: string) => Promise<void>, prefix: string) {

@@ -68,6 +68,17 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// These amounts, or others where those are more.
+    #[must_use]
+    pub fn at_least(&self, other: &Self) -> Self {
+        Self {
+            usd: self.usd.max(other.usd),
+            tokens: self.tokens.max(other.tokens),
+            requests: self.requests.max(other.requests),
+            seconds: self.seconds.max(other.seconds),
+        }
+    }
+
     /// What these amounts are more than others; nothing where they are not.
     #[must_use]
     pub fn less(&self, other: &Self) -> Self {

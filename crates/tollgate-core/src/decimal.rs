@@ -52,32 +52,26 @@ impl Text {
     /// 39 digits, a point, a minus, and a zero before the point.
     const SIZE: usize = 42;
 
-    /// The text of a whole number of 10^−`scale`; `scale` is 18 at most.
+    /// The text of a whole number of 10^−`scale`.
     pub(crate) fn new(value: i128, scale: u32) -> Self {
         let mut text = Self { bytes: [0; Self::SIZE], start: Self::SIZE };
-        let one = 10_u64.pow(scale);
-        let magnitude = value.unsigned_abs();
-        // Nearly every number fits 64 bits, whose division is much faster.
-        let (whole, mut fraction) = match u64::try_from(magnitude) {
-            Ok(small) => (u128::from(small / one), small % one),
-            Err(_) => {
-                let one = u128::from(one);
-                (magnitude / one, u64::try_from(magnitude % one).unwrap_or(0))
+        let mut digits = Digits { rest: value.unsigned_abs(), group: 0, in_group: 0 };
+        for _ in 0..scale {
+            let digit = digits.next();
+            // Zeros at the end say nothing.
+            if digit != b'0' || text.start < Self::SIZE {
+                text.push(digit);
             }
-        };
-        if fraction != 0 {
-            let mut decimals = scale;
-            while fraction % 10 == 0 {
-                fraction /= 10;
-                decimals -= 1;
-            }
-            for _ in 0..decimals {
-                text.push_digit(fraction % 10);
-                fraction /= 10;
-            }
+        }
+        if text.start < Self::SIZE {
             text.push(b'.');
         }
-        text.push_whole(whole);
+        loop {
+            text.push(digits.next());
+            if digits.are_zero() {
+                break;
+            }
+        }
         if value < 0 {
             text.push(b'-');
         }
@@ -88,31 +82,45 @@ impl Text {
         self.bytes.get(self.start..).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
-    fn push_whole(&mut self, mut whole: u128) {
-        while u64::try_from(whole).is_err() {
-            self.push_digit(u64::try_from(whole % 10).unwrap_or(0));
-            whole /= 10;
-        }
-        let mut whole = u64::try_from(whole).unwrap_or(u64::MAX);
-        loop {
-            self.push_digit(whole % 10);
-            whole /= 10;
-            if whole == 0 {
-                break;
-            }
-        }
-    }
-
-    fn push_digit(&mut self, digit: u64) {
-        // A digit is less than ten.
-        self.push(b'0' + u8::try_from(digit).unwrap_or(0));
-    }
-
     fn push(&mut self, byte: u8) {
         self.start = self.start.saturating_sub(1);
         if let Some(place) = self.bytes.get_mut(self.start) {
             *place = byte;
         }
+    }
+}
+
+/// The digits of a number from the last one. They are split off in groups, because dividing 128 or 64 bits is slow, in WebAssembly above all, and 32 is not.
+struct Digits {
+    rest: u128,
+    group: u32,
+    in_group: u8,
+}
+
+impl Digits {
+    const GROUP: u32 = 1_000_000_000;
+
+    #[expect(clippy::cast_possible_truncation, reason = "the rest of a division by what fits is smaller than that")]
+    fn next(&mut self) -> u8 {
+        if self.in_group == 0 {
+            self.group = if let Ok(rest) = u64::try_from(self.rest) {
+                self.rest = (rest / u64::from(Self::GROUP)).into();
+                (rest % u64::from(Self::GROUP)) as u32
+            } else {
+                let group = self.rest % u128::from(Self::GROUP);
+                self.rest /= u128::from(Self::GROUP);
+                group as u32
+            };
+            self.in_group = 9;
+        }
+        self.in_group -= 1;
+        let digit = b'0' + (self.group % 10) as u8;
+        self.group /= 10;
+        digit
+    }
+
+    const fn are_zero(&self) -> bool {
+        self.rest == 0 && self.group == 0
     }
 }
 

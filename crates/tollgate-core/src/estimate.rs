@@ -8,9 +8,8 @@ use serde::Serialize;
 
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds, TokenBounds};
-use crate::catalog::{Catalog, NoRates, RateCard, Terms};
+use crate::catalog::{Catalog, RateCard, Rating, Terms};
 use crate::fault::{self, Fault};
-use crate::ids::Name;
 use crate::meter::{Meter, MeterKind, Quantity};
 use crate::money::Usd;
 use crate::price::{self, Basis, Unpriced};
@@ -151,6 +150,15 @@ pub fn token_bound(
     bounds: &TokenBounds,
     terms: Terms<'_>,
 ) -> Result<UpperBound, Unpriced> {
+    token_bound_rated(&Rating::of_card(catalog, card, terms), bounds)
+}
+
+/// The most that a call of a model can cost.
+///
+/// # Errors
+/// As [`token_bound`].
+pub fn token_bound_rated(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<UpperBound, Unpriced> {
+    let card = &rating.card;
     let missing = |meter| Unpriced::Meter { rate_card: card.id.to_string(), meter };
     let may = |meter: Meter| bounds.meters.is_empty() || bounds.meters.contains(&meter);
     let mut input_rate = None;
@@ -158,7 +166,7 @@ pub fn token_bound(
     let mut search_rate = None;
     let mut call_fee = Usd::ZERO;
     for prompt in core::iter::once(0).chain(card.thresholds(bounds.input_tokens)) {
-        let rates = card.rates(prompt, terms)?;
+        let rates = rating.rates(prompt)?;
         input_rate = input_rate.max(rates.dearest(MeterKind::InputTokens, may));
         output_rate = output_rate.max(rates.dearest(MeterKind::OutputTokens, may));
         search_rate = search_rate.max(rates.of(Meter::WebSearch).map(|found| found.rate));
@@ -186,7 +194,7 @@ pub fn token_bound(
     Ok(UpperBound {
         amounts: Amounts { usd, tokens, requests: Quantity::ONE, seconds: Quantity::ZERO },
         input: Amounts { usd: input, tokens: input_tokens, requests: Quantity::ONE, seconds: Quantity::ZERO },
-        basis: Some(Basis { catalog: catalog.version().clone(), rate_card: card.id.clone() }),
+        basis: Some(rating.basis()),
         marginal: output_rate.map(|rate| Marginal {
             unit: MarginalUnit::OutputTokens,
             fixed: input.plus(searches),
@@ -206,10 +214,18 @@ pub fn sandbox_bound(
     bounds: &SandboxBounds,
     terms: Terms<'_>,
 ) -> Result<UpperBound, Unpriced> {
-    let rates = card.rates(0, terms)?;
+    sandbox_bound_rated(&Rating::of_card(catalog, card, terms), bounds)
+}
+
+/// The most that a sandbox can cost.
+///
+/// # Errors
+/// As [`sandbox_bound`].
+pub fn sandbox_bound_rated(rating: &Rating<'_>, bounds: &SandboxBounds) -> Result<UpperBound, Unpriced> {
+    let rates = rating.rates(0)?;
     let cost_of = |seconds| -> Result<_, Unpriced> {
-        let usage = price::sandbox_usage(card, &rates, &SandboxBounds { seconds, ..bounds.clone() })?;
-        price::price(catalog, card, &usage, terms)
+        let usage = price::sandbox_usage(&rating.card, &rates, &SandboxBounds { seconds, ..bounds.clone() })?;
+        price::price_rated(rating, &usage)
     };
     let charge = cost_of(bounds.seconds)?;
     let second = cost_of(Quantity::ONE)?;
@@ -225,17 +241,4 @@ pub fn sandbox_bound(
             asked: bounds.seconds.whole(),
         }),
     })
-}
-
-/// The rate card of a call's model.
-///
-/// # Errors
-/// The catalog does not know the model, or no card is in force yet.
-pub fn card_of<'a>(
-    catalog: &'a Catalog,
-    provider: &Name,
-    model: &Name,
-    terms: Terms<'_>,
-) -> Result<&'a RateCard, NoRates> {
-    catalog.rate_card(provider.as_str(), model.as_str(), terms.at)
 }

@@ -115,6 +115,14 @@ text_type!(
     ExtensionId, check_id
 );
 text_type!(
+    /// Names what posts adjusting entries; chosen by the caller, so that it repeats safely.
+    AdjustmentId, check_id
+);
+text_type!(
+    /// Names one meter reading of a reservation; chosen by the caller, so that a reading repeats safely.
+    ReadingId, check_id
+);
+text_type!(
     /// Names a quota within its tenant.
     QuotaId, check_id
 );

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Deserialize;
 
 use crate::api::{self, Answer, HistoryQuery, Problem, Request};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, ReservationId, TenantId};
-use crate::ledger::{Command, Entry, Ledger, Onboard};
+use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder};
+use crate::objects;
 use crate::policy::{Plan, Policy};
 use crate::time::Timestamp;
 use crate::usage_report::{self, UsageKey, UsageReport, UsageTotals};
@@ -26,6 +27,9 @@ pub struct LocalConfig {
     /// Its quotas and rules; the default policy's plan where none is given.
     #[serde(default)]
     pub plan: Option<Plan>,
+    /// Own rates, aliases and markups.
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    pub overrides: Option<OverridesDocument>,
 }
 
 impl LocalConfig {
@@ -61,6 +65,11 @@ impl LocalLedger {
             Self { ledger: Ledger::new(), entries: VecDeque::new(), usage: BTreeMap::new(), ended: VecDeque::new() };
         let mut entries = Vec::new();
         local.ledger.execute(catalog, now, &Command::Onboard(onboard), &mut entries)?;
+        if let Some(document) = config.overrides {
+            let order = OverridesOrder { scope: OverridesScope::Tenant, version: None, document: document.into() };
+            let set = local.ledger.execute(catalog, now, &Command::SetOverrides(order), &mut entries);
+            set.map_err(|rejection| Problem::from(rejection).inside("overrides"))?;
+        }
         local.keep(entries);
         Ok(local)
     }

@@ -85,7 +85,11 @@ impl Calendar {
     /// whole of time.
     #[must_use]
     pub fn window(&self, period: Period, at: Timestamp) -> Window {
-        let at = if fault::on(Fault::PeriodEndIsInclusive) { Timestamp::from_calendar(at.millis() - 1) } else { at };
+        let at = if fault::on(Fault::PeriodEndIsInclusive) {
+            Timestamp::from_calendar((at.millis() - 1).max(0))
+        } else {
+            at
+        };
         let now = at.millis().div_euclid(1000);
         match period {
             Period::Hour => self.hour(now),

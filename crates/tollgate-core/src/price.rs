@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::SandboxBounds;
-use crate::catalog::{Catalog, EffectiveRates, Flag, NoRates, RateCard, Terms};
+use crate::catalog::{Applied, Catalog, EffectiveRates, Flag, NoRates, RateCard, Rating, Terms};
 use crate::meter::{Meter, MeterKind, Quantity, Usage};
 use crate::money::Usd;
+use crate::objects;
 
 /// What a call costs, with the arithmetic that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +45,11 @@ pub struct Line {
 pub struct Basis {
     /// The catalog's version.
     pub catalog: Arc<str>,
-    /// The rate card's id, `provider/model@date`.
+    /// The rate card's id, `provider/model@date`; own rates have the scope of their document before it, `tenant:provider/model@date`.
     pub rate_card: Arc<str>,
+    /// What applied besides the price list.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects::optional_apart")]
+    pub applied: Option<Arc<Applied>>,
 }
 
 /// Why a usage has no price.
@@ -109,13 +113,18 @@ impl Charge {
 /// # Errors
 /// The card lacks the mode, the region or a meter's rate, or the price is beyond what money can hold.
 pub fn price(catalog: &Catalog, card: &RateCard, usage: &Usage, terms: Terms<'_>) -> Result<Charge, Unpriced> {
-    let rates = card.rates(usage.sum(MeterKind::InputTokens), terms)?;
-    let mut charge = Charge {
-        usd: Usd::ZERO,
-        lines: Vec::with_capacity(4),
-        basis: Some(Basis { catalog: catalog.version().clone(), rate_card: card.id.clone() }),
-        flags: Vec::new(),
-    };
+    price_rated(&Rating::of_card(catalog, card, terms), usage)
+}
+
+/// The exact price of a usage.
+///
+/// # Errors
+/// As [`price`].
+pub fn price_rated(rating: &Rating<'_>, usage: &Usage) -> Result<Charge, Unpriced> {
+    let card = &rating.card;
+    let rates = rating.rates(usage.sum(MeterKind::InputTokens))?;
+    let mut charge =
+        Charge { usd: Usd::ZERO, lines: Vec::with_capacity(4), basis: Some(rating.basis()), flags: Vec::new() };
     for (meter, quantity) in usage.iter() {
         let found = rates.of(meter).ok_or_else(|| Unpriced::Meter { rate_card: card.id.to_string(), meter })?;
         let usd = line_price(quantity, found.rate.usd())?;

@@ -246,16 +246,19 @@ impl<'de> Deserialize<'de> for Thresholds {
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Thresholds, A::Error> {
                 let mut fractions = Vec::new();
+                let mut count = 0;
                 // Fractions are written as money is: decimal strings, so that no reader rounds them.
                 while let Some(fraction) = sequence.next_element::<Ratio>()? {
                     if fraction <= Ratio::ZERO || fraction > Ratio::ONE {
                         return Err(de::Error::custom("a threshold is a fraction above 0 up to 1, such as \"0.8\""));
                     }
-                    if let Err(place) = fractions.binary_search(&fraction) {
-                        fractions.insert(place, fraction);
-                    }
-                    if fractions.len() > Thresholds::MAX {
+                    count += 1;
+                    if count > Thresholds::MAX {
                         return Err(de::Error::custom("at most 8 thresholds"));
+                    }
+                    // A few are put in their places; sorting is much code in WebAssembly.
+                    if let Err(at) = fractions.binary_search(&fraction) {
+                        fractions.insert(at, fraction);
                     }
                 }
                 Ok(Thresholds(fractions))

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9998. Travels as RFC 3339 in UTC.
@@ -48,34 +48,65 @@ impl Timestamp {
     pub(crate) const fn from_calendar(millis: i64) -> Self {
         Self(millis)
     }
+}
 
-    pub(crate) fn utc(self) -> DateTime<Utc> {
-        // Every value of this type is within chrono's range, so the fallback is never taken.
-        DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+impl Timestamp {
+    /// As RFC 3339 writes it, in ASCII. Every entry and answer has several of these: the calendar and the formatting of a library take ten times as long.
+    fn text(self) -> [u8; 24] {
+        // A time that is stored is from 1970 to 9998, so neither its days nor its milliseconds go beyond 32 bits.
+        let days = u32::try_from(self.0 / 86_400_000).unwrap_or(0);
+        let millis = u32::try_from(self.0 % 86_400_000).unwrap_or(0);
+        let (year, month, day) = date(days);
+        let digit = |value: u32| b'0' + (value % 10) as u8;
+        let (hour, minute, second) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+        [
+            digit(year / 1000),
+            digit(year / 100),
+            digit(year / 10),
+            digit(year),
+            b'-',
+            digit(month / 10),
+            digit(month),
+            b'-',
+            digit(day / 10),
+            digit(day),
+            b'T',
+            digit(hour / 10),
+            digit(hour),
+            b':',
+            digit(minute / 10),
+            digit(minute),
+            b':',
+            digit(second / 10),
+            digit(second),
+            b'.',
+            digit(millis / 100),
+            digit(millis / 10),
+            digit(millis),
+            b'Z',
+        ]
     }
+}
+
+/// Year, month and day of the month, so many days after 1970-01-01. The algorithm is `civil_from_days` of Howard Hinnant's "chrono-Compatible Low-Level Date
+/// Algorithms", which counts years from March, so that the day that is not in every year is a year's last; without its care for dates before year 0.
+const fn date(days: u32) -> (u32, u32, u32) {
+    // From 0000-03-01, in eras of 400 years.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400;
+    (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.utc();
-        // Every entry and answer has several of these, and the formatting machinery takes ten times as long.
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (place, value) in [
-            (0..4, at.year().unsigned_abs()),
-            (5..7, at.month()),
-            (8..10, at.day()),
-            (11..13, at.hour()),
-            (14..16, at.minute()),
-            (17..19, at.second()),
-            (20..23, at.timestamp_subsec_millis()),
-        ] {
-            let mut rest = value;
-            for digit in text.get_mut(place).into_iter().flatten().rev() {
-                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-                rest /= 10;
-            }
-        }
-        f.write_str(core::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -90,7 +121,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -122,6 +153,22 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).unwrap().to_string(), "1970-01-01T00:00:00.000Z");
         for bad in ["", "2026-11-24", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", "now"] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_day_is_the_calendars() {
+        // Eleven days share no factor with weeks, months, years or eras.
+        for days in (0..=Timestamp::MAX_MILLIS / 86_400_000).step_by(11) {
+            // A time of day that is another one every time, with the last millisecond among them.
+            let at = Timestamp::from_millis(days * 86_400_000 + (86_399_999 + days * 7_919_317) % 86_400_000).unwrap();
+            assert_eq!(
+                at.to_string(),
+                DateTime::from_timestamp_millis(at.millis())
+                    .unwrap()
+                    .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+                "{days}"
+            );
         }
     }
 

@@ -50,10 +50,17 @@ impl UsageTotals {
 /// What an entry adds to the roll-up. None where it charges nothing.
 #[must_use]
 pub fn contribution(entry: &Entry) -> Option<(UsageKey, UsageTotals)> {
+    if let Event::Adjusted { charged, .. } = &entry.event {
+        // The call and its tokens were counted when it was charged.
+        let before = charged.replaces.map_or(Usd::ZERO, |replaced| replaced.amounts.usd);
+        let totals = UsageTotals { usd: charged.spent.usd.minus(before), ..UsageTotals::default() };
+        return Some((key(&charged.call, charged.reserved_at), totals));
+    }
     let charged = match &entry.event {
         Event::Settled(charged)
         | Event::Expired(charged)
         | Event::SettledLate { charged, .. }
+        | Event::Metered { charged, .. }
         | Event::Recorded { charged, .. } => charged,
         _ => return None,
     };
@@ -179,13 +186,17 @@ fn key(call: &Call, reserved_at: Timestamp) -> UsageKey {
 }
 
 fn totals(charged: &Charged) -> UsageTotals {
-    let replaced = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
+    let replaced = charged.replaces.unwrap_or_default();
+    // An amount says nothing of tokens; those that were reported before stay reported.
+    let tokens = |kind, before| {
+        if charged.charge.lines.is_empty() { 0 } else { whole(charged.charge.sum(kind)).saturating_sub(whole(before)) }
+    };
     let calls = |amounts: &Amounts| whole(amounts.requests.whole());
     UsageTotals {
-        usd: charged.spent.usd.minus(replaced.usd),
-        calls: calls(&charged.spent).saturating_sub(calls(&replaced)),
-        input_tokens: whole(charged.charge.sum(MeterKind::InputTokens)),
-        output_tokens: whole(charged.charge.sum(MeterKind::OutputTokens)),
+        usd: charged.spent.usd.minus(replaced.amounts.usd),
+        calls: calls(&charged.spent).saturating_sub(calls(&replaced.amounts)),
+        input_tokens: tokens(MeterKind::InputTokens, replaced.input_tokens),
+        output_tokens: tokens(MeterKind::OutputTokens, replaced.output_tokens),
     }
 }
 

@@ -17,13 +17,17 @@ use proptest::test_runner::{Config, TestRunner};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tollgate_core::bounds::{SandboxBounds, TokenBounds};
-use tollgate_core::catalog::{Catalog, Confidence, Mode, RateCard, Terms};
-use tollgate_core::estimate::{sandbox_bound, token_bound};
+use tollgate_core::call::Resource;
+use tollgate_core::catalog::{
+    Catalog, Confidence, Mode, Overrides, OverridesScope, PriceBook, Priced, RateCard, Rating, Terms,
+};
+use tollgate_core::estimate::{sandbox_bound, token_bound_rated};
 use tollgate_core::ids::Name;
 use tollgate_core::meter::{Meter, MeterKind, Quantity, Usage};
 use tollgate_core::money::Usd;
-use tollgate_core::price::{Charge, price, sandbox_usage};
+use tollgate_core::price::{Charge, price, price_rated, sandbox_usage};
 use tollgate_core::quota::Unit;
+use tollgate_core::ratio::Ratio;
 use tollgate_core::time::Timestamp;
 
 /// For each mode and region of a rate card that one source alone attests; there are thousands, most of one simple shape.
@@ -70,6 +74,50 @@ fn no_usage_costs_more_than_the_estimate_under_any_price_list() {
             for region in [None, Some(&region)] {
                 let at = Timestamp::from_millis(card.from.millis() + time_of_day).unwrap();
                 check(&catalog, card, Terms { at, mode, region }, input_tokens, &call)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn no_usage_costs_more_than_the_estimate_under_own_rates_and_markups() {
+    let catalog = Catalog::builtin().unwrap();
+    let [provider, model, region]: [Name; 3] = ["p", "m", "us"].map(|name| name.parse().unwrap());
+    let own = (own_rates(), markups(), 0..300_000_u64, calls());
+    run(3_000, &own, |(rates, factor, input_tokens, call)| {
+        let book = book(json!({ "rates": [rates], "markups": [{ "id": "m", "factor": factor }] }));
+        for mode in [None, Some(Mode::Batch)] {
+            for region in [None, Some(&region)] {
+                let terms = Terms { at: Timestamp::default(), mode, region };
+                check_rated(&rating(catalog, &book, (&provider, &model), terms), input_tokens, &call)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn no_usage_costs_more_than_the_estimate_with_a_markup_on_the_price_list() {
+    let catalog = Catalog::builtin().unwrap();
+    let published = Published::read();
+    let first_parties = ["openai", "anthropic", "google", "bedrock", "deepseek", "xai", "mistral"];
+    let names: Vec<(Name, Name)> = catalog
+        .models()
+        .iter()
+        .filter(|model| first_parties.contains(&model.provider.as_str()))
+        .map(|model| (model.provider.parse().unwrap(), model.model.parse().unwrap()))
+        .collect();
+    assert!(names.len() >= 500, "{} models", names.len());
+    let call = (prop::sample::select(names), markups(), published.prompts(), calls(), times_of_day());
+    run(20_000, &call, |(name, factor, input_tokens, call, time_of_day)| {
+        let day = "2026-11-24T00:00:00Z".parse::<Timestamp>().unwrap();
+        let at = Timestamp::from_millis(day.millis() + time_of_day).unwrap();
+        let book = book(json!({ "markups": [{ "id": "m", "factor": factor }] }));
+        for mode in [None, Some(Mode::Batch), Some(Mode::Priority)] {
+            let rating = rating(catalog, &book, (&name.0, &name.1), Terms { at, mode, region: None });
+            if rating.rates(0).is_ok() {
+                check_rated(&rating, input_tokens, &call)?;
             }
         }
         Ok(())
@@ -138,7 +186,12 @@ fn check(
     input_tokens: u64,
     call: &CallShape,
 ) -> Result<(), TestCaseError> {
-    let rates = [0, input_tokens].map(|length| card.rates(length, terms).unwrap());
+    check_rated(&Rating::of_card(catalog, card, terms), input_tokens, call)
+}
+
+fn check_rated(rating: &Rating<'_>, input_tokens: u64, call: &CallShape) -> Result<(), TestCaseError> {
+    let (card, terms) = (&rating.card, rating.terms);
+    let rates = [0, input_tokens].map(|length| rating.rates(length).unwrap());
     // Whether a meter has a price both for a short prompt and for this one.
     let may = |meter: Meter| rates.iter().all(|rates| rates.of(meter).is_some());
     let input = pools(MeterKind::InputTokens, may, &call.input, call.used[0] * input_tokens / 1000);
@@ -160,8 +213,8 @@ fn check(
     usage = usage.with(Meter::WebSearch, call.searches.min(bounds.max_web_searches)).unwrap();
     usage = usage.with(Meter::Request, 1).unwrap();
 
-    let bound = token_bound(catalog, card, &bounds, terms).unwrap();
-    let charge = price(catalog, card, &usage, terms).unwrap();
+    let bound = token_bound_rated(rating, &bounds).unwrap();
+    let charge = price_rated(rating, &usage).unwrap();
     prop_assert!(
         charge.usd <= bound.amounts.usd,
         "{} under {terms:?}: {} is charged and {} was held for {bounds:?}: {charge:?}",
@@ -179,7 +232,7 @@ fn check(
     prop_assert_eq!(affordable.usd, Some(budget));
     let cost = |max_output_tokens| {
         let bounds = TokenBounds { max_output_tokens, ..bounds.clone() };
-        token_bound(catalog, card, &bounds, terms).unwrap().amounts.usd
+        token_bound_rated(rating, &bounds).unwrap().amounts.usd
     };
     match affordable.max_output_tokens {
         Some(count) => {
@@ -353,6 +406,42 @@ fn documents() -> impl Strategy<Value = Value> {
                 "regions": { "us": us }, "schedules": schedules, "source": "s", "confidence": "single" })
         },
     )
+}
+
+/// Own rates as a document of overrides has them.
+fn own_rates() -> impl Strategy<Value = Value> {
+    documents().prop_map(|mut card| {
+        let own = card.as_object_mut().unwrap();
+        for name in ["from", "source", "confidence", "schedules"] {
+            own.remove(name);
+        }
+        own.insert("provider".to_owned(), json!("p"));
+        own.insert("model".to_owned(), json!("m"));
+        card
+    })
+}
+
+/// Factors of a markup or discount; the smallest bring rates down to where they are rounded.
+fn markups() -> impl Strategy<Value = String> {
+    let text = |picos: i128| Ratio::from_picos(picos).to_string();
+    prop_oneof![(0..3_000_000_i128).prop_map(move |by| text(by * 1_000_000)), (0..1_000_000_000_i128).prop_map(text)]
+}
+
+fn book(document: Value) -> PriceBook {
+    let document = serde_json::from_value(document).expect("a document");
+    PriceBook {
+        tenant: Some(Overrides::new(OverridesScope::Tenant, 1, document).expect("a checked document")),
+        platform: None,
+    }
+}
+
+fn rating<'a>(
+    catalog: &'a Catalog,
+    book: &'a PriceBook,
+    (provider, model): (&'a Name, &'a Name),
+    terms: Terms<'a>,
+) -> Rating<'a> {
+    book.rating(catalog, Priced { resource: Resource::Llm, provider, model, terms }).expect("rates")
 }
 
 /// Meters of tokens that a card may or may not have a rate for.

@@ -19,7 +19,7 @@ use tollgate_core::bounds::{Estimate, SandboxBounds, TokenBounds};
 use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{
-    Actual, Command, Entry, Event, ExtendRequest, Fit, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard,
+    Actual, Command, Entry, Event, ExtendRequest, Fit, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, Reading,
     RecordMode, RecordRequest, Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
@@ -181,7 +181,7 @@ impl Pair {
             let may_exceed = match op {
                 Op::Record { within_limit, .. } => !within_limit,
                 // An actual may exceed its hold, and comes late where the hold is gone.
-                Op::Settle { .. } => true,
+                Op::Settle { .. } | Op::Meter { .. } => true,
                 _ => false,
             };
             assert!(
@@ -365,7 +365,9 @@ fn subject(command: &Command) -> Option<&str> {
     match command {
         Command::Reserve(request) => Some(request.id.as_str()),
         Command::Record(request) => Some(request.id.as_str()),
-        Command::Extend(id, _) | Command::Settle(id, _) | Command::Release(id) => Some(id.as_str()),
+        Command::Extend(id, _) | Command::Settle(id, _) | Command::Meter(id, _) | Command::Release(id) => {
+            Some(id.as_str())
+        }
         _ => None,
     }
 }
@@ -408,6 +410,9 @@ fn command(op: &Op) -> Command {
             },
         ),
         Op::Settle { id, actual } => Command::Settle(id.parse().unwrap(), reported(actual)),
+        Op::Meter { id, reading, actual } => {
+            Command::Meter(id.parse().unwrap(), Reading { id: reading.parse().unwrap(), actual: reported(actual) })
+        }
         Op::Release(id) => Command::Release(id.parse().unwrap()),
         Op::Record { id, e2b, user, actual, within_limit } => Command::Record(RecordRequest {
             id: id.parse().unwrap(),

@@ -651,7 +651,13 @@ fn an_extension_names_the_new_total_and_never_shortens() {
         json!({ "held": { "usd": "9" }, "state": "held" }),
     );
     assert_eq!(desk.spent_and_held("month"), "0/9");
-    desk.ask(extend("x-4", json!({ "estimate": { "usd": "8.99" } }))).expect(400, json!({ "field": "estimate" }));
+    desk.expect(
+        extend("x-4", json!({ "estimate": { "usd": "8.99" } })),
+        200,
+        json!({ "held": { "usd": "8.99" }, "expiresAt": "2026-11-24T12:15:00.000Z" }),
+    );
+    assert_eq!(desk.spent_and_held("month"), "0/8.99");
+    desk.expect(extend("x-9", json!({ "estimate": { "usd": "9" } })), 200, json!({ "held": { "usd": "9" } }));
     let denial = desk.ask(extend("x-5", json!({ "estimate": { "usd": "10.5" }, "ttlSeconds": 6000 })));
     // The whole call can afford what is held and what is left.
     denial.expect(

@@ -9,7 +9,7 @@ use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
 use crate::closed::{self, Archiving};
 use crate::journal::{self, signed};
-use crate::snapshot::{self, BASE, Stored};
+use crate::snapshot::{self, BASE, StoredState};
 use crate::sql::{Param, Row, Sql, StoreError};
 use crate::usage::{self, BASE_USAGE};
 
@@ -33,15 +33,15 @@ pub struct ArchiveReport {
 /// What one step has found, before it is written.
 pub(crate) struct Step {
     /// The state, and where in the journal it stands.
-    pub(crate) base: Stored,
+    pub(crate) base: StoredState,
     usage: BTreeMap<UsageKey, UsageTotals>,
     closed: Archiving,
 }
 
 /// The base: what the entries that are not kept any more led to; the empty ledger where all are kept.
-pub(crate) fn base(sql: &impl Sql) -> Result<Stored, StoreError> {
+pub(crate) fn base(sql: &impl Sql) -> Result<StoredState, StoreError> {
     let empty =
-        || Stored { ledger: Ledger::new(), last_entry: 0, hash: journal::GENESIS.to_owned(), text: String::new() };
+        || StoredState { ledger: Ledger::new(), last_entry: 0, hash: journal::GENESIS.to_owned(), text: String::new() };
     Ok(snapshot::read(sql, BASE)?.unwrap_or_else(empty))
 }
 
@@ -52,7 +52,11 @@ pub(crate) fn archived_through(sql: &impl Sql) -> Result<u64, StoreError> {
 }
 
 /// Whether an order can be carried out: it names a row that is there, or the base itself, with its hash.
-pub(crate) fn check(sql: &impl Sql, base: &Stored, order: &ArchiveRequest) -> Result<Result<(), Problem>, StoreError> {
+pub(crate) fn check(
+    sql: &impl Sql,
+    base: &StoredState,
+    order: &ArchiveRequest,
+) -> Result<Result<(), Problem>, StoreError> {
     let hash = if order.through == base.last_entry {
         Some(base.hash.clone())
     } else {
@@ -71,7 +75,7 @@ pub(crate) fn check(sql: &impl Sql, base: &Stored, order: &ArchiveRequest) -> Re
 }
 
 /// Folds what comes after the base, up to an entry or the bound of a step, whichever comes first.
-pub(crate) fn fold(sql: &impl Sql, mut base: Stored, through: u64) -> Result<Result<Step, Problem>, StoreError> {
+pub(crate) fn fold(sql: &impl Sql, mut base: StoredState, through: u64) -> Result<Result<Step, Problem>, StoreError> {
     let start = base.last_entry;
     let mut usage = BTreeMap::<UsageKey, UsageTotals>::new();
     let mut closed = Archiving::default();
@@ -116,14 +120,14 @@ pub(crate) fn drop_folded(sql: &impl Sql, step: &Step) -> Result<(), StoreError>
 /// Writes down what a step has led to, and returns the event that tells of it.
 pub(crate) fn write(sql: &impl Sql, step: &Step) -> Result<Event, StoreError> {
     let Step { base, usage, closed } = step;
-    closed.write(sql, base.last_entry)?;
+    closed.write(sql, &base.ledger)?;
     let state = snapshot::write(sql, BASE, &base.ledger, &base.hash)?;
     usage::add(sql, BASE_USAGE, usage)?;
     Ok(Event::Archived { through: base.last_entry, head: base.hash.clone(), state: journal::digest(&[&state]) })
 }
 
 /// Forgets ids as an order says, and tells how far the archive has come.
-pub(crate) fn report(sql: &impl Sql, base: &Stored, order: &ArchiveRequest) -> Result<ArchiveReport, StoreError> {
+pub(crate) fn report(sql: &impl Sql, base: &StoredState, order: &ArchiveRequest) -> Result<ArchiveReport, StoreError> {
     let forgotten = match order.forget_through {
         Some(through) => closed::forget(sql, through.min(base.last_entry), MAX_STEP)?,
         None => 0,

@@ -9,9 +9,9 @@ use tollgate_core::ledger::{Difference, Entry, Event, Ledger, MAX_DIFFERENCES};
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
 use crate::archive;
-use crate::closed;
+use crate::closed::{self, Stored};
 use crate::journal;
-use crate::snapshot::Stored;
+use crate::snapshot::StoredState;
 use crate::sql::{Sql, StoreError};
 use crate::usage::{self, BASE_USAGE, USAGE};
 
@@ -130,7 +130,7 @@ struct Fold {
 }
 
 impl Fold {
-    fn new(base: &Stored, usage: BTreeMap<UsageKey, UsageTotals>) -> Self {
+    fn new(base: &StoredState, usage: BTreeMap<UsageKey, UsageTotals>) -> Self {
         let state = if base.text.is_empty() { String::new() } else { journal::digest(&[&base.text]) };
         Self {
             ledger: Ledger::new(),
@@ -160,7 +160,9 @@ impl Fold {
                 Event::Archived { through, head, state } => {
                     self.told_base = (*through, head.clone(), state.clone());
                 }
-                Event::SettledLate { charged, .. } => self.changed(&charged.id, charged.replaces.map(|old| old.seq)),
+                Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => {
+                    self.changed(&charged.id, charged.replaces.map(|old| old.seq))
+                }
                 _ => {}
             }
             if let Some(id) = entry.ends() {
@@ -188,14 +190,25 @@ impl Fold {
         let mut stored: BTreeMap<_, _> = closed::read(sql, &ids)?.into_iter().collect();
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
-            let mut kept = stored.remove(id).flatten();
-            let changed_later = |end: &tollgate_core::ledger::End| end.late && end.seq == *seq;
-            if let Some(kept) = &mut kept
-                && kept.end.as_ref().is_some_and(changed_later)
-            {
-                kept.end = None;
-                refolded.end = None;
-            }
+            let opened_by = refolded.opened_by.take();
+            let changed_later =
+                |end: &tollgate_core::ledger::End| (end.late || !end.adjustments.is_empty()) && end.seq == *seq;
+            let kept = match stored.remove(id) {
+                Some(Stored::Told { opened_by: kept, ended_by }) => {
+                    if (Some(kept), ended_by) != (opened_by, *seq) {
+                        self.differs(format!("closed.{id}"), json!([kept, ended_by]), json!([opened_by, seq]));
+                    }
+                    continue;
+                }
+                Some(Stored::Whole(mut kept)) => {
+                    if kept.end.as_ref().is_some_and(changed_later) {
+                        kept.end = None;
+                        refolded.end = None;
+                    }
+                    Some(*kept)
+                }
+                Some(Stored::Archived) | None => None,
+            };
             if kept.as_ref() != Some(&refolded) {
                 self.differs(format!("closed.{id}"), json!(kept), json!(refolded));
             }
@@ -207,7 +220,8 @@ impl Fold {
     fn compare_changed(&mut self, sql: &impl Sql) -> Result<(), StoreError> {
         let changed = core::mem::take(&mut self.changed_since_base);
         let stored = closed::read(sql, &changed.iter().collect())?;
-        let whole: BTreeSet<_> = stored.into_iter().filter_map(|(id, kept)| kept.map(|_| id)).collect();
+        let is_whole = |stored: &Stored| matches!(stored, Stored::Whole(_));
+        let whole: BTreeSet<_> = stored.into_iter().filter(|(_, stored)| is_whole(stored)).map(|(id, _)| id).collect();
         for id in changed.difference(&whole) {
             self.damaged(format!("closed.{id}"), Value::Null, json!({ "late": true }));
         }

@@ -1,5 +1,8 @@
 //! Ended reservations and records: one row each, so that a repeat or a late settle finds it.
 //!
+//! Mostly the journal tells all of it: the entry that opened it and the one that ended it. Then the row only says which these are, since storing
+//! the same a second time would double what a settle writes. A row is *whole*, with the reservation in it, where other entries changed it, or the first of the two is archived.
+//!
 //! Once the entry that ended it is archived, a row keeps only its id: enough to know a repeat for what it is, without paying or holding again.
 //! A hold that expired unreported keeps its row whole, because its late settle may still come.
 
@@ -11,10 +14,18 @@ use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Entry, Event, Ledger, Reservation};
 
 use crate::journal::{self, signed, unsigned};
+use crate::parts::{in_parts, json};
 use crate::sql::{Param, Row, Sql, StoreError};
 
-/// A parameter holds 2 MB in a Durable Object.
-const MAX_PARAM_BYTES: usize = 1_000_000;
+/// What a row says.
+pub(crate) enum Stored {
+    /// It has ended, and was archived.
+    Archived,
+    /// The reservation itself.
+    Whole(Box<Reservation>),
+    /// The entries that opened and ended it.
+    Told { opened_by: u64, ended_by: u64 },
+}
 
 /// Brings those that are named back into a ledger, and says which of them are archived.
 pub(crate) fn recall<'a>(
@@ -23,60 +34,100 @@ pub(crate) fn recall<'a>(
     ledger: &mut Ledger,
 ) -> Result<BTreeSet<ReservationId>, StoreError> {
     let unknown: BTreeSet<&ReservationId> = ids.filter(|id| ledger.reservation(id).is_none()).collect();
-    if unknown.is_empty() {
-        return Ok(BTreeSet::new());
-    }
     let mut archived = BTreeSet::new();
-    for (id, reservation) in read(sql, &unknown)? {
-        match reservation {
-            Some(reservation) => ledger.recall(reservation),
-            None => {
+    for (id, stored) in read(sql, &unknown)? {
+        match stored {
+            Stored::Archived => {
                 archived.insert(id);
             }
+            Stored::Whole(reservation) => ledger.recall(*reservation),
+            Stored::Told { opened_by, ended_by } => ledger.recall(told(sql, &id, opened_by, ended_by)?),
         }
     }
     Ok(archived)
 }
 
-/// What is stored of those that are named; none where only the id is left.
-pub(crate) fn read(
-    sql: &impl Sql,
-    ids: &BTreeSet<&ReservationId>,
-) -> Result<Vec<(ReservationId, Option<Reservation>)>, StoreError> {
+/// What is stored of those that are named.
+pub(crate) fn read(sql: &impl Sql, ids: &BTreeSet<&ReservationId>) -> Result<Vec<(ReservationId, Stored)>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     // An id is 128 bytes at most and a turn has some hundred requests, so one parameter holds them all.
     let ids = json(ids)?;
     let rows = sql.query(
-        "SELECT id, reservation FROM closed WHERE id IN (SELECT value FROM json_each(?1))",
+        "SELECT id, entry, reservation FROM closed WHERE id IN (SELECT value FROM json_each(?1))",
         &[Param::Text(&ids)],
     )?;
     rows.iter()
         .map(|row| {
             let mut row = Row::new(row, "closed");
             let id = row.text()?.parse().map_err(|error| StoreError::Damaged(format!("closed: {error}")))?;
+            let ended_by = unsigned(row.integer()?);
             let text = row.text()?;
-            Ok((id, if text.is_empty() { None } else { Some(journal::parse(text, "closed")?) }))
+            let stored = match text.as_bytes().first() {
+                None => Stored::Archived,
+                Some(b'{') => Stored::Whole(Box::new(journal::parse(text, "closed")?)),
+                Some(_) => Stored::Told { opened_by: journal::parse(text, "closed")?, ended_by },
+            };
+            Ok((id, stored))
         })
         .collect()
 }
 
-/// Stores those that entries ended, or whose end they corrected, as they stand in the ledger.
-pub(crate) fn write(sql: &impl Sql, ledger: &Ledger, entries: &[Entry]) -> Result<(), StoreError> {
-    let mut changed: BTreeMap<&ReservationId, u64> = BTreeMap::new();
+/// Makes a reservation from the entries that opened and ended it.
+fn told(sql: &impl Sql, id: &ReservationId, opened_by: u64, ended_by: u64) -> Result<Reservation, StoreError> {
+    let mut ledger = Ledger::new();
+    let seqs = if opened_by == ended_by { vec![ended_by] } else { vec![opened_by, ended_by] };
+    for seq in seqs {
+        ledger.evolve(&journal::entry(sql, seq)?);
+    }
+    ledger.forget(id).ok_or_else(|| StoreError::Damaged(format!("closed: entry {ended_by} does not end `{id}`")))
+}
+
+/// Stores those that entries ended, or whose end they corrected, as they stand in the ledger. Entries up to `archived_through` are not kept.
+pub(crate) fn write(
+    sql: &impl Sql,
+    ledger: &Ledger,
+    entries: &[Entry],
+    archived_through: u64,
+) -> Result<(), StoreError> {
+    // The last entry that changed it, and whether it is the one that ended it.
+    let mut changed: BTreeMap<&ReservationId, (u64, bool)> = BTreeMap::new();
     let is_lost = |entry: &&Entry| matches!(entry.event, Event::Expired(_)) && fault::on(Fault::ClosedRowIsDropped);
     for entry in entries.iter().filter(|entry| !is_lost(entry)) {
         if let Some(id) = changed_by(entry) {
-            changed.insert(id, entry.seq);
+            let ends = entry.ends().is_some() && !changed.contains_key(id);
+            changed.insert(id, (entry.seq, ends));
         }
     }
-    let found = changed.into_iter().filter_map(|(id, entry)| Some((ledger.reservation(id)?, entry)));
-    in_parts(found.map(|(reservation, entry)| json(&(&reservation.id, entry, reservation))), |rows| {
-        sql.query(
-            "INSERT OR REPLACE INTO closed (id, entry, reservation) \
-             SELECT value ->> '$[0]', value ->> '$[1]', value -> '$[2]' FROM json_each(?1)",
-            &[Param::Text(rows)],
-        )
-    })
+    let rows = changed.into_iter().filter_map(|(id, (entry, ends))| {
+        let reservation = ledger.reservation(id)?;
+        let opened_by = reservation.opened_by.filter(|opened_by| ends && *opened_by > archived_through);
+        Some(match opened_by {
+            Some(opened_by) => json(&(id, entry, opened_by)),
+            None => json(&(id, entry, reservation)),
+        })
+    });
+    in_parts(rows, |rows| sql.query(WRITE, &[Param::Text(rows)]))
 }
+
+/// Makes whole those that are named and whose row refers to the journal.
+fn make_whole<'a>(sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) -> Result<(), StoreError> {
+    let ids: Vec<&ReservationId> = ids.collect();
+    for ids in ids.chunks(500) {
+        let mut rows = Vec::new();
+        for (id, stored) in read(sql, &ids.iter().copied().collect())? {
+            if let Stored::Told { opened_by, ended_by } = stored {
+                rows.push(json(&(&id, ended_by, told(sql, &id, opened_by, ended_by)?)));
+            }
+        }
+        in_parts(rows.into_iter(), |rows| sql.query(WRITE, &[Param::Text(rows)]))?;
+    }
+    Ok(())
+}
+
+const WRITE: &str = "INSERT OR REPLACE INTO closed (id, entry, reservation) \
+                     SELECT value ->> '$[0]', value ->> '$[1]', value ->> '$[2]' FROM json_each(?1)";
 
 /// What archiving entries means for those whose ends they are. Those that a later entry has changed stay as they are.
 #[derive(Default)]
@@ -97,16 +148,18 @@ impl Archiving {
         }
     }
 
-    /// Writes it down. `through` is the last entry that is archived.
-    pub(crate) fn write(&self, sql: &impl Sql, through: u64) -> Result<(), StoreError> {
+    /// Writes it down, while the entries are still there. `base` is the state after them.
+    pub(crate) fn write(&self, sql: &impl Sql, base: &Ledger) -> Result<(), StoreError> {
+        // What is still remembered in full must not refer to what goes: what expired unreported, and what is open at the base and has ended since.
+        let open = base.open_reservations().map(|reservation| &reservation.id);
+        make_whole(sql, self.unreported.iter().chain(open))?;
+        let through = signed(base.last_seq());
         let statements =
             [(&self.reported, "reservation = '', archived = entry"), (&self.unreported, "archived = entry")];
         for (ids, change) in statements {
             let statement =
                 format!("UPDATE closed SET {change} WHERE entry <= ?2 AND id IN (SELECT value FROM json_each(?1))");
-            in_parts(ids.iter().map(json), |ids| {
-                sql.query(&statement, &[Param::Text(ids), Param::Integer(signed(through))])
-            })?;
+            in_parts(ids.iter().map(json), |ids| sql.query(&statement, &[Param::Text(ids), Param::Integer(through)]))?;
         }
         Ok(())
     }
@@ -141,7 +194,7 @@ pub(crate) fn count(sql: &impl Sql) -> Result<u64, StoreError> {
 /// The reservation or record whose stored end an entry makes or changes.
 pub(crate) const fn changed_by(entry: &Entry) -> Option<&ReservationId> {
     match &entry.event {
-        Event::SettledLate { charged, .. } => Some(&charged.id),
+        Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => Some(&charged.id),
         _ => entry.ends(),
     }
 }
@@ -152,31 +205,4 @@ pub(crate) fn archived(id: &ReservationId) -> Problem {
         Code::Archived,
         format!("`{id}` has ended and was archived: the exported entries say how; nothing was changed"),
     )
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
-}
-
-/// Gives `run` the values, each JSON, as arrays that fit into a parameter.
-fn in_parts<T>(
-    values: impl Iterator<Item = Result<String, StoreError>>,
-    run: impl Fn(&str) -> Result<T, crate::sql::SqlError>,
-) -> Result<(), StoreError> {
-    let mut part = String::new();
-    for value in values {
-        let value = value?;
-        if !part.is_empty() && part.len() + value.len() + 2 > MAX_PARAM_BYTES {
-            part.push(']');
-            run(&part)?;
-            part.clear();
-        }
-        part.push(if part.is_empty() { '[' } else { ',' });
-        part.push_str(&value);
-    }
-    if !part.is_empty() {
-        part.push(']');
-        run(&part)?;
-    }
-    Ok(())
 }

@@ -21,7 +21,7 @@ pub(crate) fn append(sql: &impl Sql, head: &str, entries: &[Entry]) -> Result<St
     let mut row = String::new();
     let mut last_entry = 0;
     for entry in entries {
-        let text = serde_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let text = tollgate_json::to_string(entry).map_err(|error| StoreError::Damaged(error.to_string()))?;
         if !row.is_empty() && row.len() + text.len() + 2 > MAX_ROW_BYTES {
             head = write(sql, &head, last_entry, &mut row)?;
         }
@@ -103,6 +103,22 @@ pub(crate) fn page(sql: &impl Sql, query: JournalQuery, through: u64, head: Stri
         rows.push(StoredRow { through: row.last_entry, head: row.hash, entries: row.text });
     }
     Ok(JournalPage { base: ChainEnd { through, head }, rows, next: Some(after) })
+}
+
+/// One entry.
+pub(crate) fn entry(sql: &impl Sql, seq: u64) -> Result<Entry, StoreError> {
+    let missing = || StoreError::Damaged(format!("journal: entry {seq} is not there"));
+    let row = read_texts(sql, seq.saturating_sub(1), 1)?.pop().ok_or_else(missing)?;
+    // Quotation marks inside of texts are escaped, and what is nested follows a colon: this is where an entry begins.
+    let start =
+        [format!("[{{\"seq\":{seq},"), format!(",{{\"seq\":{seq},")].iter().find_map(|start| row.text.find(start));
+    let text = start.and_then(|at| row.text.get(at + 1..)).ok_or_else(missing)?;
+    let mut entries = serde_json::Deserializer::from_str(text).into_iter();
+    match entries.next() {
+        Some(Ok(entry)) => Ok(entry),
+        Some(Err(error)) => Err(StoreError::Damaged(format!("journal entry {seq}: {error}"))),
+        None => Err(missing()),
+    }
 }
 
 /// A row of the journal.

@@ -48,7 +48,7 @@ impl<S: Sql> PolicyStore<S> {
         let document = serde_json::to_string(policy).map_err(|error| StoreError::Damaged(error.to_string()))?;
         let sql = &self.sql;
         sql.transaction(&mut || {
-            schema::migrate(sql, schema::POLICY)?;
+            schema::migrate(sql, schema::PLATFORM)?;
             sql.query(
                 "INSERT INTO policy (version, document) VALUES (?1, ?2)",
                 &[Param::Integer(journal::signed(version)), Param::Text(&document)],

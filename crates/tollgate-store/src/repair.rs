@@ -53,8 +53,9 @@ pub(crate) fn event(order: &RepairRequest, differences: &[DifferenceBody]) -> Ev
 pub(crate) fn rewrite_closed(sql: &impl Sql, changed_since_base: &BTreeSet<ReservationId>) -> Result<(), StoreError> {
     closed::remove_all_but(sql, changed_since_base)?;
     let base = archive::base(sql)?;
+    let archived_through = base.last_entry;
     let mut ledger = base.ledger;
-    let mut last_row = base.last_entry;
+    let mut last_row = archived_through;
     loop {
         let rows = journal::read_rows(sql, last_row, 16)?;
         let Some(last) = rows.last() else { return Ok(()) };
@@ -66,7 +67,7 @@ pub(crate) fn rewrite_closed(sql: &impl Sql, changed_since_base: &BTreeSet<Reser
         for entry in &entries {
             ledger.evolve(entry);
         }
-        closed::write(sql, &ledger, &entries)?;
+        closed::write(sql, &ledger, &entries, archived_through)?;
         ledger.forget_ended();
     }
 }

@@ -36,8 +36,11 @@ pub(crate) const TENANT: Migrations = &[
     ],
 ];
 
-/// The tables of the policy.
-pub(crate) const POLICY: Migrations = &[&["CREATE TABLE policy (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"]];
+/// The tables of what concerns every tenant.
+pub(crate) const PLATFORM: Migrations = &[
+    &["CREATE TABLE policy (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"],
+    &["CREATE TABLE overrides (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"],
+];
 
 /// The version that the database has; 0 where it is empty. Writes nothing.
 pub(crate) fn version(sql: &impl Sql) -> Result<i64, StoreError> {

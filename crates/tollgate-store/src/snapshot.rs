@@ -1,4 +1,4 @@
-//! Stored states, cut into rows that fit: the snapshot to start from, and the base that the audit starts from.
+//! StoredState states, cut into rows that fit: the snapshot to start from, and the base that the audit starts from.
 
 use tollgate_core::ledger::{Ledger, Snapshot};
 
@@ -14,7 +14,7 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const BASE: &str = "base";
 
 /// A state and where in the journal it stands.
-pub(crate) struct Stored {
+pub(crate) struct StoredState {
     pub(crate) ledger: Ledger,
     pub(crate) last_entry: u64,
     pub(crate) hash: String,
@@ -24,7 +24,7 @@ pub(crate) struct Stored {
 
 /// Replaces the state in a table, and returns it as it is stored.
 pub(crate) fn write(sql: &impl Sql, table: &str, ledger: &Ledger, hash: &str) -> Result<String, StoreError> {
-    let state = serde_json::to_string(&ledger.snapshot()).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    let state = tollgate_json::to_string(&ledger.snapshot()).map_err(|error| StoreError::Damaged(error.to_string()))?;
     let last_entry = signed(ledger.last_seq());
     let insert = format!("INSERT OR REPLACE INTO {table} (part, last_entry, hash, state) VALUES (?1, ?2, ?3, ?4)");
     let mut rest = state.as_str();
@@ -40,7 +40,7 @@ pub(crate) fn write(sql: &impl Sql, table: &str, ledger: &Ledger, hash: &str) ->
 }
 
 /// The state in a table, if there is one.
-pub(crate) fn read(sql: &impl Sql, table: &'static str) -> Result<Option<Stored>, StoreError> {
+pub(crate) fn read(sql: &impl Sql, table: &'static str) -> Result<Option<StoredState>, StoreError> {
     let rows = sql.query(&format!("SELECT last_entry, hash, state FROM {table} ORDER BY part"), &[])?;
     let mut state = String::new();
     let mut stands = None;
@@ -60,7 +60,7 @@ pub(crate) fn read(sql: &impl Sql, table: &'static str) -> Result<Option<Stored>
     if ledger.last_seq() != last_entry {
         return Err(StoreError::Damaged(format!("{table}: it is not of the entry it names")));
     }
-    Ok(Some(Stored { ledger, last_entry, hash, text: state }))
+    Ok(Some(StoredState { ledger, last_entry, hash, text: state }))
 }
 
 /// The largest cut that is within the limit and between characters.

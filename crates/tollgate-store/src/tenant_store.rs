@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_core::api::{
-    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, StateQuery,
+    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, RerateReport, RerateRequest,
+    StateQuery,
 };
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
@@ -17,6 +18,7 @@ use crate::audit::{self, Audit, AuditReport, Kept};
 use crate::closed;
 use crate::journal::{self, JournalPage};
 use crate::repair::{self, RepairReport};
+use crate::rerate;
 use crate::schema;
 use crate::snapshot::{self, SNAPSHOT};
 use crate::sql::{Sql, StoreError};
@@ -138,6 +140,33 @@ impl<S: Sql> TenantStore<S> {
             return Ok(Err(Rejection::TenantNotFound.into()));
         }
         self.in_transaction(|state, sql| state.archive(sql, now, order))
+    }
+
+    /// Re-rates the charges that a page of the journal made, and posts adjusting entries where the request says so.
+    ///
+    /// # Errors
+    /// The database failed: nothing was changed. The problem: the tenant is not known, or the document to compare with is wrong.
+    pub fn rerate(
+        &mut self,
+        catalog: &Catalog,
+        now: Timestamp,
+        request: &RerateRequest,
+    ) -> Result<Result<RerateReport, Problem>, StoreError> {
+        if !self.state.has_schema {
+            return Ok(Err(Rejection::TenantNotFound.into()));
+        }
+        self.in_transaction(|state, sql| {
+            let by = match request.by(&state.ledger) {
+                Ok(by) => by,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let (report, posted) = rerate::page(sql, &mut state.ledger, catalog, now, request, &by)?;
+            state.commit(sql, &posted)?;
+            for id in posted.iter().filter_map(closed::changed_by) {
+                state.ledger.forget(id);
+            }
+            Ok(Ok(report))
+        })
     }
 
     /// A page of the journal as it is stored, for archives and whoever checks the chain. None where the tenant was never onboarded.
@@ -297,7 +326,7 @@ impl State {
             self.has_schema = true;
         }
         self.head = journal::append(sql, &self.head, entries)?;
-        closed::write(sql, &self.ledger, entries)?;
+        closed::write(sql, &self.ledger, entries, self.archived_through)?;
         for entry in entries {
             self.note(entry);
         }
@@ -411,7 +440,9 @@ fn subject(request: &Request) -> Option<&ReservationId> {
     match request {
         Request::Command(Command::Reserve(request)) => Some(&request.id),
         Request::Command(Command::Record(request)) => Some(&request.id),
-        Request::Command(Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _))
+        Request::Command(
+            Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _) | Command::Meter(id, _),
+        )
         | Request::State(StateQuery::Reservation(id)) => Some(id),
         _ => None,
     }

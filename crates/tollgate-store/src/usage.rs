@@ -8,6 +8,7 @@ use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{Dimension, Group, UsageKey, UsageQuery, UsageReport, UsageTotals};
 
 use crate::journal::signed;
+use crate::parts::{in_parts, json};
 use crate::sql::{Cell, Param, Row, Sql, StoreError};
 
 /// The roll-up of all entries.
@@ -17,37 +18,37 @@ pub(crate) const BASE_USAGE: &str = "base_usage";
 
 const PICO: i128 = 1_000_000_000_000;
 
-/// Adds to a stored roll-up.
+/// Adds to a stored roll-up. One statement for a thousand cells and more: where there are many users, there are as many cells.
 pub(crate) fn add(sql: &impl Sql, table: &str, cells: &BTreeMap<UsageKey, UsageTotals>) -> Result<(), StoreError> {
+    // JSON's integers reach SQLite as they are written, without a detour through JavaScript's numbers.
+    let columns: Vec<String> = (0..10).map(|column| format!("value ->> '$[{column}]'")).collect();
     let statement = format!(
         "INSERT INTO {table} (hour, resource, user, model, touchpoint, usd_whole, usd_pico, calls, input_tokens, output_tokens) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         SELECT {} FROM json_each(?1) WHERE true \
          ON CONFLICT (hour, resource, user, model, touchpoint) DO UPDATE SET \
          usd_whole = usd_whole + excluded.usd_whole + (usd_pico + excluded.usd_pico) / 1000000000000, \
          usd_pico = (usd_pico + excluded.usd_pico) % 1000000000000, \
          calls = calls + excluded.calls, input_tokens = input_tokens + excluded.input_tokens, \
-         output_tokens = output_tokens + excluded.output_tokens"
+         output_tokens = output_tokens + excluded.output_tokens",
+        columns.join(", ")
     );
-    for (key, totals) in cells {
+    let rows = cells.iter().map(|(key, totals)| {
         let (whole, pico) = split(totals.usd);
-        let resource = key.resource.to_string();
-        sql.query(
-            &statement,
-            &[
-                Param::Integer(key.hour.millis()),
-                Param::Text(&resource),
-                Param::Text(key.user.as_deref().unwrap_or_default()),
-                Param::Text(key.model.as_deref().unwrap_or_default()),
-                Param::Text(key.touchpoint.as_deref().unwrap_or_default()),
-                Param::Integer(whole),
-                Param::Integer(pico),
-                Param::Integer(totals.calls),
-                Param::Integer(totals.input_tokens),
-                Param::Integer(totals.output_tokens),
-            ],
-        )?;
-    }
-    Ok(())
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        json(&(
+            key.hour.millis(),
+            key.resource.to_string(),
+            text(&key.user),
+            text(&key.model),
+            text(&key.touchpoint),
+            whole,
+            pico,
+            totals.calls,
+            totals.input_tokens,
+            totals.output_tokens,
+        ))
+    });
+    in_parts(rows, |rows| sql.query(&statement, &[Param::Text(rows)]))
 }
 
 /// The report over what is stored and what is not yet.

@@ -306,3 +306,18 @@ fn a_long_journal_is_archived_in_steps() {
     // Start-up does not depend on what is archived.
     assert_eq!(database.open().ledger().last_seq(), store.ledger().last_seq());
 }
+
+#[test]
+fn what_ended_after_the_archive_is_remembered_in_full_though_it_was_opened_before() {
+    let (database, mut store) = lived_in();
+    let (through, head) = all_rows(&store).rows.last().map(|row| (row.through, row.head.clone())).unwrap();
+    run(&mut store, LATER, &[settle("open", "4")]);
+    let before = run(&mut store, LATER, &[json!({ "op": "getReservation", "id": "open" })]).remove(0).1;
+    order(&mut store, through, &head, None).unwrap();
+    for mut store in [store, database.open()] {
+        let found = run(&mut store, LATER, &[json!({ "op": "getReservation", "id": "open" })]).remove(0).1;
+        assert_eq!(found, before);
+        assert_eq!(run(&mut store, LATER, &[settle("open", "4")])[0].1["replayed"], true);
+        assert_eq!(run(&mut store, LATER, &[settle("open", "5")])[0].1["code"], "idempotency_conflict");
+    }
+}

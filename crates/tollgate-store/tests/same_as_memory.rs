@@ -7,7 +7,7 @@ mod common;
 use common::{Flaky, body, catalog, request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::api::Request;
+use tollgate_core::api::{ArchiveRequest, JournalQuery, Request};
 use tollgate_core::local::LocalLedger;
 use tollgate_core::time::Timestamp;
 
@@ -139,5 +139,84 @@ proptest! {
             serde_json::to_value(reopened.ledger().snapshot()).unwrap(),
             serde_json::to_value(memory.ledger().snapshot()).unwrap()
         );
+    }
+}
+
+/// What happens to a ledger that is archived now and then.
+#[derive(Clone, Debug)]
+enum ArchivedStep {
+    Turn {
+        wait_ms: i64,
+        commands: Vec<Value>,
+    },
+    Restart,
+    /// All rows but so many.
+    Archive {
+        keep: usize,
+    },
+}
+
+fn archived_step() -> impl Strategy<Value = ArchivedStep> {
+    let not_by_number = |command: &Value| command["op"] != "entries";
+    prop_oneof![
+        8 => (0..4_000_000_i64, prop::collection::vec(command().prop_filter("entries differ", not_by_number), 1..6))
+            .prop_map(|(wait_ms, commands)| ArchivedStep::Turn { wait_ms, commands }),
+        1 => Just(ArchivedStep::Restart),
+        3 => (0..4_usize).prop_map(|keep| ArchivedStep::Archive { keep }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The same, but for what is archived: there a repeat is told so, where the ledger in memory, which archives nothing, repeats its answer or
+    /// refuses; neither holds or charges anything.
+    #[test]
+    fn archiving_changes_no_answer_but_that_to_a_repeat(steps in prop::collection::vec(archived_step(), 1..25)) {
+        let mut now = 1_795_500_000_000_i64;
+        let plan = json!({ "quotas": {
+            "hour": { "scope": "tenant", "resource": "llm", "unit": "usd", "limit": "20", "period": "hour" },
+            "day": { "scope": "tenant", "resource": "all", "unit": "usd", "limit": "60", "period": "day" },
+        } });
+        let clock = |now| Timestamp::from_millis(now).unwrap();
+        let config = serde_json::from_value(json!({ "tenant": "acme", "plan": plan })).unwrap();
+        let mut memory = LocalLedger::new(config, catalog(), clock(now)).unwrap();
+        let database = Flaky::new();
+        let mut store = database.open();
+        store.execute(catalog(), clock(now), &[common::onboard(&plan)]).unwrap();
+        for step in steps {
+            match step {
+                ArchivedStep::Restart => store = database.open(),
+                ArchivedStep::Archive { keep } => {
+                    let rows = store.journal(JournalQuery { after: 0, limit: 1_000 }).unwrap().unwrap().rows;
+                    if let Some(last) = rows.len().checked_sub(keep + 1).map(|at| &rows[at]) {
+                        let order = ArchiveRequest { through: last.through, head: last.head.clone(), forget_through: None };
+                        prop_assert!(store.archive(clock(now), &order).unwrap().unwrap().complete);
+                    }
+                }
+                ArchivedStep::Turn { wait_ms, commands } => {
+                    now += wait_ms;
+                    for command in commands {
+                        let request = request(&command);
+                        let answer = store.execute(catalog(), clock(now), core::slice::from_ref(&request)).unwrap().remove(0);
+                        let expected = memory.execute(catalog(), clock(now), &request);
+                        let (found, wanted) = (body(&answer), body(&expected));
+                        if answer.status == 410 {
+                            let looked = command["op"] == "getReservation" && wanted["state"] != "held";
+                            prop_assert!(expected.is_problem() || wanted["replayed"] == true || looked, "{}", command);
+                        } else {
+                            prop_assert_eq!((answer.status, found), (expected.status, wanted), "{}", command);
+                        }
+                    }
+                }
+            }
+            let report = store.audit().unwrap().unwrap();
+            prop_assert!(report.clean, "{:?}", report);
+        }
+        for question in [json!({ "op": "listQuotas" }), json!({ "op": "usage", "groupBy": ["user", "model", "day"] })] {
+            let request = request(&question);
+            let stored = database.open().execute(catalog(), clock(now), core::slice::from_ref(&request)).unwrap();
+            prop_assert_eq!(body(&stored[0]), body(&memory.execute(catalog(), clock(now), &request)));
+        }
     }
 }

@@ -165,6 +165,7 @@ fn snapshots_bound_the_tail_and_usage_stays_exact_across_them() {
     let usd = tollgate_core::money::Usd::from_picos(i128::from(expected)).to_string();
     for reopened in [false, true] {
         if reopened {
+            database.statements.borrow_mut().clear();
             store = database.open();
         }
         let all = total(&mut store, json!({ "op": "usage" }));
@@ -283,7 +284,8 @@ fn an_audit_finds_what_was_changed_behind_the_ledgers_back() {
         ),
         ("UPDATE usage SET usd_pico = usd_pico + 1", "usage "),
         ("DELETE FROM closed WHERE id = '1-7'", "closed reservations"),
-        ("UPDATE closed SET reservation = replace(reservation, '\"0.01\"', '\"0.02\"') WHERE id = '1-7'", "closed.1-7"),
+        ("UPDATE closed SET reservation = reservation + 1 WHERE id = '1-7'", "closed.1-7"),
+        ("UPDATE closed SET reservation = replace(reservation, '\"4\"', '\"5\"') WHERE id = 'late'", "closed.late"),
         ("UPDATE closed SET id = 'other' WHERE id = '1-7'", "closed.1-7"),
         (
             "DELETE FROM journal WHERE last_entry = (SELECT last_entry FROM journal ORDER BY 1 LIMIT 1 OFFSET 5)",
@@ -314,7 +316,8 @@ fn a_repair_sets_right_what_the_journal_tells_and_says_so() {
         "UPDATE usage SET usd_pico = usd_pico + 1",
         "DELETE FROM usage",
         "DELETE FROM closed WHERE id = '1-7'",
-        "UPDATE closed SET reservation = replace(reservation, '\"0.01\"', '\"0.02\"')",
+        "UPDATE closed SET reservation = replace(reservation, '\"4\"', '\"5\"') WHERE id = 'late'",
+        "UPDATE closed SET entry = entry - 1",
         "INSERT INTO closed (id, reservation, entry) SELECT 'forged', reservation, entry FROM closed WHERE id = '1-7'",
         "UPDATE snapshot SET state = replace(state, '\"spent\":\"', '\"spent\":\"1')",
     ] {

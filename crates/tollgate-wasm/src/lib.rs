@@ -1,9 +1,12 @@
 //! Tollgate's core for JavaScript.
 //!
 //! JSON text crosses the boundary in both directions, in the same form as the Worker's batch commands and results, so that the
-//! package and the Worker cannot differ. Nothing throws: what is wrong with a request is in the answer.
+//! package and the Worker cannot differ. Nothing throws: what is wrong with a request is in the answer. An answer is three digits of
+//! status with the JSON of its body behind them.
 
-use tollgate_core::api::{self, Answer, Code, Problem, WholeDocument};
+mod pricer;
+
+use tollgate_core::api::{self, Answer, Code, Problem};
 use tollgate_core::catalog::{Catalog, CatalogError};
 use tollgate_core::local::{LocalConfig, LocalLedger};
 use tollgate_core::time::Timestamp;
@@ -24,13 +27,13 @@ impl Ledger {
         Self(open(config_json, now_ms))
     }
 
-    /// Carries out one command, `{"op":"reserve",…}`, and answers `{"status":201,"body":{…}}`.
+    /// Carries out one command, `{"op":"reserve",…}`, and answers `201{…}`.
     pub fn execute(&mut self, command_json: &str, now_ms: f64) -> String {
         let answer = match &mut self.0 {
             Err(problem) => Answer::problem(problem),
             Ok(ledger) => carry_out(ledger, command_json, now_ms).unwrap_or_else(|problem| Answer::problem(&problem)),
         };
-        WholeDocument(&[answer]).single()
+        answer.into_text()
     }
 }
 
@@ -41,7 +44,7 @@ pub fn price(request_json: &str) -> String {
     let answer = catalog()
         .and_then(|catalog| api::parse_price(request_json, None)?.price(catalog))
         .map_or_else(|problem| Answer::problem(&problem), |charge| Answer::json(200, &charge));
-    WholeDocument(&[answer]).single()
+    answer.into_text()
 }
 
 /// The date of the price list's last change.

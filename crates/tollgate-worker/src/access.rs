@@ -52,8 +52,14 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Archive
         | Endpoint::PutQuota
         | Endpoint::DeleteQuota
-        | Endpoint::ResetQuota => Access::Administer,
+        | Endpoint::ResetQuota
+        | Endpoint::GetPlatformOverrides
+        | Endpoint::PutPlatformOverrides
+        | Endpoint::PutOverrides
+        // It reads many entries, and can change what was charged.
+        | Endpoint::Rerate => Access::Administer,
         Endpoint::Reserve
+        | Endpoint::Meter
         | Endpoint::Settle
         | Endpoint::Release
         | Endpoint::Extend
@@ -61,6 +67,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Batch => Access::Spend,
         Endpoint::Price
         | Endpoint::Catalog
+        | Endpoint::GetOverrides
+        | Endpoint::TenantPrice
         | Endpoint::ListQuotas
         | Endpoint::GetReservation
         | Endpoint::Explain
@@ -110,6 +118,12 @@ mod tests {
         PUT    /v1/policy                                     a
         POST   /v1/price                                      asar
         GET    /v1/catalog                                    asar
+        GET    /v1/catalog/overrides                          a
+        PUT    /v1/catalog/overrides                          a
+        GET    /v1/tenants/{tenant}/overrides                 asar
+        PUT    /v1/tenants/{tenant}/overrides                 a
+        POST   /v1/tenants/{tenant}/price                     asar
+        POST   /v1/tenants/{tenant}/rerate                    a
         GET    /v1/tenants/{tenant}                           a
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a
@@ -141,7 +155,7 @@ mod tests {
             .collect();
         assert_eq!(expected.len(), ROUTES.len());
         let callers = [Caller::Admin, Caller::Service, app("acme", false), app("acme", true)];
-        for (method, path, endpoint) in ROUTES {
+        for &(method, path, endpoint) in ROUTES {
             let row =
                 expected.iter().find(|row| row.first() == Some(&method.name()) && row.get(1) == Some(&path)).unwrap();
             let tenant = path.contains("{tenant}").then_some("acme");
@@ -154,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_tenants_token_reaches_no_other_tenant() {
-        for (_, path, endpoint) in ROUTES {
+        for &(_, path, endpoint) in ROUTES {
             for caller in [app("acme", false), app("acme", true)] {
                 if path.contains("{tenant}") {
                     for other in ["acme2", "Acme", "", "acm", "globex"] {

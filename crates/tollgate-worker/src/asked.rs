@@ -1,12 +1,18 @@
 //! From a route and a body to what a tenant's ledger is asked.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Answer, Code, Problem, Request, StateQuery, WholeDocument};
+use tollgate_core::catalog::{OverridesDocument, OverridesScope};
 use tollgate_core::ids::{PlanName, QuotaId, ReservationId, TenantId};
-use tollgate_core::ledger::{Command, Onboard};
+use tollgate_core::ledger::{Command, Onboard, OverridesOrder};
 use tollgate_core::policy::Plan;
 
 use crate::router::{Endpoint, Route};
+
+/// Where the Worker sends the platform's own rates, aliases and markups to a tenant's object. No route of the Worker's leads here.
+pub const PLATFORM_OVERRIDES_TARGET: &str = "/platform-overrides";
 
 /// What a request asks of a tenant's ledger.
 #[derive(Debug)]
@@ -38,6 +44,15 @@ pub struct OnboardOrder {
     pub policy_version: u64,
 }
 
+/// The platform's own rates, aliases and markups on their way to a tenant's object.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PlatformOverrides {
+    /// Counts up; 0 where there are none.
+    pub version: u64,
+    /// All of them.
+    pub document: Arc<OverridesDocument>,
+}
+
 impl Asked {
     /// Reads what a route, its query and its body ask.
     ///
@@ -56,6 +71,7 @@ impl Asked {
             Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
             Endpoint::Reserve => command(Command::Reserve(api::parse_reserve(body)?)),
             Endpoint::GetReservation => state(StateQuery::Reservation(reservation_id(route)?)),
+            Endpoint::Meter => command(Command::Meter(reservation_id(route)?, api::parse_meter(body)?)),
             Endpoint::Settle => command(Command::Settle(reservation_id(route)?, api::parse_settle(body)?)),
             Endpoint::Release => {
                 api::parse_release(body)?;
@@ -64,6 +80,13 @@ impl Asked {
             Endpoint::Extend => command(Command::Extend(reservation_id(route)?, api::parse_extend(body)?)),
             Endpoint::Record => command(Command::Record(api::parse_record(body)?)),
             Endpoint::Explain => state(StateQuery::Explain(Box::new(api::parse_explain(body)?))),
+            Endpoint::GetOverrides => state(StateQuery::Overrides),
+            Endpoint::PutOverrides => command(Command::SetOverrides(OverridesOrder {
+                scope: OverridesScope::Tenant,
+                version: None,
+                document: api::parse_overrides(body)?,
+            })),
+            Endpoint::TenantPrice => state(StateQuery::Price(Box::new(api::parse_tenant_price(body)?))),
             Endpoint::Batch => Ok(Self::batch(api::parse_batch(body)?)),
             Endpoint::Usage => {
                 let pairs = pairs();
@@ -85,8 +108,22 @@ impl Asked {
             | Endpoint::GetPolicy
             | Endpoint::PutPolicy
             | Endpoint::Price
-            | Endpoint::Catalog => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
+            | Endpoint::Catalog
+            | Endpoint::GetPlatformOverrides
+            | Endpoint::PutPlatformOverrides
+            | Endpoint::Rerate => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
         }
+    }
+
+    /// The platform's document, as the Worker sends it to a ledger that has an older one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn platform_overrides(body: &str) -> Result<Self, Problem> {
+        let PlatformOverrides { version, document } = serde_json::from_str(body)
+            .map_err(|error| Problem::new(Code::Internal, format!("the overrides cannot be read: {error}")))?;
+        let order = OverridesOrder { scope: OverridesScope::Platform, version: Some(version), document };
+        Ok(Self::single(Request::Command(Command::SetOverrides(order))))
     }
 
     const fn new(requests: Vec<Request>, shape: Shape) -> Self {

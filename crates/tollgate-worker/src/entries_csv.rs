@@ -98,7 +98,10 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn of(event: &'a Event) -> Self {
         match event {
-            Event::PlanApplied { .. } | Event::Archived { .. } | Event::Repaired { .. } => Self::default(),
+            Event::PlanApplied { .. }
+            | Event::OverridesSet { .. }
+            | Event::Archived { .. }
+            | Event::Repaired { .. } => Self::default(),
             Event::QuotaSet { quota_id, .. }
             | Event::QuotaRemoved { quota_id }
             | Event::QuotaReset { quota_id, .. }
@@ -111,8 +114,10 @@ impl<'a> Facts<'a> {
             }
             Event::Released { id } => Self { id: id.to_string(), ..Self::default() },
             Event::Settled(charged)
+            | Event::Metered { charged, .. }
             | Event::Expired(charged)
             | Event::SettledLate { charged, .. }
+            | Event::Adjusted { charged, .. }
             | Event::Recorded { charged, .. } => {
                 Self { id: charged.id.to_string(), call: Some(&charged.call), ..Self::default() }
             }
@@ -129,12 +134,15 @@ const fn kind(event: &Event) -> &'static str {
         Event::QuotaReset { .. } => "quota_reset",
         Event::Reserved { .. } => "reserved",
         Event::Extended { .. } => "extended",
+        Event::Metered { .. } => "metered",
         Event::Settled(_) => "settled",
         Event::SettledLate { .. } => "settled_late",
         Event::Released { .. } => "released",
         Event::Expired(_) => "expired",
         Event::Recorded { .. } => "recorded",
         Event::ThresholdCrossed { .. } => "threshold_crossed",
+        Event::OverridesSet { .. } => "overrides_set",
+        Event::Adjusted { .. } => "adjusted",
         Event::Archived { .. } => "archived",
         Event::Repaired { .. } => "repaired",
     }
@@ -210,6 +218,7 @@ mod tests {
             (8, r#"{"op":"record","id":"d","resource":"llm","usd":"4"}"#.to_owned()),
             (9, r#"{"op":"resetQuota","id":"q"}"#.to_owned()),
             (10, r#"{"op":"deleteQuota","id":"q"}"#.to_owned()),
+            (11, r#"{"op":"putOverrides","overrides":{"markups":[{"id":"m","factor":"1.2"}]}}"#.to_owned()),
         ] {
             let request: Request = parse_command(&command).unwrap();
             let now = at(&format!("2026-11-24T00:00:{when:02}Z"));
@@ -234,7 +243,7 @@ mod tests {
         let mut kinds: Vec<&str> = rows.iter().map(|row| &row[2]).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 12, "{kinds:?}");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
         let of = |kind: &str| rows.iter().find(|row| &row[2] == kind).unwrap();
         let settled: Vec<&str> = of("settled").iter().skip(3).collect();
         assert_eq!(

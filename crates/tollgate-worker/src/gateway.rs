@@ -1,8 +1,10 @@
 //! The stateless Worker: routes, authenticates, checks what the caller may, bounds the body, and answers or asks the object that does.
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Answer, Problem};
-use tollgate_core::catalog::Catalog;
+use tollgate_core::catalog::{Catalog, PriceBook};
 use tollgate_core::ids::TenantId;
 use tollgate_core::time::Timestamp;
 use wasm_bindgen_futures::JsFuture;
@@ -15,11 +17,12 @@ use crate::body::Body;
 use crate::clock;
 use crate::config;
 use crate::entries_csv;
-use crate::log::internal;
-use crate::object::Call;
+use crate::log::{internal, unexpected};
+use crate::object::{Call, OVERRIDES_WANTED_HEADER};
+use crate::platform_prices::{self, PlatformPrices};
 use crate::policy_document::PolicyDocument;
 use crate::respond;
-use crate::router::{self, Endpoint, Route};
+use crate::router::{self, Endpoint, Method, Route};
 use crate::token::Bearer;
 use crate::url;
 
@@ -27,6 +30,8 @@ use crate::url;
 const PLATFORM: &str = "platform";
 /// Where it has the policy.
 const POLICY_TARGET: &str = "/v1/policy";
+/// Where it has the overrides.
+const OVERRIDES_TARGET: &str = "/v1/catalog/overrides";
 
 /// What goes back to the client.
 pub enum Reply {
@@ -65,7 +70,12 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
     let objects = Objects { env, now: test_now };
     match (route.endpoint, tenant) {
         (Endpoint::Health, _) => own(health()?),
-        (Endpoint::Price, _) => own(price(&body, now)?),
+        (Endpoint::Price, _) => own(price(&objects.platform_prices().await.book, &body, now)?),
+        (Endpoint::PutPlatformOverrides, _) => {
+            let changed = objects.platform(route.endpoint, target, &body).await;
+            platform_prices::forget();
+            changed.map(Reply::Passed)
+        }
         (Endpoint::Catalog, _) => own(list_catalog(url::path_and_query(target).1)?),
         (Endpoint::IssueServiceToken, _) => own(issue_service_token(env, &body, now)?),
         (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(env, &body, tenant, now)?),
@@ -96,6 +106,7 @@ struct Objects<'a> {
 impl Objects<'_> {
     async fn tenant(&self, tenant: &TenantId, endpoint: Endpoint, target: &str, body: &Body) -> Result<Reply, Problem> {
         let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
+        let prices = self.platform_prices().await;
         let call = Call {
             objects: &objects,
             name: tenant.as_str(),
@@ -103,9 +114,45 @@ impl Objects<'_> {
             target,
             body,
             now: self.now,
+            overrides: prices.sent.version,
             repeats_safely: endpoint.repeats_safely(),
         };
+        let answer = call.send().await?;
+        if !answer.headers().has(OVERRIDES_WANTED_HEADER).unwrap_or(false) {
+            return Ok(Reply::Passed(answer));
+        }
+        let order = serde_json::to_string(&prices.sent).map_err(|error| internal("writing the overrides", &error))?;
+        let sending = Call {
+            method: Method::Put,
+            target: asked::PLATFORM_OVERRIDES_TARGET,
+            body: &Body::from_text(&order),
+            overrides: 0,
+            repeats_safely: true,
+            ..call
+        };
+        let sent = sending.send().await?;
+        if !sent.ok() {
+            return Err(internal("sending the overrides", &text_of(&sent).await?));
+        }
         call.send().await.map(Reply::Passed)
+    }
+
+    /// The platform's own rates, aliases and markups.
+    async fn platform_prices(&self) -> Rc<PlatformPrices> {
+        let now = clock::now();
+        if let Some(prices) = platform_prices::seen(now) {
+            return prices;
+        }
+        let noted = async {
+            let answer = self.platform(Endpoint::GetPlatformOverrides, OVERRIDES_TARGET, &Body::empty()).await?;
+            let text = text_of(&answer).await?;
+            platform_prices::note(&text, clock::now()).map_err(|error| internal("reading the overrides", &error))
+        };
+        // Spending does not wait for the platform's object: a tenant's ledger has what it was last sent.
+        noted.await.unwrap_or_else(|problem: Problem| {
+            unexpected("asking for the overrides", &problem.detail);
+            platform_prices::last_seen(clock::now())
+        })
     }
 
     async fn platform(&self, endpoint: Endpoint, target: &str, body: &Body) -> Result<Response, Problem> {
@@ -117,6 +164,7 @@ impl Objects<'_> {
             target,
             body,
             now: self.now,
+            overrides: 0,
             repeats_safely: endpoint.repeats_safely(),
         };
         call.send().await
@@ -143,8 +191,8 @@ fn health() -> Result<Answer, Problem> {
     Ok(Answer::json(200, &Health { status: "ok", version: env!("CARGO_PKG_VERSION"), catalog: catalog()?.version() }))
 }
 
-fn price(body: &Body, now: Timestamp) -> Result<Answer, Problem> {
-    let charge = api::parse_price(&body.text()?, Some(now))?.price(catalog()?)?;
+fn price(prices: &PriceBook, body: &Body, now: Timestamp) -> Result<Answer, Problem> {
+    let charge = api::parse_price(&body.text()?, Some(now))?.price_with(catalog()?, prices, now)?;
     Ok(Answer::json(200, &charge))
 }
 

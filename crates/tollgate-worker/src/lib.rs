@@ -16,6 +16,7 @@ mod gather;
 mod log;
 mod object;
 mod platform_pool;
+mod platform_prices;
 mod policy_document;
 mod respond;
 mod router;

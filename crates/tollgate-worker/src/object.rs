@@ -22,6 +22,11 @@ const TIMEOUT: Duration = Duration::from_secs(25);
 /// The pauses before the second and the third attempt.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
+/// Says to a tenant's object which version of the platform's own rates, aliases and markups its ledger should know.
+pub const OVERRIDES_HEADER: &str = "tollgate-overrides";
+/// On the answer of an object whose ledger does not know it: nothing was done.
+pub const OVERRIDES_WANTED_HEADER: &str = "tollgate-overrides-wanted";
+
 /// A request needs a whole address, but an object has none: only path and query count.
 const ORIGIN: &str = "http://object";
 
@@ -39,6 +44,8 @@ pub struct Call<'a> {
     pub body: &'a Body,
     /// The test clock's time, where there is one.
     pub now: Option<Timestamp>,
+    /// The version of the platform's own rates, aliases and markups that the ledger should know; 0 where there are none.
+    pub overrides: u64,
     /// Whether doing it twice is as good as doing it once.
     pub repeats_safely: bool,
 }
@@ -92,9 +99,14 @@ impl Call<'_> {
             init.set_body(body);
         }
         // Nothing of the client's own headers goes through.
-        if let Some(now) = self.now {
+        if self.now.is_some() || self.overrides > 0 {
             let headers = Headers::new()?;
-            headers.set(clock::TEST_HEADER, &now.to_string())?;
+            if let Some(now) = self.now {
+                headers.set(clock::TEST_HEADER, &now.to_string())?;
+            }
+            if self.overrides > 0 {
+                headers.set(OVERRIDES_HEADER, &self.overrides.to_string())?;
+            }
             init.set_headers(&headers);
         }
         let request = Request::new_with_str_and_init(&format!("{ORIGIN}{}", self.target), &init)?;

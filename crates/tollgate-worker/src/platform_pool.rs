@@ -1,10 +1,12 @@
-//! What concerns every tenant: the policy. One Durable Object for all.
+//! What concerns every tenant: the policy, and own rates, aliases and markups. One Durable Object for all.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use tollgate_core::api::{self, Answer, Code, Problem};
+use tollgate_core::catalog::{Catalog, Overrides, OverridesScope};
 use tollgate_core::policy::Policy;
-use tollgate_store::{PolicyStore, StoreError};
+use tollgate_store::{OverridesStore, PolicyStore, StoreError};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use crate::body::Body;
@@ -15,16 +17,17 @@ use crate::router::{self, Endpoint};
 use crate::sql::{ObjectSql, RowsWritten};
 use crate::url;
 
-/// Keeps the policy.
+/// Keeps the policy and the overrides.
 #[durable_object(fetch)]
 pub struct PlatformPool {
     policies: RefCell<PolicyStore<ObjectSql>>,
+    overrides: RefCell<OverridesStore<ObjectSql>>,
 }
 
 impl DurableObject for PlatformPool {
     fn new(state: State, _env: Env) -> Self {
-        let sql = ObjectSql::new(state.storage(), RowsWritten::default());
-        Self { policies: RefCell::new(PolicyStore::open(sql)) }
+        let sql = || ObjectSql::new(state.storage(), RowsWritten::default());
+        Self { policies: RefCell::new(PolicyStore::open(sql())), overrides: RefCell::new(OverridesStore::open(sql())) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -48,6 +51,20 @@ impl PlatformPool {
                 let version = self.policies.borrow_mut().put(&policy).map_err(|error| problem(&error))?;
                 Ok(document(version, policy))
             }
+            Endpoint::GetPlatformOverrides => {
+                let (version, document) = self.overrides.borrow().overrides().map_err(|error| problem(&error))?;
+                Ok(Answer::overrides_document(version, &document, None))
+            }
+            Endpoint::PutPlatformOverrides => {
+                let document = api::parse_overrides(&Body::read(request).await?.text()?)?;
+                let catalog = Catalog::builtin().map_err(|error| internal("reading the catalog", &error))?;
+                // Which version it is does not matter to the check.
+                Overrides::new(OverridesScope::Platform, 0, Arc::clone(&document))
+                    .and_then(|_| document.check_aliases(catalog, None))
+                    .map_err(|problem| Problem::invalid(problem.field, problem.message))?;
+                let version = self.overrides.borrow_mut().put(&document).map_err(|error| problem(&error))?;
+                Ok(Answer::overrides_document(version, &document, None))
+            }
             _ => Err(Problem::new(Code::NotFound, "the platform does not answer this")),
         }
     }
@@ -60,9 +77,11 @@ fn document(version: u64, policy: Policy) -> Answer {
 fn problem(error: &StoreError) -> Problem {
     match error {
         StoreError::Sql(_) => {
-            unexpected("storing the policy", error);
+            unexpected("storing what concerns every tenant", error);
             Problem::new(Code::Unavailable, "the database failed; nothing was changed")
         }
-        StoreError::Damaged(_) | StoreError::NewerSchema { .. } => internal("reading the policy", error),
+        StoreError::Damaged(_) | StoreError::NewerSchema { .. } => {
+            internal("reading what concerns every tenant", error)
+        }
     }
 }

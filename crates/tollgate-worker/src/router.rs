@@ -22,6 +22,18 @@ pub enum Endpoint {
     Price,
     /// The price list.
     Catalog,
+    /// The platform's own rates, aliases and markups.
+    GetPlatformOverrides,
+    /// Others of the platform.
+    PutPlatformOverrides,
+    /// A tenant's own rates, aliases and markups.
+    GetOverrides,
+    /// Others of a tenant.
+    PutOverrides,
+    /// What a usage costs a tenant.
+    TenantPrice,
+    /// Compares charges with other prices, and makes up the differences.
+    Rerate,
     /// The tenant with its quotas.
     GetTenant,
     /// Makes a tenant known.
@@ -38,6 +50,8 @@ pub enum Endpoint {
     Reserve,
     /// One reservation.
     GetReservation,
+    /// Charges what was used so far.
+    Meter,
     /// Replaces a hold by the actual charge.
     Settle,
     /// Ends a hold without a charge.
@@ -98,13 +112,19 @@ pub enum NoRoute {
 }
 
 /// Every route there is.
-pub const ROUTES: [(Method, &str, Endpoint); 27] = [
+pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Get, "/healthz", Endpoint::Health),
     (Method::Post, "/v1/tokens", Endpoint::IssueServiceToken),
     (Method::Get, "/v1/policy", Endpoint::GetPolicy),
     (Method::Put, "/v1/policy", Endpoint::PutPolicy),
     (Method::Post, "/v1/price", Endpoint::Price),
     (Method::Get, "/v1/catalog", Endpoint::Catalog),
+    (Method::Get, "/v1/catalog/overrides", Endpoint::GetPlatformOverrides),
+    (Method::Put, "/v1/catalog/overrides", Endpoint::PutPlatformOverrides),
+    (Method::Get, "/v1/tenants/{tenant}/overrides", Endpoint::GetOverrides),
+    (Method::Put, "/v1/tenants/{tenant}/overrides", Endpoint::PutOverrides),
+    (Method::Post, "/v1/tenants/{tenant}/price", Endpoint::TenantPrice),
+    (Method::Post, "/v1/tenants/{tenant}/rerate", Endpoint::Rerate),
     (Method::Get, "/v1/tenants/{tenant}", Endpoint::GetTenant),
     (Method::Put, "/v1/tenants/{tenant}", Endpoint::Onboard),
     (Method::Post, "/v1/tenants/{tenant}/tokens", Endpoint::IssueTenantToken),
@@ -114,6 +134,7 @@ pub const ROUTES: [(Method, &str, Endpoint); 27] = [
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
     (Method::Post, "/v1/tenants/{tenant}/reservations", Endpoint::Reserve),
     (Method::Get, "/v1/tenants/{tenant}/reservations/{id}", Endpoint::GetReservation),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/meter", Endpoint::Meter),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/release", Endpoint::Release),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),
@@ -199,7 +220,7 @@ type Table = matchit::Router<Vec<(Method, Endpoint)>>;
 
 static TABLE: LazyLock<Result<Table, matchit::InsertError>> = LazyLock::new(|| {
     let mut paths: Vec<(&str, Vec<(Method, Endpoint)>)> = Vec::new();
-    for (method, path, endpoint) in ROUTES {
+    for &(method, path, endpoint) in ROUTES {
         match paths.iter_mut().find(|(known, _)| *known == path) {
             Some((_, endpoints)) => endpoints.push((method, endpoint)),
             None => paths.push((path, vec![(method, endpoint)])),
@@ -230,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_route_is_found_by_its_method_and_path() {
-        for (method, path, endpoint) in ROUTES {
+        for &(method, path, endpoint) in ROUTES {
             let sent = path.replace("{tenant}", "acme").replace("{id}", "a%40b");
             let found = route(method.name(), &sent).unwrap();
             assert_eq!(found.endpoint, endpoint, "{path}");

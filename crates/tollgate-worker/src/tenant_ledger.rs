@@ -12,14 +12,15 @@ use wasm_bindgen_futures::spawn_local;
 use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use crate::alarm::Alarm;
-use crate::asked::Asked;
+use crate::asked::{self, Asked};
 use crate::body::Body;
 use crate::clock;
 use crate::config;
 use crate::gather::{self, Arrivals, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
+use crate::object::{OVERRIDES_HEADER, OVERRIDES_WANTED_HEADER};
 use crate::respond;
-use crate::router;
+use crate::router::{self, Endpoint, Route};
 use crate::sql::{ObjectSql, RowsWritten};
 use crate::upkeep::Upkeep;
 use crate::url;
@@ -84,16 +85,29 @@ impl Inner {
     async fn answer(self: &Rc<Self>, request: &mut Request) -> Result<Answer, Problem> {
         let url = request.inner().url();
         let (path, query) = url::path_and_query(url::target(&url));
-        let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
+        let asks = match path {
+            asked::PLATFORM_OVERRIDES_TARGET => None,
+            path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
+        };
         let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
-        if Upkeep::has(route.endpoint) {
+        if let Some(Route { endpoint, .. }) = &asks
+            && Upkeep::has(*endpoint)
+        {
             let body = Body::read(request).await?.text()?;
-            return self.keep_up(&Upkeep::read(route.endpoint, query, &body)?, now.unwrap_or_else(clock::now));
+            return self.keep_up(&Upkeep::read(*endpoint, query, &body)?, now.unwrap_or_else(clock::now));
+        }
+        // What makes the tenant known comes before everything that applies to it.
+        let minds_overrides = asks.as_ref().is_some_and(|route| route.endpoint != Endpoint::Onboard);
+        if minds_overrides && self.lacks_overrides(request)? {
+            return Ok(overrides_wanted());
         }
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
-        let Asked { requests, shape } = Asked::read(&route, query, &body)?;
+        let Asked { requests, shape } = match &asks {
+            Some(route) => Asked::read(route, query, &body)?,
+            None => Asked::platform_overrides(&body)?,
+        };
         let (done, answers) = oneshot::channel();
         self.queue.borrow_mut().push(Waiting { now, requests, done });
         drop(arriving);
@@ -134,9 +148,19 @@ impl Inner {
         turn.answer(answers);
     }
 
+    /// Whether the Worker knows a later version of the platform's own rates, aliases and markups than the ledger does.
+    fn lacks_overrides(&self, request: &Request) -> Result<bool, Problem> {
+        let header = request.headers().get(OVERRIDES_HEADER).ok().flatten();
+        let Some(version) = header.and_then(|version| version.parse::<u64>().ok()) else { return Ok(false) };
+        self.with_store(|store, _| {
+            let known = store.ledger().prices().platform.as_ref().map_or(0, |overrides| overrides.version);
+            Ok(store.ledger().tenant().is_some() && known < version)
+        })
+    }
+
     /// Does what an administrator asks of the stored ledger, between two turns.
     fn keep_up(&self, upkeep: &Upkeep, now: Timestamp) -> Result<Answer, Problem> {
-        self.with_store(|store, _| upkeep.carry_out(store, now))?
+        self.with_store(|store, catalog| upkeep.carry_out(store, catalog, now))?
     }
 
     fn alarm_went_off(&self) {
@@ -169,6 +193,13 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
+}
+
+/// Nothing was done; the Worker sends what is wanted and asks again.
+fn overrides_wanted() -> Answer {
+    let mut answer = Answer::problem(&Problem::new(Code::Unavailable, "the platform's overrides are wanted first"));
+    answer.headers.push((OVERRIDES_WANTED_HEADER, "1".to_owned()));
+    answer
 }
 
 fn problem(error: &StoreError) -> Problem {

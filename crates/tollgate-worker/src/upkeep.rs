@@ -1,7 +1,8 @@
-//! What an administrator asks of a stored ledger: to audit, to repair, to hand out its rows, to archive.
+//! What an administrator asks of a stored ledger: to audit, to repair, to hand out its rows, to archive, to re-rate.
 
 use serde::Serialize;
-use tollgate_core::api::{self, Answer, ArchiveRequest, Code, JournalQuery, Problem, RepairRequest};
+use tollgate_core::api::{self, Answer, ArchiveRequest, Code, JournalQuery, Problem, RepairRequest, RerateRequest};
+use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::Rejection;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{Sql, StoreError, TenantStore};
@@ -19,13 +20,18 @@ pub enum Upkeep {
     Journal(JournalQuery),
     /// Drop what was exported.
     Archive(ArchiveRequest),
+    /// Compare charges with other prices.
+    Rerate(Box<RerateRequest>),
 }
 
 impl Upkeep {
     /// Whether an endpoint is one of these.
     #[must_use]
     pub const fn has(endpoint: Endpoint) -> bool {
-        matches!(endpoint, Endpoint::Audit | Endpoint::Repair | Endpoint::Journal | Endpoint::Archive)
+        matches!(
+            endpoint,
+            Endpoint::Audit | Endpoint::Repair | Endpoint::Journal | Endpoint::Archive | Endpoint::Rerate
+        )
     }
 
     /// Reads what an endpoint, its query and its body ask.
@@ -37,6 +43,7 @@ impl Upkeep {
             Endpoint::Audit => Ok(Self::Audit),
             Endpoint::Repair => api::parse_repair(body).map(Self::Repair),
             Endpoint::Archive => api::parse_archive(body).map(Self::Archive),
+            Endpoint::Rerate => api::parse_rerate(body).map(Box::new).map(Self::Rerate),
             Endpoint::Journal => {
                 let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
                 api::parse_journal_query(pairs.iter().map(|(name, value)| (&**name, &**value))).map(Self::Journal)
@@ -52,6 +59,7 @@ impl Upkeep {
     pub fn carry_out<S: Sql>(
         &self,
         store: &mut TenantStore<S>,
+        catalog: &Catalog,
         now: Timestamp,
     ) -> Result<Result<Answer, Problem>, StoreError> {
         Ok(match self {
@@ -59,6 +67,7 @@ impl Upkeep {
             Self::Journal(query) => known(store.journal(*query)?),
             Self::Repair(order) => store.repair(now, order)?.map(|report| Answer::json(200, &report)),
             Self::Archive(order) => store.archive(now, order)?.map(|report| Answer::json(200, &report)),
+            Self::Rerate(request) => store.rerate(catalog, now, request)?.map(|report| Answer::json(200, &report)),
         })
     }
 }

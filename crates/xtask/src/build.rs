@@ -13,8 +13,9 @@ use crate::tools::Tools;
 use crate::wasm::TARGET;
 use crate::workspace::Workspace;
 
-/// The profile in the root Cargo.toml that makes small modules.
-const PROFILE: &str = "wasm";
+/// The profiles in the root Cargo.toml that make small modules: of the Worker, and of the npm package.
+const WORKER_PROFILE: &str = "wasm";
+const PACKAGE_PROFILE: &str = "wasm-small";
 
 /// A module that ships, and the most that it may weigh.
 pub struct Module {
@@ -36,7 +37,7 @@ pub const PACKAGE: Module = Module { name: "package", path: "pkg/wasm/tollgate_b
 /// Builds the Worker into `crates/tollgate-worker/build`.
 pub fn worker(workspace: &Workspace, tools: &Tools) -> Result<()> {
     let mut step = Step::begin("Worker", "Rust to wasm, and the JavaScript around it");
-    let compiled = compile(workspace, tools, &mut step, "tollgate-worker")?;
+    let compiled = compile(workspace, tools, &mut step, "tollgate-worker", WORKER_PROFILE)?;
     let folder = workspace.root.join("crates/tollgate-worker");
     let outputs = [folder.join("build/index.js"), folder.join("build/index_bg.wasm")];
     let inputs = [compiled, folder.join("Cargo.toml")];
@@ -46,7 +47,7 @@ pub fn worker(workspace: &Workspace, tools: &Tools) -> Result<()> {
         return check(workspace, &WORKER);
     }
     let mut command = workspace.command(&tools.worker_build);
-    command.args(["--profile", PROFILE]).current_dir(&folder);
+    command.args(["--profile", WORKER_PROFILE]).current_dir(&folder);
     give_tools(workspace, tools, &mut command)?;
     command
         // A file that is not there makes worker-build download another, so each was checked during set-up.
@@ -62,7 +63,7 @@ pub fn worker(workspace: &Workspace, tools: &Tools) -> Result<()> {
 /// Builds the core as wasm into `pkg/wasm`, then the npm package around it into `pkg/dist`.
 pub fn package(workspace: &Workspace, tools: &Tools) -> Result<()> {
     let mut step = Step::begin("Core as wasm", "the same rules as in the Worker, for the npm package");
-    let compiled = compile(workspace, tools, &mut step, "tollgate-wasm")?;
+    let compiled = compile(workspace, tools, &mut step, "tollgate-wasm", PACKAGE_PROFILE)?;
     let folder = workspace.root.join("pkg/wasm");
     let outputs =
         ["tollgate.js", "tollgate.d.ts", "tollgate_bg.wasm", "tollgate_bg.wasm.d.ts"].map(|name| folder.join(name));
@@ -111,11 +112,11 @@ pub fn check(workspace: &Workspace, module: &Module) -> Result<()> {
 }
 
 /// Cargo decides what has to be compiled; the answer is where the module is.
-fn compile(workspace: &Workspace, tools: &Tools, step: &mut Step, package: &str) -> Result<PathBuf> {
+fn compile(workspace: &Workspace, tools: &Tools, step: &mut Step, package: &str, profile: &str) -> Result<PathBuf> {
     let mut command = tools.wasm.cargo(workspace)?;
-    command.args(["build", "--lib", "--package", package, "--profile", PROFILE, "--target", TARGET]);
+    command.args(["build", "--lib", "--package", package, "--profile", profile, "--target", TARGET]);
     step.run(command, "see the compiler's message above")?;
-    Ok(workspace.wasm_target.join(TARGET).join(PROFILE).join(package.replace('-', "_")).with_extension("wasm"))
+    Ok(workspace.wasm_target.join(TARGET).join(profile).join(package.replace('-', "_")).with_extension("wasm"))
 }
 
 /// Makes the JavaScript for the module, and makes the module small; readers of `folder` see the old files or the new ones.

@@ -23,7 +23,7 @@ const chat: ReserveRequest = {
 
 /** The names of the parts that ran. */
 export async function run(tollgate: Package): Promise<string[]> {
-  const parts = { race, price, ways, errors, expiry, administration, policy, clock, warnings, history };
+  const parts = { race, price, overrides, ways, errors, expiry, administration, policy, clock, warnings, history };
   for (const part of Object.values(parts)) await part(tollgate);
   return Object.keys(parts);
 }
@@ -207,6 +207,25 @@ async function policy({ createLocal, QuotaExceededError }: Package): Promise<voi
   const denied = await caught(strict.reserve(dollar));
   ok(denied instanceof QuotaExceededError, String(denied));
   equal(denied.denial.quota, null);
+}
+
+async function overrides({ createLocal, InvalidRequestError }: Package): Promise<void> {
+  const local = createLocal({ overrides: { markups: [{ id: "margin", percent: "20" }] } });
+  const usage = { input: 1000 };
+  const charge = await local.price({ provider: "openai", model: "gpt-4o", usage });
+  equal([charge.usd, charge.basis?.applied?.markup?.id], ["0.003", "margin"]);
+  const document = {
+    rates: [{ provider: "acme", model: "own", perMillion: { input: "1", output: "2" }, modes: { batch: { multiplier: "0.5" } } }],
+    aliases: [{ provider: "azure", model: "prod-chat", is: { provider: "azure", model: "gpt-4o" } }],
+  };
+  equal((await local.setOverrides(document)).version, 2);
+  equal((await local.overrides()).rates[0]?.model, "own");
+  equal((await local.price({ provider: "acme", model: "own", usage, mode: "batch" })).usd, "0.0005");
+  const held = await local.reserve({ ...chat, provider: "azure", model: "prod-chat" });
+  equal(held.basis?.applied?.alias?.is.model, "gpt-4o");
+  const wrong = await caught(local.setOverrides({ markups: [{ id: "m", factor: "-1" }] }));
+  ok(wrong instanceof InvalidRequestError, String(wrong));
+  equal([wrong.field, (await local.overrides()).version], ["markups[0].factor", 2]);
 }
 
 async function clock({ createLocal }: Package): Promise<void> {

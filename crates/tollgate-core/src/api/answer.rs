@@ -9,7 +9,7 @@ use super::request::StateQuery;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::{Attribution, Resource};
-use crate::catalog::{Catalog, Model};
+use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
 use crate::ids::{Name, PlanName, ReservationId, TenantId, UserId};
 use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
 use crate::meter::Quantity;
@@ -42,7 +42,7 @@ impl Answer {
     /// A document.
     #[must_use]
     pub fn json(status: u16, body: &impl Serialize) -> Self {
-        match serde_json::to_string(body) {
+        match tollgate_json::to_string(body) {
             Ok(body) => Self { status, body, headers: Vec::new() },
             Err(error) => Self::problem(&Problem::new(super::Code::Internal, error.to_string())),
         }
@@ -51,9 +51,17 @@ impl Answer {
     /// An error.
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
-        let body = serde_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
+        let body = tollgate_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
         let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
         Self { status: problem.code.status(), body, headers }
+    }
+
+    /// Status and body in one text: three digits, then the JSON, or nothing. It crosses the boundary of WebAssembly in one piece and is not copied for it.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        let mut text = self.body;
+        text.insert_str(0, &self.status.to_string());
+        text
     }
 
     /// Whether it is an error, and so a problem document.
@@ -79,9 +87,12 @@ impl Answer {
             Outcome::QuotaRemoved => Self { status: 204, body: String::new(), headers: Vec::new() },
             Outcome::Reserved { id, replayed } => of(id, 201, *replayed, ReplyKind::Reserved),
             Outcome::Extended { id, replayed } => of(id, 200, *replayed, ReplyKind::Reserved),
+            Outcome::Metered { id, replayed } => of(id, 200, *replayed, ReplyKind::Metered),
             Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
+            Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
+            Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
         }
     }
 
@@ -127,7 +138,36 @@ impl Answer {
                 Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
                 Err(rejection) => Self::problem(&rejection.into()),
             },
+            StateQuery::Overrides => Self::overrides(ledger, OverridesScope::Tenant),
+            StateQuery::Price(request) => match request.price_with(catalog, ledger.prices(), now) {
+                Ok(charge) => Self::json(200, &charge),
+                Err(problem) => Self::problem(&problem),
+            },
         }
+    }
+
+    /// A document of own rates, aliases and markups, and which one of the platform's the ledger has.
+    #[must_use]
+    pub fn overrides_document(version: u64, document: &OverridesDocument, platform_version: Option<u64>) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            version: u64,
+            rates: &'a [OwnRates],
+            aliases: &'a [Alias],
+            markups: &'a [Markup],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            platform_version: Option<u64>,
+        }
+        let OverridesDocument { rates, aliases, markups } = document;
+        Self::json(200, &Body { version, rates, aliases, markups, platform_version })
+    }
+
+    fn overrides(ledger: &Ledger, scope: OverridesScope) -> Self {
+        let version = |scope| ledger.prices().of(scope).map_or(0, |overrides| overrides.version);
+        let none = OverridesDocument::default();
+        let document = ledger.prices().of(scope).map_or(&none, |overrides| &*overrides.document);
+        Self::overrides_document(version(scope), document, Some(version(OverridesScope::Platform)))
     }
 
     /// The price list: every model with its rate cards, or those of one provider.
@@ -200,16 +240,6 @@ impl WholeDocument<'_> {
         text.push_str("]}");
         text
     }
-
-    /// `{"status":…,"body":…}` of the first answer.
-    #[must_use]
-    pub fn single(&self) -> String {
-        let mut text = String::new();
-        if let Some(answer) = self.0.first() {
-            push_result(&mut text, answer);
-        }
-        text
-    }
 }
 
 fn push_result(text: &mut String, answer: &Answer) {
@@ -280,6 +310,7 @@ struct TenantBody<'a> {
 #[derive(Clone, Copy)]
 enum ReplyKind {
     Reserved,
+    Metered,
     Settled,
     Released,
     Recorded,
@@ -293,6 +324,8 @@ struct ReplyBody<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metered: Option<&'a Amounts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -322,6 +355,7 @@ impl<'a> ReplyBody<'a> {
             id: &reservation.id,
             state: reservation.state_name(),
             held: None,
+            metered: reservation.metered.as_ref().map(|metered| &metered.spent),
             created_at: None,
             expires_at: None,
             on_expiry: None,
@@ -346,12 +380,22 @@ impl<'a> ReplyBody<'a> {
                 body.granted = reservation.granted.as_ref().map(Into::into);
                 body.basis = reservation.basis.as_ref();
             }
+            ReplyKind::Metered => {
+                let metered = reservation.metered.as_deref();
+                body.held = Some(&reservation.held);
+                body.expires_at = Some(reservation.expires_at);
+                body.charge = charge.or_else(|| metered.map(|metered| &metered.charge));
+                body.overrun = metered.map(|metered| metered.spent.usd.minus(held).or_zero());
+            }
             ReplyKind::Settled => {
                 body.charge = charge;
                 body.released = Some(held.minus(spent).or_zero());
                 body.overrun = Some(spent.minus(held).or_zero());
             }
-            ReplyKind::Released => body.released = Some(held),
+            ReplyKind::Released => {
+                body.charge = charge;
+                body.released = Some(held.minus(spent).or_zero());
+            }
             ReplyKind::Recorded => body.charge = charge,
         }
         body
@@ -398,6 +442,8 @@ struct ReservationBody<'a> {
     attribution: &'a Attribution,
     held: &'a Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
+    metered: Option<&'a Amounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     on_expiry: Option<OnExpiry>,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -423,11 +469,13 @@ impl<'a> From<&'a Reservation> for ReservationBody<'a> {
             model: reservation.call.model.as_ref(),
             attribution: &reservation.call.attribution,
             held: &reservation.held,
+            metered: reservation.metered.as_ref().map(|metered| &metered.spent),
             on_expiry: on_expiry(reservation),
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
-            charge: end.and_then(|end| end.charge.as_ref()),
+            charge: end
+                .map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref()),
             late: end.is_some_and(|end| end.late),
             basis: reservation.basis.as_ref(),
         }

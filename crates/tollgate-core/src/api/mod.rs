@@ -7,6 +7,7 @@ mod maintenance;
 mod problem;
 mod quota_body;
 mod request;
+mod rerate_body;
 
 pub use answer::{Answer, WholeDocument};
 pub use maintenance::{
@@ -15,7 +16,8 @@ pub use maintenance::{
 pub use problem::{Code, Problem};
 pub use request::{
     HistoryQuery, MAX_BATCH, MAX_ENTRIES, OnboardRequest, PriceRequest, Request, StateQuery, TokenRequest, parse_batch,
-    parse_catalog_query, parse_command, parse_entries_query, parse_explain, parse_extend, parse_id, parse_onboard,
-    parse_policy, parse_price, parse_quota, parse_record, parse_release, parse_reserve, parse_settle,
-    parse_token_request, parse_usage_query,
+    parse_catalog_query, parse_command, parse_entries_query, parse_explain, parse_extend, parse_id, parse_meter,
+    parse_onboard, parse_overrides, parse_policy, parse_price, parse_quota, parse_record, parse_release, parse_reserve,
+    parse_settle, parse_tenant_price, parse_token_request, parse_usage_query,
 };
+pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};

@@ -121,6 +121,15 @@ impl Problem {
         Self { code: Code::InvalidRequest, detail: format!("{field}: {message}"), field: Some(field), denial: None }
     }
 
+    /// The same problem of a part of what was sent: its field is inside `outer`.
+    #[must_use]
+    pub fn inside(mut self, outer: &str) -> Self {
+        if let Some(field) = &mut self.field {
+            field.insert_str(0, &format!("{outer}."));
+        }
+        self
+    }
+
     /// A provider's answer that gives no usage; `prefix` is where on the wire it was.
     #[must_use]
     pub fn payload(prefix: &str, error: &ExtractError) -> Self {

@@ -1,18 +1,21 @@
 //! Reads requests: JSON text into commands and queries, or a problem that names the field.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::json;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::bounds::{Estimate, SandboxBounds, TokenBounds};
 use crate::call::{Attribution, Call, Resource};
-use crate::catalog::{Catalog, Mode};
+use crate::catalog::{Catalog, Mode, OverridesDocument, OverridesScope, PriceBook, Priced};
 use crate::extract::{self, Format};
-use crate::ids::{ExtensionId, Name, PlanName, ReservationId, UserId};
+use crate::ids::{ExtensionId, Name, PlanName, ReadingId, ReservationId, UserId};
 use crate::ledger::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, RecordMode, RecordRequest, ReserveRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, OverridesOrder, Reading, RecordMode,
+    RecordRequest, ReserveRequest,
 };
 use crate::meter::{Meter, Quantity, Usage};
 use crate::money::Usd;
@@ -31,6 +34,10 @@ const DEFAULT_ENTRIES: u32 = 100;
 /// The longest that a token may live: a year. How long it lives where the caller does not say: a day.
 const MAX_TOKEN_SECONDS: u32 = 31_536_000;
 const DEFAULT_TOKEN_SECONDS: u32 = 86_400;
+/// The longest document of own rates, aliases and markups.
+const MAX_OVERRIDES_BYTES: usize = 256 << 10;
+/// How a reserve begins when the npm package writes it.
+const RESERVE: &str = "{\"op\":\"reserve\",";
 /// The sandbox provider, where the caller does not name one.
 const SANDBOX_PROVIDER: &str = "e2b";
 
@@ -70,6 +77,10 @@ pub enum StateQuery {
     Reservation(ReservationId),
     /// What a reservation would be answered.
     Explain(Box<ReserveRequest>),
+    /// Own rates, aliases and markups.
+    Overrides,
+    /// What a usage costs this tenant.
+    Price(Box<PriceRequest>),
 }
 
 /// The body of an onboarding.
@@ -93,24 +104,40 @@ pub struct TokenRequest<Role> {
 }
 
 /// A request for a price.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceRequest {
     call: Call,
     usage: Usage,
-    at: Timestamp,
+    /// When the call is made, where the request says so.
+    at: Option<Timestamp>,
 }
 
 impl PriceRequest {
-    /// The price.
+    /// The price by the price list alone.
     ///
     /// # Errors
-    /// The catalog has no price for it.
+    /// The catalog has no price for it, or the request does not say when the call is made.
     pub fn price(&self, catalog: &Catalog) -> Result<Charge, Problem> {
         let (Some(provider), Some(model)) = (&self.call.provider, &self.call.model) else {
             return Err(Problem::invalid("model", "missing"));
         };
-        let card = catalog.rate_card(provider.as_str(), model.as_str(), self.at).map_err(Unpriced::from)?;
-        Ok(price::price(catalog, card, &self.usage, self.call.terms(self.at))?)
+        let at = self.at.ok_or_else(|| Problem::invalid("at", "missing"))?;
+        let card = catalog.rate_card(provider.as_str(), model.as_str(), at).map_err(Unpriced::from)?;
+        Ok(price::price(catalog, card, &self.usage, self.call.terms(at))?)
+    }
+
+    /// The price with own rates, aliases and markups; of a call at `now` where the request does not say when.
+    ///
+    /// # Errors
+    /// Nobody has a price for it.
+    pub fn price_with(&self, catalog: &Catalog, prices: &PriceBook, now: Timestamp) -> Result<Charge, Problem> {
+        let (Some(provider), Some(model)) = (&self.call.provider, &self.call.model) else {
+            return Err(Problem::invalid("model", "missing"));
+        };
+        let terms = self.call.terms(self.at.unwrap_or(now));
+        let call = Priced { resource: self.call.resource, provider, model, terms };
+        let rating = prices.rating(catalog, call).map_err(Unpriced::from)?;
+        Ok(price::price_rated(&rating, &self.usage)?)
     }
 }
 
@@ -158,6 +185,14 @@ pub fn parse_extend(json: &str) -> Result<ExtendRequest, Problem> {
     json::read::<ExtendBody>(json)?.into_request("")
 }
 
+/// Reads a meter reading.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_meter(json: &str) -> Result<Reading, Problem> {
+    json::read::<MeterBody>(json)?.into_reading("")
+}
+
 /// Reads a record.
 ///
 /// # Errors
@@ -179,9 +214,14 @@ pub fn parse_batch(json: &str) -> Result<Vec<Result<Request, Problem>>, Problem>
         // A batch is open to tokens that spend; what only the administrator may do has routes of its own.
         Request::State(StateQuery::Explain(_))
         | Request::Command(
-            Command::Reserve(_) | Command::Settle(..) | Command::Release(_) | Command::Extend(..) | Command::Record(_),
+            Command::Reserve(_)
+            | Command::Settle(..)
+            | Command::Release(_)
+            | Command::Extend(..)
+            | Command::Meter(..)
+            | Command::Record(_),
         ) => Ok(request),
-        _ => Err(Problem::invalid("op", "a batch takes reserve, settle, release, extend, record and explain")),
+        _ => Err(Problem::invalid("op", "a batch takes reserve, settle, release, extend, meter, record and explain")),
     };
     Ok(body.commands.into_iter().map(|command| parse_command(command.get()).and_then(spends)).collect())
 }
@@ -192,6 +232,12 @@ pub fn parse_batch(json: &str) -> Result<Vec<Result<Request, Problem>>, Problem>
 /// # Errors
 /// The field that is wrong.
 pub fn parse_command(json: &str) -> Result<Request, Problem> {
+    // What the package sends most, in the form in which it sends it, need not be looked through for what it is.
+    if json.starts_with(RESERVE)
+        && let Ok(request) = read_reserve(json, Place::Batch)
+    {
+        return Ok(Request::Command(Command::Reserve(request)));
+    }
     let head: CommandHead = json::read(json)?;
     let id = || head.id.as_deref().ok_or_else(|| Problem::invalid("id", "missing"));
     Ok(match head.op {
@@ -203,6 +249,10 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Extend => {
             let body: BatchExtendBody = json::read(json)?;
             Request::Command(Command::Extend(parse_id("id", id()?)?, body.extend.into_request("extend.")?))
+        }
+        Op::Meter => {
+            let body: BatchMeterBody = json::read(json)?;
+            Request::Command(Command::Meter(parse_id("id", id()?)?, body.meter.into_reading("meter.")?))
         }
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
@@ -225,6 +275,16 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
             let body: EntriesBody = json::read(json)?;
             entries(body.after, body.limit)?
         }
+        Op::PutOverrides => {
+            let body: PutOverridesBody = json::read(json)?;
+            let scope = OverridesScope::Tenant;
+            Request::Command(Command::SetOverrides(OverridesOrder { scope, version: None, document: body.overrides }))
+        }
+        Op::GetOverrides => {
+            let _: OnlyOp = json::read(json)?;
+            Request::State(StateQuery::Overrides)
+        }
+        Op::Price => Request::State(StateQuery::Price(Box::new(read_price(json, Place::Batch)?))),
     })
 }
 
@@ -274,7 +334,35 @@ pub fn parse_token_request<Role: for<'de> Deserialize<'de>>(json: &str) -> Resul
 /// # Errors
 /// The field that is wrong.
 pub fn parse_price(json: &str, now: Option<Timestamp>) -> Result<PriceRequest, Problem> {
+    let request = read_price(json, Place::Route)?;
+    let at = request.at.or(now).ok_or_else(|| Problem::invalid("at", "missing"))?;
+    Ok(PriceRequest { at: Some(at), ..request })
+}
+
+/// Reads a request for a price from a tenant's ledger, which has a time of its own.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_tenant_price(json: &str) -> Result<PriceRequest, Problem> {
+    read_price(json, Place::Route)
+}
+
+/// Reads a document of own rates, aliases and markups.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
+    // It is in every snapshot of every ledger that has it.
+    if json.len() > MAX_OVERRIDES_BYTES {
+        return Err(Problem::new(Code::BodyTooLarge, "a document of overrides has 256 KiB at most"));
+    }
+    let document: OverridesDocument = json::read(json)?;
+    Ok(document.into())
+}
+
+fn read_price(json: &str, place: Place) -> Result<PriceRequest, Problem> {
     let body: PriceBody = json::read(json)?;
+    place.allows("op", body.op)?;
     let usage = match actual(body.usage, None, body.payload, None)? {
         Actual::Usage(usage) => usage,
         _ => {
@@ -282,7 +370,7 @@ pub fn parse_price(json: &str, now: Option<Timestamp>) -> Result<PriceRequest, P
         }
     };
     let call = Call {
-        resource: Resource::Llm,
+        resource: body.resource,
         user_id: None,
         provider: Some(body.provider),
         model: Some(body.model),
@@ -290,8 +378,7 @@ pub fn parse_price(json: &str, now: Option<Timestamp>) -> Result<PriceRequest, P
         region: body.region,
         attribution: Attribution::default(),
     };
-    let at = body.at.or(now).ok_or_else(|| Problem::invalid("at", "missing"))?;
-    Ok(PriceRequest { call, usage, at })
+    Ok(PriceRequest { call, usage, at: body.at })
 }
 
 /// Reads the query of a usage report from its pairs.
@@ -374,9 +461,12 @@ fn read_settle(json: &str, place: Place) -> Result<Actual, Problem> {
     let body: SettleBody = json::read(json)?;
     place.allows("op", body.op)?;
     place.allows("id", body.id)?;
-    let sandbox = body.sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
-    let sandbox = sandbox.map(Actual::SandboxSeconds);
-    actual(body.usage, body.usd, body.payload, sandbox)
+    actual(body.usage, body.usd, body.payload, settled_sandbox(body.sandbox)?)
+}
+
+fn settled_sandbox(sandbox: Option<SettledSandbox>) -> Result<Option<Actual>, Problem> {
+    let seconds = sandbox.map(|sandbox| sandbox.seconds.quantity("sandbox.seconds")).transpose()?;
+    Ok(seconds.map(Actual::SandboxSeconds))
 }
 
 fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
@@ -435,6 +525,7 @@ enum Op {
     Settle,
     Release,
     Extend,
+    Meter,
     Record,
     Explain,
     GetReservation,
@@ -444,6 +535,9 @@ enum Op {
     ResetQuota,
     Usage,
     Entries,
+    PutOverrides,
+    GetOverrides,
+    Price,
 }
 
 #[derive(Deserialize)]
@@ -612,6 +706,31 @@ struct BatchExtendBody {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MeterBody {
+    id: ReadingId,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    usd: Option<Usd>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    payload: Option<PayloadBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    sandbox: Option<SettledSandbox>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BatchMeterBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    #[serde(deserialize_with = "objects::object")]
+    meter: MeterBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RecordBody {
     #[serde(default)]
     op: Option<IgnoredAny>,
@@ -654,6 +773,15 @@ struct PutQuotaBody {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PutOverridesBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(deserialize_with = "objects::shared_object")]
+    overrides: Arc<OverridesDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UsageBody {
     #[serde(rename = "op")]
     _op: IgnoredAny,
@@ -679,8 +807,12 @@ struct EntriesBody {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PriceBody {
+    #[serde(default)]
+    op: Option<IgnoredAny>,
     provider: Name,
     model: Name,
+    #[serde(default = "llm")]
+    resource: Resource,
     #[serde(default)]
     usage: Option<Usage>,
     #[serde(default, deserialize_with = "objects::optional_object")]
@@ -691,6 +823,10 @@ struct PriceBody {
     mode: Option<Mode>,
     #[serde(default)]
     region: Option<Name>,
+}
+
+const fn llm() -> Resource {
+    Resource::Llm
 }
 
 const fn default_token_seconds() -> u32 {
@@ -747,9 +883,7 @@ impl EstimateBody {
                 ] {
                     Quantity::from_count(count).map_err(|error| Problem::invalid(format!("{path}.{field}"), error))?;
                 }
-                let mut meters = self.meters;
-                meters.sort_unstable();
-                meters.dedup();
+                let meters = Meter::ALL.into_iter().filter(|meter| self.meters.contains(meter)).collect();
                 Ok(Estimate::Tokens(TokenBounds {
                     input_tokens,
                     max_output_tokens,
@@ -778,6 +912,21 @@ impl ExtendBody {
         let estimate =
             self.estimate.map(|estimate| estimate.into_estimate(&format!("{prefix}estimate"))).transpose()?;
         Ok(ExtendRequest { id: self.id, ttl_seconds: self.ttl_seconds, estimate })
+    }
+}
+
+impl MeterBody {
+    fn into_reading(self, prefix: &str) -> Result<Reading, Problem> {
+        let place = |mut problem: Problem| {
+            if let Some(field) = &mut problem.field {
+                field.insert_str(0, prefix);
+                problem.detail.insert_str(0, prefix);
+            }
+            problem
+        };
+        let sandbox = settled_sandbox(self.sandbox).map_err(place)?;
+        let actual = actual(self.usage, self.usd, self.payload, sandbox).map_err(place)?;
+        Ok(Reading { id: self.id, actual })
     }
 }
 

@@ -346,7 +346,7 @@ fn midnight(date: &str) -> Option<Timestamp> {
     format!("{date}T00:00:00Z").parse().ok()
 }
 
-fn rates<'a>(
+pub(super) fn rates<'a>(
     id: &str,
     per_million: impl IntoIterator<Item = (&'a Meter, &'a Usd)>,
     per_unit: impl IntoIterator<Item = (&'a Meter, &'a Usd)>,

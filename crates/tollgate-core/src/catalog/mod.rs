@@ -3,7 +3,10 @@
 mod builtin;
 mod describe;
 mod format;
+mod names;
+mod overrides;
 mod pack;
+mod price_book;
 mod unpack;
 
 use core::fmt;
@@ -20,6 +23,11 @@ use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 pub use format::{CatalogError, RatesDocument};
+pub use overrides::{
+    Alias, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope, OwnChange,
+    OwnRates,
+};
+pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, PriceBook, Priced, Rating};
 
 use unpack::Packed;
 
@@ -91,6 +99,11 @@ pub enum Mode {
     Priority,
 }
 
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Batch, Self::Flex, Self::Priority];
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -135,6 +148,10 @@ impl Rate {
 pub(crate) struct Rates(Vec<(Meter, Rate)>);
 
 impl Rates {
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn get(&self, meter: Meter) -> Option<Rate> {
         self.0.iter().find(|(named, _)| *named == meter).map(|(_, rate)| *rate)
     }
@@ -291,10 +308,11 @@ impl Catalog {
         Ok(Self { packed: Packed::open(packed)?, all: OnceLock::new() })
     }
 
-    /// The model that a provider calls by exactly this id or alias.
+    /// The model that a provider calls by exactly this id or alias, which may be written as the provider's resource names have it.
     #[must_use]
     pub fn model(&self, provider: &str, model: &str) -> Option<&Model> {
-        self.packed.model(provider, model)
+        let look = |model: &str| self.packed.model(provider, model);
+        look(model).or_else(|| names::find(provider, model, look))
     }
 
     /// The rate card in force.
@@ -457,6 +475,15 @@ impl EffectiveRates<'_> {
             Meter::Request => Some(Found { rate: Rate(Usd::ZERO), flag: None }),
             _ => None,
         })
+    }
+
+    /// Every rate multiplied, tokens and fees alike.
+    #[must_use]
+    fn times(mut self, factor: Ratio) -> Self {
+        for (_, rate) in &mut self.0.to_mut().0 {
+            *rate = rate.times(factor);
+        }
+        self
     }
 
     /// Whether the card has a rate of the meter's own.

@@ -1,13 +1,17 @@
 //! What can be asked of a ledger.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::{ExtensionId, PlanName, QuotaId, ReservationId, TenantId};
+use crate::catalog::{OverridesDocument, OverridesScope};
+use crate::ids::{AdjustmentId, ExtensionId, PlanName, QuotaId, ReadingId, ReservationId, TenantId};
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
+use crate::price::Charge;
 use crate::quota::Quota;
 
 /// One request to change a ledger.
@@ -23,14 +27,43 @@ pub enum Command {
     ResetQuota(QuotaId),
     /// Holds the most that a call can cost.
     Reserve(ReserveRequest),
-    /// Enlarges or prolongs a hold.
+    /// Enlarges, shrinks or prolongs a hold.
     Extend(ReservationId, ExtendRequest),
+    /// Charges what a call has used so far, and keeps holding the rest.
+    Meter(ReservationId, Reading),
     /// Replaces a hold by what the call really cost.
     Settle(ReservationId, Actual),
     /// Ends a hold without a charge: the call was not made.
     Release(ReservationId),
     /// Charges a call that was made without a hold.
     Record(RecordRequest),
+    /// Puts another document of own rates, aliases and markups in force.
+    SetOverrides(OverridesOrder),
+    /// Makes up the difference between what was charged and what should have been.
+    Adjust(Adjustment),
+}
+
+/// See [`Command::Adjust`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjustment {
+    /// Chosen by the caller; a charge that was adjusted under it is not adjusted again.
+    pub id: AdjustmentId,
+    /// Whose charge.
+    pub reservation: ReservationId,
+    /// What it should have been.
+    pub charge: Charge,
+}
+
+/// See [`Command::SetOverrides`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverridesOrder {
+    /// Whose document it is.
+    pub scope: OverridesScope,
+    /// The version that whoever keeps the document has given it: nothing happens where the ledger has this one or a later one. The
+    /// next one, where it is left out: then the ledger keeps the document.
+    pub version: Option<u64>,
+    /// All of it.
+    pub document: Arc<OverridesDocument>,
 }
 
 /// See [`Command::Onboard`].
@@ -118,9 +151,19 @@ pub struct ExtendRequest {
     /// The hold lasts at least this long from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<u32>,
-    /// The new estimate of the whole call, not an addition.
+    /// The new estimate of the whole call, not an addition. A lower one frees the difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+}
+
+/// See [`Command::Meter`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// Chosen by the caller; makes the reading safe to repeat.
+    pub id: ReadingId,
+    /// What the call has used since it began, not since the reading before: so a reading that is lost, repeated or late does no harm.
+    pub actual: Actual,
 }
 
 /// See [`Command::Record`].

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
+    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, Reading, RecordMode, RecordRequest,
     ReserveRequest,
 };
 use super::counter::{QuotaState, QuotaView};
 use super::denial::{Denial, Rejection, Tight};
-use super::event::{Charged, Event, Placement, QuotaSource, Replaced};
+use super::event::{Charged, Event, Placement, QuotaSource};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::catalog::{Catalog, Flag};
+use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
 use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
@@ -57,6 +57,13 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// What was used so far is charged.
+    Metered {
+        /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
     /// The charge stands.
     Settled {
         /// Which.
@@ -74,6 +81,15 @@ pub enum Outcome {
     /// The charge stands.
     Recorded {
         /// Which.
+        id: ReservationId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
+    /// The document is in force.
+    OverridesSet(OverridesScope),
+    /// The difference is made up.
+    Adjusted {
+        /// Whose charge.
         id: ReservationId,
         /// Whether it was carried out before.
         replayed: bool,
@@ -102,9 +118,12 @@ impl Ledger {
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::Reserve(request) => self.reserve(catalog, request, now),
             Command::Extend(id, request) => self.extend(catalog, id, request, now),
+            Command::Meter(id, reading) => self.meter(catalog, id, reading, now),
             Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
             Command::Release(id) => self.release(id),
             Command::Record(request) => self.record(catalog, request, now),
+            Command::SetOverrides(order) => self.set_overrides(catalog, order),
+            Command::Adjust(order) => self.adjust(order, now),
         }
     }
 
@@ -125,9 +144,16 @@ impl Ledger {
             OnExpiry::ChargeInput => reservation.input,
             OnExpiry::ChargeHold => reservation.held,
         };
-        let charge = Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }.flagged(Flag::Expired);
-        let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| unit.spent(&spent));
+        // Never less than what it has used so far.
+        let (charge, spent) = match &reservation.metered {
+            Some(metered) if metered.spent.usd >= spent.usd => (metered.charge.clone(), spent.at_least(&metered.spent)),
+            metered => {
+                let spent = metered.as_ref().map_or(spent, |metered| spent.at_least(&metered.spent));
+                (Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }, spent)
+            }
+        };
+        let charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
+        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
         events.insert(0, Event::Expired(charged));
         Some(events)
     }
@@ -286,12 +312,12 @@ impl Ledger {
             {
                 return Err(invalid("estimate.sandbox.tier", "an extension cannot change the tier"));
             }
-            let bound = self.upper_bound(catalog, &reservation.call, estimate, reservation.created_at)?;
-            let more = bound.amounts.usd.minus(held.usd);
-            if more.is_negative() {
+            let bound = self.upper_bound_as_reserved(catalog, reservation, estimate)?;
+            let metered = reservation.metered.as_ref().map(|metered| metered.spent).unwrap_or_default();
+            if metered.less(&bound.amounts) != Amounts::default() {
                 return Err(invalid(
                     "estimate",
-                    "an extension's estimate is the new total, and cannot be less than what is held",
+                    "an extension's estimate is the new total, and cannot be less than what was metered",
                 ));
             }
             self.admit_more(reservation, &bound, now)?;
@@ -311,6 +337,42 @@ impl Ledger {
         Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
     }
 
+    fn meter(
+        &self,
+        catalog: &Catalog,
+        id: &ReservationId,
+        reading: &Reading,
+        now: Timestamp,
+    ) -> Result<Decision, Rejection> {
+        let reservation = self.find(id)?;
+        let outcome = |replayed| Outcome::Metered { id: id.clone(), replayed };
+        let before = reservation.metered.as_deref();
+        let readings = before.map_or(&[][..], |before| &before.readings);
+        if let Some(known) = readings.iter().find(|known| known.id == reading.id) {
+            return replay(known == reading, outcome(true), reading.id.as_str());
+        }
+        if let Some(end) = &reservation.end {
+            return Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state });
+        }
+        let (charge, spent) = match &reading.actual {
+            // The tokens and seconds of an amount are not known, and the rest of the hold is there for them.
+            Actual::Usd(usd) => (Charge::of_amount(*usd), UpperBound::of_amount(*usd).amounts),
+            // That there is more to come is what a reading means.
+            Actual::IncompleteUsage(usage) => {
+                self.actual_charge(catalog, reservation, &Actual::Usage(usage.clone()))?
+            }
+            actual => self.actual_charge(catalog, reservation, actual)?,
+        };
+        if before.is_some_and(|before| spent.usd <= before.spent.usd) {
+            // A later reading overtook it.
+            return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
+        }
+        let charged = charged(reservation, None, charge, spent);
+        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        events.insert(0, Event::Metered { reading: reading.clone(), charged });
+        Ok(Decision { events, outcome: outcome(false) })
+    }
+
     fn settle(
         &self,
         catalog: &Catalog,
@@ -320,23 +382,20 @@ impl Ledger {
     ) -> Result<Decision, Rejection> {
         let reservation = self.find(id)?;
         let outcome = |replayed| Outcome::Settled { id: id.clone(), replayed };
-        let replaced = match &reservation.end {
-            None => None,
+        let late = match &reservation.end {
+            None => false,
             Some(end) => match (end.state, &end.actual) {
                 (EndState::Settled, Some(known)) | (EndState::Expired, Some(known)) => {
                     return replay(known == actual, outcome(true), id.as_str());
                 }
-                (EndState::Expired, None) => Some(Replaced { seq: end.seq, amounts: end.spent }),
+                (EndState::Expired, None) => true,
                 (state, _) => return Err(Rejection::AlreadyEnded { id: id.clone(), state }),
             },
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
-        let charged = Charged { replaces: replaced, ..charged(reservation, Some(actual.clone()), charge, spent) };
-        let before = replaced.map(|replaced| replaced.amounts);
-        let mut events = self.thresholds(&reservation.counted_on, now, |unit| {
-            unit.spent(&spent).minus(before.map_or(Amount::ZERO, |before| unit.spent(&before)))
-        });
-        let event = if replaced.is_some() {
+        let charged = charged(reservation, Some(actual.clone()), charge, spent);
+        let mut events = self.thresholds(&reservation.counted_on, now, |unit| charged.more(unit));
+        let event = if late {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
             Event::Settled(charged)
@@ -427,20 +486,20 @@ impl Ledger {
         for placement in reservation.counted_on.iter() {
             let Some((id, state)) = self.quotas.get_key_value(&placement.quota_id) else { continue };
             let unit = state.quota.unit;
-            let more = unit.held(&bound.amounts).minus(unit.held(&reservation.held));
+            let more = reservation.resting_of(unit, &bound.amounts).minus(reservation.resting(unit));
             // What adds nothing needs no room, also where there is none.
             if more <= Amount::ZERO || state.quota.enforcement == Enforcement::Warn {
                 continue;
             }
             // What has left a rolling window comes back into it as it grows.
             let (view, own) = match state.view_of(id, placement, now) {
-                Some(view) => (view, unit.held(&reservation.held)),
+                Some(view) => (view, reservation.resting(unit).plus(reservation.metered_of(unit))),
                 None if state.generation == placement.generation && state.rolling().is_some() => {
                     (state.view(id, now), Amount::ZERO)
                 }
                 None => continue,
             };
-            let more = unit.held(&bound.amounts).minus(own);
+            let more = reservation.resting_of(unit, &bound.amounts).plus(reservation.metered_of(unit)).minus(own);
             if !view.fits(more) {
                 // What is held already is the caller's own, and part of what the whole call can afford.
                 left_with_own.push((unit, view.remaining().plus(own)));
@@ -461,7 +520,12 @@ impl Ledger {
     }
 
     /// The thresholds that spending more would cross.
-    fn thresholds(&self, counted_on: &[Placement], now: Timestamp, more: impl Fn(Unit) -> Amount) -> Vec<Event> {
+    pub(super) fn thresholds(
+        &self,
+        counted_on: &[Placement],
+        now: Timestamp,
+        more: impl Fn(Unit) -> Amount,
+    ) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
             let Some(state) = self.quotas.get(&placement.quota_id) else {
@@ -482,7 +546,7 @@ impl Ledger {
         events
     }
 
-    fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
+    pub(super) fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {
         self.reservations.get(id).ok_or_else(|| Rejection::ReservationNotFound(id.clone()))
     }
 }
@@ -503,7 +567,7 @@ fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, sp
         actual,
         charge,
         spent,
-        replaces: None,
+        replaces: reservation.replaced(),
     }
 }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
+use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::ids::{Name, PlanName, QuotaId, ReservationId, TenantId};
+use crate::catalog::{OverridesDocument, OverridesScope};
+use crate::ids::{AdjustmentId, Name, PlanName, QuotaId, ReservationId, TenantId};
+use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
-use crate::quota::Quota;
+use crate::quota::{Quota, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
@@ -28,6 +30,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The charge that the entry makes, where it makes one: of a settle, an expiry, a late settle or a record.
+    #[must_use]
+    pub const fn charge(&self) -> Option<&Charged> {
+        match &self.event {
+            Event::Settled(charged)
+            | Event::Expired(charged)
+            | Event::SettledLate { charged, .. }
+            | Event::Recorded { charged, .. } => Some(charged),
+            _ => None,
+        }
+    }
+
     /// The reservation or record that the entry ends, where it ends one.
     #[must_use]
     pub const fn ends(&self) -> Option<&ReservationId> {
@@ -104,7 +118,7 @@ pub enum Event {
         /// The quotas, with their periods, that hold it.
         counted_on: Arc<[Placement]>,
     },
-    /// A hold was enlarged or prolonged.
+    /// A hold was enlarged, shrunk or prolonged.
     Extended {
         /// Which reservation.
         id: ReservationId,
@@ -119,6 +133,14 @@ pub enum Event {
         /// Where the rates of the new bound come from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
+    },
+    /// What a call has used so far was charged; the hold stays for the rest.
+    Metered {
+        /// What was reported.
+        reading: Reading,
+        /// What it comes to so far, and what the reading before had come to.
+        #[serde(flatten)]
+        charged: Charged,
     },
     /// A hold was replaced by the actual charge.
     Settled(Charged),
@@ -159,6 +181,26 @@ pub enum Event {
         spent: Amount,
         /// The limit then.
         limit: Amount,
+    },
+    /// Another document of own rates, aliases and markups came into force.
+    OverridesSet {
+        /// Whose.
+        scope: OverridesScope,
+        /// Its version.
+        version: u64,
+        /// All of it.
+        #[serde(deserialize_with = "objects::apart")]
+        document: Arc<OverridesDocument>,
+    },
+    /// A charge was re-rated, and the difference made up.
+    Adjusted {
+        /// What it was part of.
+        adjustment: AdjustmentId,
+        /// The quotas, with their periods, that it was charged to.
+        counted_on: Arc<[Placement]>,
+        /// What, how much it is now, and what had been charged before.
+        #[serde(flatten)]
+        charged: Charged,
     },
     /// Entries were exported, and then dropped here. The ledger goes on from the state that they led to.
     Archived {
@@ -212,14 +254,32 @@ pub struct Charged {
     pub replaces: Option<Replaced>,
 }
 
+impl Charged {
+    /// What it charges of a unit beyond what it replaces; below zero where it corrects downwards.
+    pub(super) fn more(&self, unit: Unit) -> Amount {
+        let before = self.replaces.as_ref().map_or(Amount::ZERO, |replaced| unit.spent(&replaced.amounts));
+        unit.spent(&self.spent).minus(before)
+    }
+}
+
 /// A charge that a later one replaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Replaced {
     /// The entry that made it.
     pub seq: u64,
     /// What it came to.
     pub amounts: Amounts,
+    /// The tokens of the prompt that were reported before, where any were.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub input_tokens: u64,
+    /// The tokens of the answer, likewise.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub output_tokens: u64,
+}
+
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A quota and period that a reservation counts on.

@@ -1,15 +1,18 @@
 //! Folds what happened into the state. It cannot fail: all checks were made when the event was decided.
 
+use std::sync::Arc;
+
+use super::command::Reading;
 use super::counter::Change;
 use super::event::{Charged, Entry, Event, Placement, QuotaSource};
-use super::reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
+use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
+use crate::catalog::{Overrides, OverridesDocument, OverridesScope};
 use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
-
-use crate::policy::UnknownModel;
+use crate::meter::MeterKind;
 use crate::quota::{Quota, Scope, Unit};
 use crate::time::Timestamp;
 
@@ -26,7 +29,6 @@ impl Ledger {
                     id: tenant.clone(),
                     plan: plan.clone(),
                     policy_version: *policy_version,
-                    fallback: fallback(unknown_model),
                     unknown_model: unknown_model.clone(),
                     without_quota: *without_quota,
                     created_at,
@@ -45,7 +47,7 @@ impl Ledger {
                 }
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
-                self.count(counted_on, |unit| Change::hold(unit.held(held)));
+                self.count(counted_on, u64::MAX, |unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
@@ -62,17 +64,20 @@ impl Ledger {
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
                     extensions: Vec::new(),
+                    metered: None,
                     end: None,
+                    opened_by: Some(entry.seq),
                 });
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
                 if let Some(mut reservation) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     self.move_grown(&mut reservation, held, at);
-                    self.count(&reservation.counted_on, |unit| Change {
-                        held: unit.held(held).minus(unit.held(&before)),
+                    self.count(&reservation.counted_on, u64::MAX, |unit| Change {
+                        held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE
                     });
+                    reservation.opened_by = None;
                     reservation.held = *held;
                     reservation.input = *input;
                     reservation.expires_at = *expires_at;
@@ -87,30 +92,34 @@ impl Ledger {
                     self.open(reservation);
                 }
             }
+            Event::Metered { reading, charged } => self.metered(reading, charged, entry),
             Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id } => {
                 if let Some(mut reservation) = self.close(id) {
-                    let freed = reservation.held;
-                    self.count(&reservation.counted_on, |unit| Change::end(unit.held(&freed), Amount::ZERO));
+                    let freed = |unit| Change::end(reservation.resting(unit), Amount::ZERO);
+                    self.count(&reservation.counted_on, u64::MAX, freed);
                     if fault::on(Fault::ReleaseFreesTwice) {
-                        self.count(&reservation.counted_on, |unit| Change::end(unit.held(&freed), Amount::ZERO));
+                        self.count(&reservation.counted_on, u64::MAX, freed);
                     }
+                    // What was metered stays charged.
+                    let metered = reservation.metered.as_deref();
                     reservation.end = Some(End {
                         state: EndState::Released,
                         at,
                         seq: entry.seq,
-                        actual: None,
-                        charge: None,
-                        spent: Amounts::default(),
+                        actual: metered.and_then(|metered| Some(metered.readings.last()?.actual.clone())),
+                        charge: metered.map(|metered| metered.charge.clone()),
+                        spent: metered.map(|metered| metered.spent).unwrap_or_default(),
                         late: false,
+                        adjustments: Vec::new(),
                     });
                     self.reservations.insert(id.clone(), reservation);
                 }
             }
             Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged, at),
             Event::Recorded { mode, counted_on, charged } => {
-                self.count(counted_on, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
+                self.count(counted_on, u64::MAX, |unit| Change { spent: unit.spent(&charged.spent), ..Change::NONE });
                 self.reservations.insert(
                     charged.id.clone(),
                     Reservation {
@@ -126,7 +135,9 @@ impl Ledger {
                         expires_at: at,
                         sandbox: None,
                         extensions: Vec::new(),
+                        metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
+                        opened_by: Some(entry.seq),
                     },
                 );
             }
@@ -136,6 +147,17 @@ impl Ledger {
                     && !fault::on(Fault::ThresholdIsForgotten)
                 {
                     counter.warned.push(*threshold);
+                }
+            }
+            Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
+            Event::Adjusted { adjustment, counted_on, charged } => {
+                let ended = self.reservations.get(&charged.id).and_then(|reservation| reservation.end.as_ref());
+                let late = ended.is_some_and(|end| end.late);
+                self.correct(counted_on, charged, at);
+                let ended = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
+                if let Some(end) = ended {
+                    end.late = late;
+                    end.adjustments.push(adjustment.clone());
                 }
             }
             // They tell of the store. The state is what the other entries lead to.
@@ -170,8 +192,9 @@ impl Ledger {
         }
     }
 
-    /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more.
-    fn count(&mut self, placements: &[Placement], change: impl Fn(Unit) -> Change) {
+    /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more. Where a change corrects
+    /// what an entry has charged, `corrects` is its number: what a reset has dropped since cannot be given back once more.
+    fn count(&mut self, placements: &[Placement], corrects: u64, change: impl Fn(Unit) -> Change) {
         for placement in placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
                 continue;
@@ -179,8 +202,11 @@ impl Ledger {
             if state.generation != placement.generation {
                 continue;
             }
-            let change = change(state.quota.unit);
+            let mut change = change(state.quota.unit);
             if let Some(counter) = state.open_counter(placement.period_start) {
+                if counter.reset_seq > corrects {
+                    change.spent = change.spent.or_zero();
+                }
                 counter.add(change);
             }
         }
@@ -192,19 +218,24 @@ impl Ledger {
         if fault::on(Fault::GrownHoldStays) {
             return;
         }
-        let before = reservation.held;
+        let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
         let mut placements = reservation.counted_on.to_vec();
         for placement in &mut placements {
             let Some(state) = self.quotas.get_mut(&placement.quota_id) else { continue };
-            let held = state.quota.unit.held(&before);
-            let grows = state.quota.unit.held(grown) > held;
+            let unit = state.quota.unit;
+            let held = reservation.resting(unit);
+            let grows = reservation.resting_of(unit, grown) > held;
             if !grows || state.generation != placement.generation || state.rolling().is_none() {
                 continue;
             }
-            for (instant, held, holds) in [(placement.period_start, Amount::ZERO.minus(held), -1), (at, held, 1)] {
-                if let Some(point) = state.open_counter(instant) {
-                    point.add(Change { spent: Amount::ZERO, held, holds });
-                }
+            let mut spent = reservation.metered_of(unit);
+            if let Some(point) = state.open_counter(placement.period_start) {
+                // What a reset has dropped stays dropped.
+                spent = if point.reset_seq > metered_by { Amount::ZERO } else { spent };
+                point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
+            }
+            if let Some(point) = state.open_counter(at) {
+                point.add(Change { spent, ..Change::hold(held) });
             }
             placement.period_start = at;
         }
@@ -215,17 +246,54 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some(mut reservation) = self.close(&charged.id) {
-            let held = reservation.held;
             let mut counted_on = reservation.counted_on.clone();
             if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
                 counted_on = counted_on.iter().filter(|on| self.tenant_wide.contains(&on.quota_id)).cloned().collect();
             }
             let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
-            let freed = |unit: Unit| if is_kept { Amount::ZERO } else { unit.held(&held) };
-            self.count(&counted_on, |unit| Change::end(freed(unit), unit.spent(&charged.spent)));
+            let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
+            let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
+            self.count(&counted_on, corrects, |unit| Change::end(freed(unit), charged.more(unit)));
             reservation.end = Some(ended(state, charged, entry));
             self.reservations.insert(charged.id.clone(), reservation);
         }
+    }
+
+    /// A reading: so much of the hold is spent now.
+    fn metered(&mut self, reading: &Reading, charged: &Charged, entry: &Entry) {
+        let Some(mut reservation) = self.reservations.remove(&charged.id) else { return };
+        let before = reservation.metered.take();
+        let mut metered = Metered {
+            seq: entry.seq,
+            readings: Vec::new(),
+            charge: charged.charge.clone(),
+            spent: charged.spent,
+            input_tokens: charged.charge.sum(MeterKind::InputTokens),
+            output_tokens: charged.charge.sum(MeterKind::OutputTokens),
+        };
+        let corrects = before.as_ref().map_or(u64::MAX, |before| before.seq);
+        if let Some(before) = &before {
+            metered.readings.clone_from(&before.readings);
+            if metered.readings.len() >= REMEMBERED_EXTENSIONS {
+                metered.readings.remove(0);
+            }
+            if charged.charge.lines.is_empty() {
+                // A reading by amount says nothing of tokens; those that were reported stay reported.
+                (metered.input_tokens, metered.output_tokens) = (before.input_tokens, before.output_tokens);
+            }
+        }
+        metered.readings.push(reading.clone());
+        let held = reservation.held;
+        let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
+        let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
+        self.count(&reservation.counted_on, corrects, |unit| Change {
+            spent: charged.more(unit),
+            held: rests(unit, &charged.spent).minus(rests(unit, &rested)),
+            ..Change::NONE
+        });
+        reservation.metered = Some(Box::new(metered));
+        reservation.opened_by = None;
+        self.reservations.insert(charged.id.clone(), reservation);
     }
 
     /// A late settle: the reservation, where it is still in memory, stays expired, and its charge becomes the actual one. The
@@ -241,7 +309,7 @@ impl Ledger {
                 continue;
             }
             let unit = state.quota.unit;
-            let more = unit.spent(&charged.spent).minus(unit.spent(&replaced.amounts));
+            let more = charged.more(unit);
             if let Some(counter) = state.counter_mut(placement.period_start) {
                 // What a reset has dropped cannot be given back once more.
                 let more = if counter.reset_seq > replaced.seq { more.or_zero() } else { more };
@@ -254,6 +322,13 @@ impl Ledger {
             end.charge = Some(charged.charge.clone());
             end.spent = charged.spent;
             end.late = true;
+        }
+    }
+
+    pub(super) fn put_overrides(&mut self, scope: OverridesScope, version: u64, document: &Arc<OverridesDocument>) {
+        // A document that could not be checked was not put in force.
+        if let Ok(overrides) = Overrides::new(scope, version, document.clone()) {
+            self.prices.put(overrides);
         }
     }
 
@@ -279,13 +354,6 @@ fn ended(state: EndState, charged: &Charged, entry: &Entry) -> End {
         charge: Some(charged.charge.clone()),
         spent: charged.spent,
         late: false,
-    }
-}
-
-pub(super) fn fallback(rule: &UnknownModel) -> Option<crate::catalog::RateCard> {
-    match rule {
-        UnknownModel::Deny => None,
-        // The rates were checked when the plan was; a plan that could not be checked was not applied.
-        UnknownModel::Fallback(rates) => rates.to_rate_card("policy/fallback").ok(),
+        adjustments: Vec::new(),
     }
 }

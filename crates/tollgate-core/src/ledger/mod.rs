@@ -13,6 +13,7 @@ mod event;
 mod evolve;
 mod explain;
 mod rates;
+mod rerate;
 mod reservation;
 mod rolling;
 mod snapshot;
@@ -20,8 +21,8 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, RecordMode, RecordRequest,
-    ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
+    RecordMode, RecordRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -29,10 +30,11 @@ pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
-pub use reservation::{End, EndState, Opening, REMEMBERED_EXTENSIONS, Reservation};
+pub use rerate::{RerateBy, Rerated};
+pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 pub use snapshot::Snapshot;
 
-use crate::catalog::{Catalog, RateCard};
+use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
@@ -40,6 +42,8 @@ use crate::time::Timestamp;
 
 /// The most holds that one tenant may have open.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
+/// How often one charge may be adjusted.
+pub const MAX_ADJUSTMENTS: usize = 32;
 
 /// The state of one tenant's ledger.
 #[derive(Debug, Default)]
@@ -60,6 +64,8 @@ pub struct Ledger {
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// Own rates, aliases and markups.
+    prices: PriceBook,
 }
 
 /// What the ledger knows of its tenant.
@@ -77,8 +83,6 @@ pub struct Tenant {
     pub without_quota: WithoutQuota,
     /// When it became known.
     pub created_at: Timestamp,
-    /// The rates of unknown models, made from `unknown_model`.
-    fallback: Option<RateCard>,
 }
 
 impl Ledger {
@@ -92,6 +96,12 @@ impl Ledger {
     #[must_use]
     pub const fn tenant(&self) -> Option<&Tenant> {
         self.tenant.as_ref()
+    }
+
+    /// Own rates, aliases and markups.
+    #[must_use]
+    pub const fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     /// The instant to decide at, given what the clock says: never before the last entry.
@@ -141,6 +151,11 @@ impl Ledger {
     #[must_use]
     pub fn open_holds(&self) -> usize {
         self.deadlines.len()
+    }
+
+    /// Every open reservation, by deadline and id.
+    pub fn open_reservations(&self) -> impl Iterator<Item = &Reservation> {
+        self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id))
     }
 
     /// The earliest deadline of an open reservation.

@@ -1,24 +1,19 @@
 //! Which rates a call has for this tenant, and what its estimate or usage comes to.
 
 use super::Ledger;
-use super::command::Actual;
+use super::command::{Actual, OverridesOrder};
+use super::decide::{Decision, Outcome};
 use super::denial::Rejection;
+use super::event::Event;
 use super::reservation::Reservation;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::catalog::{Catalog, Flag, NoRates, RateCard, Terms};
+use crate::catalog::{Catalog, Flag, NoRates, Overrides, OverridesDocument, OverridesScope, PriceBook, Priced, Rating};
 use crate::estimate::{self, UpperBound};
-use crate::ids::Name;
 use crate::meter::{MeterKind, Quantity, Usage};
-use crate::price::{self, Charge, Unpriced};
+use crate::policy::UnknownModel;
+use crate::price::{self, Basis, Charge, Unpriced};
 use crate::time::Timestamp;
-
-/// A card, the terms under which it applies, and what the reader of its prices should know.
-struct CallRates<'a> {
-    card: &'a RateCard,
-    terms: Terms<'a>,
-    flag: Option<Flag>,
-}
 
 impl Ledger {
     /// The most that a call can cost.
@@ -29,15 +24,29 @@ impl Ledger {
         estimate: &Estimate,
         at: Timestamp,
     ) -> Result<UpperBound, Rejection> {
+        self.bound(catalog, call, estimate, self.at(at))
+    }
+
+    /// The most that a reservation's call can cost by another estimate: under the rates that it was reserved with.
+    pub(super) fn upper_bound_as_reserved(
+        &self,
+        catalog: &Catalog,
+        reservation: &Reservation,
+        estimate: &Estimate,
+    ) -> Result<UpperBound, Rejection> {
+        self.bound(catalog, &reservation.call, estimate, At::of(self, reservation))
+    }
+
+    fn bound(&self, catalog: &Catalog, call: &Call, estimate: &Estimate, at: At<'_>) -> Result<UpperBound, Rejection> {
         match estimate {
             Estimate::Usd(usd) => Ok(UpperBound::of_amount(*usd)),
             Estimate::Tokens(bounds) => {
-                let rates = self.rates_of(catalog, call, at)?;
-                Ok(estimate::token_bound(catalog, rates.card, bounds, rates.terms)?)
+                let (rating, _) = self.rating(catalog, call, at)?;
+                Ok(estimate::token_bound_rated(&rating, bounds)?)
             }
             Estimate::Sandbox(bounds) => {
-                let rates = self.rates_of(catalog, call, at)?;
-                estimate::sandbox_bound(catalog, rates.card, bounds, rates.terms)
+                let (rating, _) = self.rating(catalog, call, at)?;
+                estimate::sandbox_bound_rated(&rating, bounds)
                     .map_err(|unpriced| sandbox_problem("estimate.sandbox", unpriced))
             }
         }
@@ -50,15 +59,25 @@ impl Ledger {
         reservation: &Reservation,
         actual: &Actual,
     ) -> Result<(Charge, Amounts), Rejection> {
-        let at = reservation.created_at;
+        self.actual_charge_at(catalog, reservation, actual, At::of(self, reservation))
+    }
+
+    pub(super) fn actual_charge_at(
+        &self,
+        catalog: &Catalog,
+        reservation: &Reservation,
+        actual: &Actual,
+        at: At<'_>,
+    ) -> Result<(Charge, Amounts), Rejection> {
         match actual {
             Actual::SandboxSeconds(seconds) => {
                 let bounds = SandboxBounds { seconds: *seconds, ..reserved_sandbox(reservation)?.clone() };
-                self.charge(catalog, &reservation.call, &Actual::Sandbox(bounds), at)
+                self.charge_at(catalog, &reservation.call, &Actual::Sandbox(bounds), at)
             }
             Actual::IncompleteUsage(usage) => {
                 // What was not seen may have cost anything up to the bound, so the bound is charged, or what was seen if that is more.
-                let (seen, mut spent) = self.charge(catalog, &reservation.call, &Actual::Usage(usage.clone()), at)?;
+                let (seen, mut spent) =
+                    self.charge_at(catalog, &reservation.call, &Actual::Usage(usage.clone()), at)?;
                 let charge = if seen.usd < reservation.held.usd {
                     Charge { basis: seen.basis, ..Charge::of_amount(reservation.held.usd) }
                 } else {
@@ -70,10 +89,10 @@ impl Ledger {
             }
             Actual::Usd(_) => {
                 // The tokens and seconds of an amount are not known; what was held of them is the most there can have been.
-                let (charge, spent) = self.charge(catalog, &reservation.call, actual, at)?;
+                let (charge, spent) = self.charge_at(catalog, &reservation.call, actual, at)?;
                 Ok((charge, Amounts { usd: spent.usd, ..reservation.held }))
             }
-            _ => self.charge(catalog, &reservation.call, actual, at),
+            _ => self.charge_at(catalog, &reservation.call, actual, at),
         }
     }
 
@@ -84,6 +103,16 @@ impl Ledger {
         call: &Call,
         actual: &Actual,
         at: Timestamp,
+    ) -> Result<(Charge, Amounts), Rejection> {
+        self.charge_at(catalog, call, actual, self.at(at))
+    }
+
+    fn charge_at(
+        &self,
+        catalog: &Catalog,
+        call: &Call,
+        actual: &Actual,
+        at: At<'_>,
     ) -> Result<(Charge, Amounts), Rejection> {
         match actual {
             Actual::Usd(usd) => {
@@ -96,9 +125,9 @@ impl Ledger {
                 Ok((charge.flagged(Flag::IncompleteUsage), spent))
             }
             Actual::Sandbox(bounds) => {
-                let rates = self.rates_of(catalog, call, at)?;
-                let effective = rates.card.rates(0, rates.terms).map_err(Unpriced::from)?;
-                let usage = price::sandbox_usage(rates.card, &effective, bounds)
+                let (rating, _) = self.rating(catalog, call, at)?;
+                let effective = rating.rates(0).map_err(Unpriced::from)?;
+                let usage = price::sandbox_usage(&rating.card, &effective, bounds)
                     .map_err(|unpriced| sandbox_problem("sandbox", unpriced))?;
                 let (charge, spent) = self.priced(catalog, call, &usage, at)?;
                 Ok((charge, Amounts { seconds: bounds.seconds, ..spent }))
@@ -115,11 +144,11 @@ impl Ledger {
         catalog: &Catalog,
         call: &Call,
         usage: &Usage,
-        at: Timestamp,
+        at: At<'_>,
     ) -> Result<(Charge, Amounts), Rejection> {
-        let rates = self.rates_of(catalog, call, at)?;
-        let mut charge = price::price(catalog, rates.card, usage, rates.terms)?;
-        if let Some(flag) = rates.flag {
+        let (rating, flag) = self.rating(catalog, call, at)?;
+        let mut charge = price::price_rated(&rating, usage)?;
+        if let Some(flag) = flag {
             charge = charge.flagged(flag);
         }
         let tokens = usage.sum(MeterKind::InputTokens).saturating_add(usage.sum(MeterKind::OutputTokens));
@@ -132,26 +161,104 @@ impl Ledger {
         Ok((charge, spent))
     }
 
-    fn rates_of<'a>(&'a self, catalog: &'a Catalog, call: &'a Call, at: Timestamp) -> Result<CallRates<'a>, Rejection> {
+    /// The rates of a call, with what the reader of its prices should know.
+    fn rating<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        call: &'a Call,
+        at: At<'a>,
+    ) -> Result<(Rating<'a>, Option<Flag>), Rejection> {
         let provider = call.provider.as_ref().ok_or_else(|| missing("provider"))?;
         let model = call.model.as_ref().ok_or_else(|| missing("model"))?;
-        let terms = call.terms(at);
-        match estimate::card_of(catalog, provider, model, terms) {
-            Ok(card) => Ok(CallRates { card, terms, flag: None }),
-            Err(problem) => self.fallback_rates(at, problem),
-        }
-    }
-
-    fn fallback_rates(&self, at: Timestamp, problem: NoRates) -> Result<CallRates<'_>, Rejection> {
-        let fallback = self.tenant().and_then(|tenant| tenant.fallback.as_ref());
-        match (fallback, &problem) {
-            (Some(card), NoRates::UnknownModel { .. } | NoRates::NotYetInForce { .. }) => {
-                // The fallback's rates hold in every mode and region.
-                let terms = Terms { at, mode: None, region: None::<&Name> };
-                Ok(CallRates { card, terms, flag: Some(Flag::FallbackRates) })
+        let terms = call.terms(at.instant);
+        let priced = Priced { resource: call.resource, provider, model, terms };
+        let found = match at.by {
+            By::Prices(prices) => prices.rating(catalog, priced),
+            By::Reserved(Basis { applied: Some(applied), .. }) => applied.rating(catalog, priced),
+            By::Reserved(_) => catalog
+                .rate_card(provider.as_str(), model.as_str(), at.instant)
+                .map(|card| Rating::of_card(catalog, card, terms)),
+        };
+        let problem = match found {
+            Ok(rating) => {
+                let flag = rating.is_fallback().then_some(Flag::FallbackRates);
+                return Ok((rating, flag));
+            }
+            Err(problem) => problem,
+        };
+        match (self.tenant().map(|tenant| &tenant.unknown_model), at.by, &problem) {
+            (
+                Some(UnknownModel::Fallback(rates)),
+                By::Prices(prices),
+                NoRates::UnknownModel { .. } | NoRates::NotYetInForce { .. },
+            ) => {
+                let applied = prices.fallback(rates, priced);
+                Ok((applied.rating(catalog, priced).map_err(Unpriced::from)?, Some(Flag::FallbackRates)))
             }
             _ => Err(Unpriced::from(problem).into()),
         }
+    }
+
+    fn at(&self, instant: Timestamp) -> At<'_> {
+        At { instant, by: By::Prices(&self.prices) }
+    }
+
+    /// Puts a document in force from now on. What is reserved keeps the rates that it was reserved with.
+    pub(super) fn set_overrides(&self, catalog: &Catalog, order: &OverridesOrder) -> Result<Decision, Rejection> {
+        let OverridesOrder { scope, version, document } = order;
+        let outcome = Outcome::OverridesSet(*scope);
+        let known = self.prices.of(*scope);
+        let is_known = match version {
+            // Whoever numbers the documents may send an old one late.
+            Some(version) => known.is_some_and(|known| known.version >= *version),
+            None => {
+                known.map_or_else(|| **document == OverridesDocument::default(), |known| known.document == *document)
+            }
+        };
+        if is_known {
+            return Ok(Decision { events: Vec::new(), outcome });
+        }
+        let next = known.map_or(0, |known| known.version).saturating_add(1);
+        let version = version.unwrap_or(next);
+        let aliases = match scope {
+            // The platform checked them when it took the document, and every tenant must follow.
+            OverridesScope::Platform => Ok(()),
+            OverridesScope::Tenant => document.check_aliases(catalog, self.prices.of(OverridesScope::Platform)),
+        };
+        Overrides::new(*scope, version, document.clone())
+            .and(aliases)
+            .map_err(|problem| Rejection::Invalid { field: problem.field, message: problem.message })?;
+        let event = Event::OverridesSet { scope: *scope, version, document: document.clone() };
+        Ok(Decision { events: vec![event], outcome })
+    }
+}
+
+/// When a call is priced, and by what.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    /// The instant that decides which rates are in force.
+    instant: Timestamp,
+    by: By<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum By<'a> {
+    /// What applies now.
+    Prices(&'a PriceBook),
+    /// The rates that the call was reserved with, which are those that it is settled with.
+    Reserved(&'a Basis),
+}
+
+impl<'a> At<'a> {
+    /// When a reservation was made, and by the rates that it was made with.
+    pub(super) fn of(ledger: &'a Ledger, reservation: &'a Reservation) -> Self {
+        let by = reservation.basis.as_ref().map_or(By::Prices(&ledger.prices), By::Reserved);
+        Self { instant: reservation.created_at, by }
+    }
+
+    /// When a reservation was made, by other prices.
+    pub(super) const fn under(reservation: &Reservation, prices: &'a PriceBook) -> Self {
+        Self { instant: reservation.created_at, by: By::Prices(prices) }
     }
 }
 

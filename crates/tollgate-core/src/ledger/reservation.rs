@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Actual, ExtendRequest, HoldTerms, RecordMode};
-use super::event::Placement;
+use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
+use super::event::{Placement, Replaced};
+use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::ReservationId;
+use crate::ids::{AdjustmentId, ReservationId};
 use crate::price::{Basis, Charge};
+use crate::quota::Unit;
 use crate::time::Timestamp;
 
-/// How many of a hold's latest extensions are remembered, so that a repeat of one is recognized. A repeat of an older one counts as a
-/// new extension, which changes little: estimates are totals, and a deadline never comes nearer.
+/// How many of a hold's latest extensions, and of its meter readings, are remembered, so that a repeat of one is recognized. A repeat of an
+/// older one counts as new, which changes little: estimates and readings are totals, a deadline never comes nearer, and a reading never
+/// goes back.
 pub const REMEMBERED_EXTENSIONS: usize = 8;
 
 /// A hold, or what became of it.
@@ -48,9 +51,36 @@ pub struct Reservation {
     /// The latest extensions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<ExtendRequest>,
+    /// What was charged of it while it was open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metered: Option<Box<Metered>>,
     /// Its one end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// The entry that opened it, where no other has changed it before its end: then these two entries tell all of it, and whoever keeps the
+    /// entries need not keep it a second time. A hint, and no part of the state: None where it is not known.
+    #[serde(skip)]
+    pub opened_by: Option<u64>,
+}
+
+/// What a call has used so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metered {
+    /// The entry that charged it.
+    pub seq: u64,
+    /// The latest readings, oldest first; the last one is what was charged.
+    pub readings: Vec<Reading>,
+    /// The price so far.
+    pub charge: Charge,
+    /// It in every unit.
+    pub spent: Amounts,
+    /// The tokens of the prompt that were reported, where any were.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// The tokens of the answer, likewise.
+    #[serde(default)]
+    pub output_tokens: u64,
 }
 
 /// How it was opened.
@@ -84,6 +114,9 @@ pub struct End {
     /// Whether the actual came after expiry and corrected the ledger.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub late: bool,
+    /// What has adjusted the charge since, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adjustments: Vec<AdjustmentId>,
 }
 
 /// The ways to end.
@@ -105,6 +138,35 @@ impl Reservation {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.end.is_none()
+    }
+
+    /// What of a unit is still held while it is open: what was metered of it is spent.
+    pub(super) fn resting(&self, unit: Unit) -> Amount {
+        self.resting_of(unit, &self.held)
+    }
+
+    /// The same, if it held so much.
+    pub(super) fn resting_of(&self, unit: Unit, held: &Amounts) -> Amount {
+        unit.held(held).minus(self.metered_of(unit)).or_zero()
+    }
+
+    /// What of a unit was metered.
+    pub(super) fn metered_of(&self, unit: Unit) -> Amount {
+        self.metered.as_ref().map_or(Amount::ZERO, |metered| unit.spent(&metered.spent))
+    }
+
+    /// What a charge of it replaces: what it was charged when it ended, or what was metered.
+    pub(super) fn replaced(&self) -> Option<Replaced> {
+        let metered = self.metered.as_ref().map(|metered| Replaced {
+            seq: metered.seq,
+            amounts: metered.spent,
+            input_tokens: metered.input_tokens,
+            output_tokens: metered.output_tokens,
+        });
+        match &self.end {
+            None => metered,
+            Some(end) => Some(Replaced { seq: end.seq, amounts: end.spent, ..metered.unwrap_or_default() }),
+        }
     }
 
     /// The state's name on the wire.

@@ -1,13 +1,15 @@
 //! The state as data, to start from without folding every entry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::evolve::fallback;
 use super::{Ledger, QuotaState, Reservation, Tenant};
+use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, TenantId};
+use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::time::Timestamp;
 
@@ -22,6 +24,17 @@ pub struct Snapshot {
     clock: Timestamp,
     generation: u64,
     seq: u64,
+    /// The platform's and the tenant's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    overrides: Vec<OverridesSnapshot>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OverridesSnapshot {
+    scope: OverridesScope,
+    version: u64,
+    #[serde(deserialize_with = "objects::apart")]
+    document: Arc<OverridesDocument>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,8 +53,7 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let skipped = usize::from(fault::on(Fault::SnapshotLosesHold));
-        let holds =
-            self.deadlines.iter().skip(skipped).filter_map(|(_, id)| self.reservations.get(id)).cloned().collect();
+        let holds = self.open_reservations().skip(skipped).cloned().collect();
         Snapshot {
             tenant: self.tenant.as_ref().map(|tenant| TenantSnapshot {
                 id: tenant.id.clone(),
@@ -56,6 +68,15 @@ impl Ledger {
             clock: self.clock,
             generation: self.generation,
             seq: self.seq,
+            overrides: [&self.prices.platform, &self.prices.tenant]
+                .into_iter()
+                .flatten()
+                .map(|overrides| OverridesSnapshot {
+                    scope: overrides.scope,
+                    version: overrides.version,
+                    document: overrides.document.clone(),
+                })
+                .collect(),
         }
     }
 
@@ -67,7 +88,6 @@ impl Ledger {
                 id: tenant.id,
                 plan: tenant.plan,
                 policy_version: tenant.policy_version,
-                fallback: fallback(&tenant.unknown_model),
                 unknown_model: tenant.unknown_model,
                 without_quota: tenant.without_quota,
                 created_at: tenant.created_at,
@@ -79,6 +99,9 @@ impl Ledger {
             ..Self::default()
         };
         ledger.index_quotas();
+        for OverridesSnapshot { scope, version, document } in snapshot.overrides {
+            ledger.put_overrides(scope, version, &document);
+        }
         for reservation in snapshot.holds {
             ledger.open(reservation);
         }

@@ -60,11 +60,15 @@ pub struct Reservation {
     on_expiry: usize,
     extensions: Vec<(String, Op)>,
     knows_sandbox: bool,
+    /// What was charged while it was open.
+    pub metered: i64,
+    /// The readings that changed anything.
+    pub readings: Vec<(String, Reported)>,
     pub state: State,
     reported: Option<Reported>,
     pub charged: i64,
     pub late: bool,
-    /// How many charges there were when it ended.
+    /// How many charges there were when it was charged last.
     ended_after: usize,
 }
 
@@ -90,13 +94,18 @@ impl State {
 }
 
 impl Reservation {
+    /// What is still held of it.
+    pub fn resting(&self) -> i64 {
+        (self.held - self.metered).max(0)
+    }
+
     /// Whether it counts as a call that was paid for.
     pub const fn is_charged(&self) -> bool {
         match self.state {
-            State::Open | State::Released => false,
+            State::Open | State::Released => !self.readings.is_empty(),
             State::Settled | State::Recorded => true,
             // Where expiry frees the hold, nothing was called as far as anybody knows.
-            State::Expired => self.late || self.on_expiry != 0,
+            State::Expired => self.late || self.on_expiry != 0 || !self.readings.is_empty(),
         }
     }
 }
@@ -154,7 +163,7 @@ impl Model {
 
     pub fn held(&self, identity: u64, period: i64) -> i64 {
         let open = self.reservations.values().filter(|reservation| reservation.state == State::Open);
-        open.filter(|reservation| reservation.counted_on.contains(&(identity, period))).map(|open| open.held).sum()
+        open.filter(|reservation| reservation.counted_on.contains(&(identity, period))).map(Reservation::resting).sum()
     }
 
     /// Spent and held together, and the limit, of every quota and period that exists.
@@ -190,10 +199,12 @@ impl Model {
         ids.sort();
         for (_, id) in &ids {
             let reservation = self.reservations.get_mut(id).unwrap();
-            reservation.charged = [0, reservation.input, reservation.held][reservation.on_expiry];
+            let least = [0, reservation.input, reservation.held][reservation.on_expiry];
+            reservation.charged = least.max(reservation.metered);
             reservation.state = State::Expired;
-            let (counted_on, charged) = (reservation.counted_on.clone(), reservation.charged);
-            self.charge(&counted_on, charged);
+            let more = reservation.charged - reservation.metered;
+            let (counted_on, since) = (reservation.counted_on.clone(), reservation.ended_after);
+            self.correct(&counted_on, more, since);
             self.reservations.get_mut(id).unwrap().ended_after = self.charges.len();
             self.last = now;
         }
@@ -217,6 +228,7 @@ impl Model {
                 self.extend(id, extension, *ttl_seconds, estimate.as_ref(), op)
             }
             Op::Settle { id, actual } => self.settle(id, actual),
+            Op::Meter { id, reading, actual } => self.meter(id, reading, actual),
             Op::Release(id) => self.release(id),
             Op::Record { id, .. } => self.record(id, op),
             Op::Advance(_) | Op::SetBack(_) | Op::Restart | Op::Repeat(_) => panic!("{op:?} is no command"),
@@ -292,6 +304,8 @@ impl Model {
             on_expiry: *on_expiry,
             extensions: Vec::new(),
             knows_sandbox: matches!(estimate, Estimation::Sandbox(_)),
+            metered: 0,
+            readings: Vec::new(),
             state: State::Open,
             reported: None,
             charged: 0,
@@ -324,9 +338,10 @@ impl Model {
         if let Some(estimate) = estimate {
             let Some((held, input)) = estimate.cost(known.e2b) else { return Verdict::Unfit };
             let more = held - known.held;
-            if more < 0 {
+            if held < known.metered {
                 return Verdict::Unfit;
             }
+            let more = more.min(held - known.metered);
             let counted_on = known.counted_on.iter().filter_map(|(identity, period)| {
                 let quota = self.quotas.values().find(|quota| quota.identity == *identity)?;
                 Some((quota, *period))
@@ -337,7 +352,7 @@ impl Model {
                 return match denied {
                     Verdict::Denied { quotas, binding, left } => {
                         // The whole call can afford what it holds already, too.
-                        Verdict::Denied { quotas, binding, left: left.map(|left| left + known.held) }
+                        Verdict::Denied { quotas, binding, left: left.map(|left| left + known.held.max(known.metered)) }
                     }
                     other => other,
                 };
@@ -367,18 +382,42 @@ impl Model {
             _ => {}
         }
         let Some(cost) = actual.cost_of_hold(known.e2b, known.held, known.knows_sandbox) else { return Verdict::Unfit };
-        let (counted_on, before, since) = (known.counted_on.clone(), known.charged, known.ended_after);
+        let before = if known.state == State::Open { known.metered } else { known.charged };
+        let (counted_on, since) = (known.counted_on.clone(), known.ended_after);
         let was_open = known.state == State::Open;
         let known = self.reservations.get_mut(id).unwrap();
         known.reported = Some(actual.clone());
         known.charged = cost;
         if was_open {
             known.state = State::Settled;
-            self.charge(&counted_on, cost);
         } else {
             known.late = true;
-            self.correct(&counted_on, cost - before, since);
         }
+        self.correct(&counted_on, cost - before, since);
+        Verdict::Done
+    }
+
+    fn meter(&mut self, id: &str, reading: &str, actual: &Reported) -> Verdict {
+        let Some(known) = self.reservations.get(id) else { return Verdict::NotFound };
+        if let Some((_, earlier)) = known.readings.iter().rev().take(8).find(|(named, _)| named == reading) {
+            return if earlier == actual { Verdict::Replayed } else { Verdict::Conflict };
+        }
+        if known.state != State::Open {
+            return Verdict::Ended;
+        }
+        let Some(cost) = actual.cost_so_far(known.e2b, known.knows_sandbox) else { return Verdict::Unfit };
+        if !known.readings.is_empty() && cost <= known.metered {
+            // A reading that a later one has overtaken.
+            return Verdict::Replayed;
+        }
+        let (counted_on, more, since) = (known.counted_on.clone(), cost - known.metered, known.ended_after);
+        self.correct(&counted_on, more, since);
+        let charges = self.charges.len();
+        let known = self.reservations.get_mut(id).unwrap();
+        known.metered = cost;
+        known.charged = cost;
+        known.readings.push((reading.to_owned(), actual.clone()));
+        known.ended_after = charges;
         Verdict::Done
     }
 
@@ -422,6 +461,8 @@ impl Model {
             on_expiry: 0,
             extensions: Vec::new(),
             knows_sandbox: false,
+            metered: 0,
+            readings: Vec::new(),
             state: State::Recorded,
             reported: Some(actual.clone()),
             charged: cost,

@@ -30,6 +30,11 @@ pub enum Op {
         id: String,
         actual: Reported,
     },
+    Meter {
+        id: String,
+        reading: String,
+        actual: Reported,
+    },
     Release(String),
     Record {
         id: String,
@@ -162,6 +167,14 @@ impl Reported {
         }
     }
 
+    /// What it costs so far.
+    pub fn cost_so_far(&self, e2b: bool, knows_sandbox: bool) -> Option<i64> {
+        match self {
+            Self::Seconds(seconds) => knows_sandbox.then(|| seconds_price(*seconds)),
+            _ => self.cost(e2b),
+        }
+    }
+
     /// What it costs where so much was held.
     pub fn cost_of_hold(&self, e2b: bool, held: i64, knows_sandbox: bool) -> Option<i64> {
         match self {
@@ -219,12 +232,18 @@ pub fn ops() -> impl Strategy<Value = Op> {
         },
     );
     let settle = (ids(), reports(true)).prop_map(|(id, actual)| Op::Settle { id, actual });
+    let meter = (ids(), 0..6_usize, reports(true)).prop_map(|(id, reading, actual)| Op::Meter {
+        id,
+        reading: format!("m-{reading}"),
+        actual,
+    });
     let record = (calls(), reports(false), any::<bool>())
         .prop_map(|((id, e2b, user), actual, within_limit)| Op::Record { id, e2b, user, actual, within_limit });
     prop_oneof![
         20 => reserve,
         8 => extend,
         14 => settle,
+        10 => meter,
         5 => ids().prop_map(Op::Release),
         10 => record,
         8 => prop_oneof![

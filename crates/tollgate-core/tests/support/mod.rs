@@ -74,6 +74,11 @@ impl Desk {
         }
     }
 
+    /// Carries out a command that the wire has no words for.
+    pub fn command(&mut self, command: Command) -> Reply {
+        self.carry_out(&Request::Command(command))
+    }
+
     /// Asks, and expects a status and a part of the body.
     pub fn expect(&mut self, command: Value, status: u16, body: Value) -> Value {
         let reply = self.ask(command);

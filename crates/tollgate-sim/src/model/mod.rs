@@ -537,9 +537,7 @@ impl Model {
         let mut grown = None;
         if let Some(estimate) = estimate {
             let Some((held, input)) = known.call.model.bound(*estimate, known.fallback) else { return UNPRICED };
-            if held.usd < known.held.usd {
-                return INVALID;
-            }
+            // It may also be less; what is less needs no room.
             let counting = known.counted_on.iter().filter_map(|place| {
                 let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == place.0)?;
                 let unit = quota.definition.unit;

@@ -3,6 +3,7 @@
 
 mod contender;
 mod databases;
+mod ledger;
 mod report;
 mod worker;
 
@@ -14,6 +15,8 @@ use crate::workspace::Workspace;
 /// What can be measured.
 #[derive(Subcommand)]
 pub enum Task {
+    /// Time of the ledger by itself: in the core, in process, and on disk with few and with many entries
+    Ledger(ledger::Options),
     /// Stored decisions per second of one hot tenant and of a hundred, beside PostgreSQL and Redis
     Worker(worker::Options),
 }
@@ -21,6 +24,7 @@ pub enum Task {
 /// Measures it.
 pub fn run(workspace: &Workspace, task: &Task) -> Result<()> {
     match task {
+        Task::Ledger(options) => ledger::run(workspace, options),
         Task::Worker(options) => worker::run(workspace, options),
     }
 }
