@@ -1,12 +1,12 @@
 //! The paid call: what is paid for, for whom, and from where in the app.
 
 use core::fmt;
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::catalog::{Mode, Terms};
 use crate::ids::{Name, UserId};
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
 /// What kind of budget a call draws on.
@@ -89,7 +89,7 @@ impl Attribution {
 /// [`Tags::MAX_BYTES`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Tags(BTreeMap<String, String>);
+pub struct Tags(SortedMap<String, String>);
 
 impl Tags {
     /// The most tags a call may have.
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for Tags {
                 f.write_str("an object of strings")
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Tags, A::Error> {
-                let mut tags = BTreeMap::new();
+                let mut tags = SortedMap::new();
                 let mut bytes = 0;
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
                     if key.is_empty() || key.len() > 64 {

@@ -1,6 +1,6 @@
 //! A ledger in memory alone: what the npm package runs in process, for unit tests, development and checks at the edge.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::Deserialize;
 
@@ -10,6 +10,7 @@ use crate::ids::{PlanName, ReservationId, TenantId};
 use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder};
 use crate::objects;
 use crate::policy::{Plan, Policy};
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 use crate::usage_report::{self, UsageKey, UsageReport, UsageTotals};
 
@@ -47,7 +48,7 @@ impl LocalConfig {
 pub struct LocalLedger {
     ledger: Ledger,
     entries: VecDeque<Entry>,
-    usage: BTreeMap<UsageKey, UsageTotals>,
+    usage: SortedMap<UsageKey, UsageTotals>,
     ended: VecDeque<ReservationId>,
 }
 
@@ -62,7 +63,7 @@ impl LocalLedger {
         let plan = config.plan.or_else(|| policy.plans.remove(&plan_name)).unwrap_or_default();
         let onboard = Onboard { tenant: config.tenant, plan_name, plan, policy_version: 0 };
         let mut local =
-            Self { ledger: Ledger::new(), entries: VecDeque::new(), usage: BTreeMap::new(), ended: VecDeque::new() };
+            Self { ledger: Ledger::new(), entries: VecDeque::new(), usage: SortedMap::new(), ended: VecDeque::new() };
         let mut entries = Vec::new();
         local.ledger.execute(catalog, now, &Command::Onboard(onboard), &mut entries)?;
         if let Some(document) = config.overrides {
@@ -118,7 +119,7 @@ impl LocalLedger {
     fn keep(&mut self, entries: Vec<Entry>) {
         for entry in entries {
             if let Some((key, totals)) = usage_report::contribution(&entry) {
-                self.usage.entry(key).or_default().add(&totals);
+                self.usage.update(key, |cell| cell.add(&totals));
             }
             if let Some(id) = entry.ends() {
                 self.ended.push_back(id.clone());

@@ -2,11 +2,12 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
+
+use crate::sorted_map::SortedMap;
 
 /// A struct that is written as an object. Left to itself, serde also reads an array as a struct, member by member; an array has no names,
 /// so nothing that is wrong could be refused by its name.
@@ -36,13 +37,13 @@ where
 ///
 /// # Errors
 /// As the structs' own.
-pub(crate) fn map_of_objects<'de, D, K, T>(deserializer: D) -> Result<BTreeMap<K, T>, D::Error>
+pub(crate) fn map_of_objects<'de, D, K, T>(deserializer: D) -> Result<SortedMap<K, T>, D::Error>
 where
     D: Deserializer<'de>,
     K: Deserialize<'de> + Ord,
     T: Deserialize<'de>,
 {
-    let map = BTreeMap::<K, Object<T>>::deserialize(deserializer)?;
+    let map = SortedMap::<K, Object<T>>::deserialize(deserializer)?;
     Ok(map.into_iter().map(|(key, Object(value))| (key, value)).collect())
 }
 

@@ -1,7 +1,5 @@
 //! The policy: which plans there are, which quotas each gives a new tenant, and what happens where no rule says otherwise.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
@@ -11,6 +9,7 @@ use crate::meter::Quantity;
 use crate::objects;
 use crate::period::Period;
 use crate::quota::{InvalidQuota, MAX_QUOTAS, Quota, ResourceFilter, Scope, Unit};
+use crate::sorted_map::SortedMap;
 
 /// The most quotas that a plan may give, and plans that a policy may have.
 pub const MAX_PLANS: usize = 100;
@@ -23,7 +22,7 @@ pub struct Policy {
     pub default_plan: PlanName,
     /// Every plan by its name.
     #[serde(deserialize_with = "objects::map_of_objects")]
-    pub plans: BTreeMap<PlanName, Plan>,
+    pub plans: SortedMap<PlanName, Plan>,
 }
 
 /// What a tenant gets.
@@ -32,7 +31,7 @@ pub struct Policy {
 pub struct Plan {
     /// Its quotas.
     #[serde(default, deserialize_with = "objects::map_of_objects")]
-    pub quotas: BTreeMap<QuotaId, Quota>,
+    pub quotas: SortedMap<QuotaId, Quota>,
     /// What a call of a model costs that the catalog does not know.
     #[serde(default)]
     pub unknown_model: UnknownModel,
@@ -89,7 +88,7 @@ impl Default for Policy {
             plan.quotas.extend(name.parse().ok().map(|id: QuotaId| (id, quota)));
         }
         let default_plan = PlanName::default_plan();
-        let mut plans = BTreeMap::new();
+        let mut plans = SortedMap::new();
         plans.insert(default_plan.clone(), plan);
         Self { default_plan, plans }
     }
@@ -166,7 +165,7 @@ mod tests {
     fn the_default_policy_is_what_the_audit_asks_for() {
         let policy = Policy::default();
         policy.check().unwrap();
-        let plan = &policy.plans[&policy.default_plan];
+        let plan = policy.plans.get(&policy.default_plan).unwrap();
         let limits: Vec<_> =
             plan.quotas.iter().map(|(id, quota)| (id.as_str(), quota.limit.to_string(), quota.period)).collect();
         assert_eq!(

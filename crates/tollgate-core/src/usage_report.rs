@@ -1,12 +1,11 @@
 //! What was spent, rolled up by hour, user, model and touchpoint.
 
-use std::collections::BTreeMap;
-
 use crate::bounds::Amounts;
 use crate::call::{Call, Resource};
 use crate::ledger::{Charged, Entry, Event};
 use crate::meter::MeterKind;
 use crate::money::Usd;
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
 /// The cell of the roll-up that a charge belongs to.
@@ -158,11 +157,11 @@ impl UsageQuery {
 impl UsageReport {
     /// Adds up what was found of each group.
     pub fn new(query: &UsageQuery, parts: impl IntoIterator<Item = (Group, UsageTotals)>) -> Self {
-        let mut groups: BTreeMap<Group, UsageTotals> = BTreeMap::new();
+        let mut groups: SortedMap<Group, UsageTotals> = SortedMap::new();
         let mut total = UsageTotals::default();
         for (group, totals) in parts {
             total.add(&totals);
-            groups.entry(group).or_default().add(&totals);
+            groups.update(group, |sum| sum.add(&totals));
         }
         let mut groups: Vec<_> = if query.group_by.is_empty() { Vec::new() } else { groups.into_iter().collect() };
         groups.sort_unstable_by(|(a, a_totals), (b, b_totals)| b_totals.usd.cmp(&a_totals.usd).then_with(|| a.cmp(b)));

@@ -1,10 +1,9 @@
 //! The policy on the wire.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use tollgate_core::ids::PlanName;
 use tollgate_core::policy::{Plan, Policy};
+use tollgate_core::sorted_map::SortedMap;
 
 /// A policy with its version.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,7 +14,7 @@ pub struct PolicyDocument {
     /// The plan of a tenant that is onboarded without one.
     pub default_plan: PlanName,
     /// Every plan by its name.
-    pub plans: BTreeMap<PlanName, Plan>,
+    pub plans: SortedMap<PlanName, Plan>,
 }
 
 impl PolicyDocument {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -11,6 +11,7 @@ use crate::decimal;
 use crate::meter::Meter;
 use crate::money::Usd;
 use crate::ratio::Ratio;
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
 /// What is wrong with a catalog file.
@@ -146,11 +147,11 @@ enum Weekday {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RatesDocument {
     /// USD per 1,000,000 tokens.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_million: BTreeMap<Meter, Usd>,
+    #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+    pub per_million: SortedMap<Meter, Usd>,
     /// USD per one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_unit: BTreeMap<Meter, Usd>,
+    #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+    pub per_unit: SortedMap<Meter, Usd>,
 }
 
 impl RatesDocument {

@@ -5,7 +5,6 @@
 //! look up.
 
 use core::fmt;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -18,6 +17,7 @@ use crate::meter::Meter;
 use crate::money::Usd;
 use crate::objects::{self, Object};
 use crate::ratio::Ratio;
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
 /// The most entries of each kind in a document.
@@ -56,11 +56,11 @@ pub struct OwnRates {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// USD per 1,000,000 tokens.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_million: BTreeMap<Meter, Usd>,
+    #[serde(skip_serializing_if = "SortedMap::is_empty")]
+    pub per_million: SortedMap<Meter, Usd>,
     /// USD per one.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_unit: BTreeMap<Meter, Usd>,
+    #[serde(skip_serializing_if = "SortedMap::is_empty")]
+    pub per_unit: SortedMap<Meter, Usd>,
     /// What long prompts cost, each beyond `above` tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<OwnChange>,
@@ -83,11 +83,11 @@ pub struct OwnChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multiplier: Option<Ratio>,
     /// USD per 1,000,000 tokens.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_million: BTreeMap<Meter, Usd>,
+    #[serde(skip_serializing_if = "SortedMap::is_empty")]
+    pub per_million: SortedMap<Meter, Usd>,
     /// USD per one.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_unit: BTreeMap<Meter, Usd>,
+    #[serde(skip_serializing_if = "SortedMap::is_empty")]
+    pub per_unit: SortedMap<Meter, Usd>,
 }
 
 /// Changes by the name of a mode or region, in the order in which they are written. A name that is given twice is an error.
@@ -508,8 +508,8 @@ fn date(from: Option<Timestamp>) -> String {
 
 fn rates(
     place: &str,
-    per_million: &BTreeMap<Meter, Usd>,
-    per_unit: &BTreeMap<Meter, Usd>,
+    per_million: &SortedMap<Meter, Usd>,
+    per_unit: &SortedMap<Meter, Usd>,
 ) -> Result<Rates, InvalidOverrides> {
     format::rates(place, per_million, per_unit)
         .map_err(|CatalogError { place, message }| InvalidOverrides { field: place, message })
@@ -546,9 +546,9 @@ struct Members {
     #[serde(default)]
     percent: Option<Ratio>,
     #[serde(default)]
-    per_million: BTreeMap<Meter, Usd>,
+    per_million: SortedMap<Meter, Usd>,
     #[serde(default)]
-    per_unit: BTreeMap<Meter, Usd>,
+    per_unit: SortedMap<Meter, Usd>,
     #[serde(default, deserialize_with = "objects::list_of_objects")]
     tiers: Vec<OwnChange>,
     #[serde(default)]

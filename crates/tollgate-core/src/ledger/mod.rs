@@ -20,7 +20,7 @@ mod reservation;
 mod rolling;
 mod snapshot;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
     Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
@@ -41,6 +41,7 @@ use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
 use crate::policy::{UnknownModel, WithoutQuota};
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
 /// The most holds that one tenant may have open.
@@ -52,7 +53,7 @@ pub const MAX_ADJUSTMENTS: usize = 32;
 #[derive(Debug, Default)]
 pub struct Ledger {
     tenant: Option<Tenant>,
-    quotas: BTreeMap<QuotaId, QuotaState>,
+    quotas: SortedMap<QuotaId, QuotaState>,
     /// The quotas of scope tenant, in the order of their ids.
     tenant_wide: Vec<QuotaId>,
     /// The quotas of each user, in the order of their ids.

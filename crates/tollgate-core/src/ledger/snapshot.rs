@@ -1,6 +1,5 @@
 //! The state as data, to start from without folding every entry.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, TenantId};
 use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
+use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
 /// Everything that folding further entries needs. Ended reservations are not in it: their owner keeps them.
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     tenant: Option<TenantSnapshot>,
-    quotas: BTreeMap<QuotaId, QuotaState>,
+    quotas: SortedMap<QuotaId, QuotaState>,
     /// The open reservations, by deadline and id.
     holds: Vec<Reservation>,
     clock: Timestamp,
