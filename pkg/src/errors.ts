@@ -163,7 +163,7 @@ export function isProblem(body: unknown): body is Problem {
 }
 
 /** draft-ietf-httpapi-ratelimit-headers, for the quotas that did not fit; as the Worker writes them. */
-function rateLimits({ quotas = [], resetsAt, retryAfterSeconds }: Denial): { policies: string[]; limits: string[] } {
+function rateLimits({ quotas = [], periodEnd, resetsAt = periodEnd, retryAfterSeconds }: Denial): { policies: string[]; limits: string[] } {
   const resets = typeof resetsAt === "string" ? Date.parse(resetsAt) : undefined;
   const deniedAt = resets !== undefined && typeof retryAfterSeconds === "number" ? resets - retryAfterSeconds * 1000 : Date.now();
   const policies: string[] = [];

@@ -435,15 +435,25 @@ impl Quota {
     /// Whether what was counted for `other` counts for this one too: all but limit, thresholds and enforcement is the same.
     #[must_use]
     pub fn counts_the_same_as(&self, other: &Self) -> bool {
-        self.scope == other.scope
-            && self.scope_id == other.scope_id
-            && self.resource == other.resource
-            && self.unit == other.unit
-            && self.period == other.period
-            && self.zone_name() == other.zone_name()
-            && self.week_starts_on == other.week_starts_on
-            && self.month_starts_on == other.month_starts_on
-            && self.day_starts_at == other.day_starts_at
-            && self.filter == other.filter
+        self.counts_otherwise(other).is_none()
+    }
+
+    /// The first field, as on the wire, by which two quotas do not count the same. None where they do.
+    #[must_use]
+    pub fn counts_otherwise(&self, other: &Self) -> Option<&'static str> {
+        [
+            ("scope", self.scope == other.scope),
+            ("scopeId", self.scope_id == other.scope_id),
+            ("resource", self.resource == other.resource),
+            ("unit", self.unit == other.unit),
+            ("period", self.period == other.period),
+            ("timeZone", self.zone_name() == other.zone_name()),
+            ("weekStartsOn", self.week_starts_on == other.week_starts_on),
+            ("monthStartsOn", self.month_starts_on == other.month_starts_on),
+            ("dayStartsAt", self.day_starts_at == other.day_starts_at),
+            ("filter", self.filter == other.filter),
+        ]
+        .into_iter()
+        .find_map(|(field, same)| (!same).then_some(field))
     }
 }

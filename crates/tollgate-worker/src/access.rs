@@ -135,6 +135,10 @@ mod tests {
         PUT    /v1/tenants/{tenant}/quotas/{id}               a
         DELETE /v1/tenants/{tenant}/quotas/{id}               a
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a
+        POST   /v1/tenants/{tenant}/quotas/{id}/credits       a
+        DELETE /v1/tenants/{tenant}/quotas/{id}/credits/{part} a
+        POST   /v1/tenants/{tenant}/quotas/{id}/increases     a
+        DELETE /v1/tenants/{tenant}/quotas/{id}/increases/{part} a
         POST   /v1/tenants/{tenant}/reservations              asa
         GET    /v1/tenants/{tenant}/reservations/{id}         asar
         POST   /v1/tenants/{tenant}/reservations/{id}/meter   asa

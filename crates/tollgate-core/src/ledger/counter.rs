@@ -348,12 +348,19 @@ impl QuotaState {
         (crossed.copied().collect(), spent)
     }
 
+    /// Whether something that was paid for in advance is left of it.
+    pub(super) fn has_credit(&self, now: Timestamp) -> bool {
+        let mut credits = self.funds.iter().flat_map(|funds| funds.credits(now));
+        credits.any(|credit| credit.remaining(now) > Amount::ZERO)
+    }
+
     /// Arms the thresholds again that a new limit puts out of reach.
     pub(super) fn rearm(&mut self, now: Timestamp) {
         let limit = self.limit(now);
-        if self.rolling().is_some() {
-            // Points that have left the window have nothing to say any more, so the sum may as well be of all.
-            let spent = self.counters.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
+        if let Some(rolling) = self.rolling() {
+            let since = rolling.since(now);
+            let inside = self.counters.iter().filter(|point| point.period_start > since);
+            let spent = inside.fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
             self.counters
                 .iter_mut()
                 .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));

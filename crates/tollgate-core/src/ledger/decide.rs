@@ -18,6 +18,7 @@ use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
 use crate::fault::{self, Fault};
 use crate::ids::{QuotaId, ReservationId};
+use crate::money::Usd;
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
 use crate::quota::{Enforcement, MAX_QUOTAS, Quota, Unit};
@@ -113,7 +114,7 @@ impl Ledger {
         }
         match command {
             Command::Onboard(onboard) => self.onboard(onboard),
-            Command::SetQuota(id, quota) => self.set_quota(id, quota),
+            Command::SetQuota(id, quota) => self.set_quota(id, quota, now),
             Command::RemoveQuota(id) => self.remove_quota(id),
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::Reserve(request) => self.reserve(catalog, request, now),
@@ -215,7 +216,7 @@ impl Ledger {
         Ok(Decision { events, outcome: Outcome::Onboarded })
     }
 
-    fn set_quota(&self, id: &QuotaId, quota: &Quota) -> Result<Decision, Rejection> {
+    fn set_quota(&self, id: &QuotaId, quota: &Quota, now: Timestamp) -> Result<Decision, Rejection> {
         quota.check().map_err(|problem| Rejection::Invalid {
             field: problem.field.to_owned(),
             message: problem.message.to_owned(),
@@ -227,6 +228,12 @@ impl Ledger {
         let outcome = Outcome::QuotaSet(id.clone());
         if known.is_some_and(|state| state.quota == *quota && state.source == QuotaSource::Custom) {
             return Ok(Decision { events: Vec::new(), outcome });
+        }
+        // It would begin anew, without what was paid for.
+        if let Some(field) =
+            known.filter(|state| state.has_credit(now)).and_then(|state| state.quota.counts_otherwise(quota))
+        {
+            return Err(invalid(field, "the quota has credits; revoke them first, or take another quota's id"));
         }
         let mut generation = self.generation;
         let event = quota_set(id, quota, QuotaSource::Custom, known, &mut generation);
@@ -321,8 +328,9 @@ impl Ledger {
                 return Err(invalid("estimate.sandbox.tier", "an extension cannot change the tier"));
             }
             let bound = self.upper_bound_as_reserved(catalog, reservation, estimate)?;
-            let metered = reservation.metered.as_ref().map(|metered| metered.spent).unwrap_or_default();
-            if metered.less(&bound.amounts) != Amounts::default() {
+            // In money alone: an estimate may say nothing of tokens or seconds, and what was metered of them stays spent.
+            let metered = reservation.metered.as_ref().map_or(Usd::ZERO, |metered| metered.spent.usd);
+            if bound.amounts.usd < metered {
                 return Err(invalid(
                     "estimate",
                     "an extension's estimate is the new total, and cannot be less than what was metered",
