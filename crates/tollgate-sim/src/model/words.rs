@@ -210,9 +210,6 @@ pub struct Plan {
     pub denies_without_quota: bool,
 }
 
-/// What unknown models cost under every plan.
-const FALLBACK: Fallback = Some((5_000_000, 20_000_000));
-
 /// How many plans there are.
 pub const PLANS: usize = 5;
 
@@ -242,7 +239,7 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-0", None, Resource::All, Unit::Usd, 5 * dime, Period::Month),
                 quota("q-1", Some(0), Resource::Llm, Unit::Usd, 2 * dime, Period::Day),
             ],
-            fallback: FALLBACK,
+            fallback: None,
             denies_without_quota: false,
         },
         1 => Plan {
@@ -251,7 +248,7 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-2", None, Resource::Llm, Unit::Tokens, 60_000 * ONE, Period::Hour),
                 quota("q-3", None, Resource::All, Unit::Concurrent, 4 * ONE, Period::Lifetime),
             ],
-            fallback: FALLBACK,
+            fallback: Some((1_000_000, 4_000_000)),
             denies_without_quota: true,
         },
         2 => Plan {
@@ -260,7 +257,7 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-3", Some(1), Resource::All, Unit::Requests, 5 * ONE, Period::Hour),
                 quota("q-4", None, Resource::All, Unit::Usd, dime, Period::Lifetime),
             ],
-            fallback: FALLBACK,
+            fallback: Some((5_000_000, 20_000_000)),
             denies_without_quota: true,
         },
         3 => {
@@ -272,9 +269,9 @@ pub fn plan(which: usize) -> Plan {
             ];
             quotas[2].1.calendar = Calendar { zone: Zone::Berlin, ..Calendar::default() };
             quotas[3].1.calendar = Calendar { zone: Zone::NewYork, month_day: 31, hour: 2, ..Calendar::default() };
-            Plan { quotas, fallback: FALLBACK, denies_without_quota: false }
+            Plan { quotas, fallback: Some((2_000_000, 2_000_000)), denies_without_quota: false }
         }
-        _ => Plan { quotas: Vec::new(), fallback: FALLBACK, denies_without_quota: false },
+        _ => Plan { quotas: Vec::new(), fallback: None, denies_without_quota: false },
     }
 }
 
