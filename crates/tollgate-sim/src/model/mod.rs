@@ -408,6 +408,11 @@ impl Model {
         self.reservations.iter().filter(|(_, reservation)| reservation.state == State::Held)
     }
 
+    /// What an unknown model costs a reservation: what it did when the hold was priced, or, where the hold is an amount, what it does now.
+    fn fallback_of(&self, known: &Reservation) -> Fallback {
+        if matches!(known.estimate, Some(Estimate::Usd(_))) { self.fallback() } else { known.fallback }
+    }
+
     fn fallback(&self) -> Fallback {
         self.plan.and_then(|which| plan(which).fallback)
     }
@@ -536,7 +541,8 @@ impl Model {
         }
         let mut grown = None;
         if let Some(estimate) = estimate {
-            let Some((held, input)) = known.call.model.bound(*estimate, known.fallback) else { return UNPRICED };
+            let fallback = self.fallback_of(known);
+            let Some((held, input)) = known.call.model.bound(*estimate, fallback) else { return UNPRICED };
             // It may also be less; what is less needs no room.
             let counting = known.counted_on.iter().filter_map(|place| {
                 let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == place.0)?;
@@ -557,14 +563,14 @@ impl Model {
             if let Some(denial) = self.denial(counting, now) {
                 return Verdict::Denied(denial);
             }
-            grown = Some((held, input, *estimate));
+            grown = Some((held, input, *estimate, fallback));
         }
-        if let Some((held, _, _)) = grown {
+        if let Some((held, ..)) = grown {
             self.move_grown(id, &held, now);
         }
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
-        if let Some((held, input, estimate)) = grown {
-            (known.held, known.input, known.estimate) = (held, input, Some(estimate));
+        if let Some((held, input, estimate, fallback)) = grown {
+            (known.held, known.input, known.estimate, known.fallback) = (held, input, Some(estimate), fallback);
             known.knows_sandbox |= matches!(estimate, Estimate::Seconds(_));
         }
         if let Some(seconds) = ttl_seconds {
@@ -610,7 +616,7 @@ impl Model {
         if matches!(actual, Actual::Seconds(_)) && !known.knows_sandbox {
             return INVALID;
         }
-        let Some(mut cost) = known.call.model.cost(actual, known.fallback) else { return UNPRICED };
+        let Some(mut cost) = known.call.model.cost(actual, self.fallback_of(known)) else { return UNPRICED };
         match actual {
             // An amount does not say how many tokens or seconds there were.
             Actual::Usd(usd) => cost = Amounts { usd, ..known.held },
