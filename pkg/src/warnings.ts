@@ -23,8 +23,9 @@ export class Warnings {
     if (this.#handler === undefined) return;
     for (const quota of quotas) {
       const rolls = typeof quota.period === "object";
+      const limit = quota.effectiveLimit ?? quota.limit;
       // A rolling window starts anew with every answer; its threshold can be crossed again once it is not crossed any more.
-      const keyOf = (threshold: string) => JSON.stringify([quota.id, quota.limit, rolls ? "rolling" : quota.periodStart, threshold]);
+      const keyOf = (threshold: string) => JSON.stringify([quota.id, limit, rolls ? "rolling" : quota.periodStart, threshold]);
       if (rolls) {
         for (const threshold of quota.warnAt) if (!quota.warned.includes(threshold)) this.#seen.delete(keyOf(threshold));
       }
@@ -32,7 +33,8 @@ export class Warnings {
         const key = keyOf(threshold);
         if (this.#seen.has(key)) continue;
         this.#remember(key);
-        const message = `quota ${quota.id}: ${quota.spent} USD spent and ${quota.held} USD held of ${quota.limit} USD`;
+        const unit = quota.unit === "usd" ? "USD" : quota.unit;
+        const message = `quota ${quota.id}: ${quota.spent} spent and ${quota.held} held of ${limit} ${unit}`;
         this.emit({ type: "quota_threshold", message, threshold, quota });
       }
     }

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fs;
 
 use serde::Deserialize;
-use tollgate_core::catalog::{Catalog, NoRates, Terms};
+use tollgate_core::catalog::{Catalog, NoRates, Rating, Terms};
 use tollgate_core::meter::Usage;
 use tollgate_core::money::Usd;
 use tollgate_core::price::{Unpriced, price};
@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn difference(catalog: &Catalog, case: &Case) -> Option<String> {
     let card = catalog.rate_card(&case.provider, &case.model, case.at);
     let terms = Terms { at: case.at, mode: None, region: None };
-    let ours = card.map_err(Unpriced::from).and_then(|card| price(catalog, card, &case.usage, terms));
+    let ours = card.map_err(Unpriced::from).and_then(|card| price(&Rating::of_card(catalog, card, terms), &case.usage));
     match (&ours, &case.usd, &case.error) {
         (Ok(charge), Some(theirs), _) => {
             let Some(theirs) = amount(theirs) else { return Some(format!("{theirs} there is not an amount")) };

@@ -11,7 +11,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_core::catalog::{Catalog, Terms};
+use tollgate_core::catalog::{Catalog, Rating, Terms};
 use tollgate_core::meter::{Meter, Usage};
 use tollgate_core::price::{Charge, price};
 use tollgate_core::time::Timestamp;
@@ -43,7 +43,8 @@ impl Request {
     /// Everything that a caller asks for: the model by its name, the card by the time, every line.
     fn price(&self, catalog: &Catalog) -> Result<Charge, Box<dyn Error>> {
         let card = catalog.rate_card(&self.provider, &self.model, self.at)?;
-        Ok(price(catalog, card, &self.usage, Terms { at: self.at, mode: None, region: None })?)
+        let terms = Terms { at: self.at, mode: None, region: None };
+        Ok(price(&Rating::of_card(catalog, card, terms), &self.usage)?)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds, TokenBounds};
-use crate::catalog::{Catalog, RateCard, Rating, Terms};
+use crate::catalog::Rating;
 use crate::fault::{self, Fault};
 use crate::meter::{Meter, MeterKind, Quantity};
 use crate::money::Usd;
@@ -140,24 +140,11 @@ impl Marginal {
     }
 }
 
-/// The most that a call of a model can cost, under a rate card.
-///
-/// # Errors
-/// The card lacks the mode, the region or a rate that the bounds call for, or the bound is beyond what money can hold.
-pub fn token_bound(
-    catalog: &Catalog,
-    card: &RateCard,
-    bounds: &TokenBounds,
-    terms: Terms<'_>,
-) -> Result<UpperBound, Unpriced> {
-    token_bound_rated(&Rating::of_card(catalog, card, terms), bounds)
-}
-
 /// The most that a call of a model can cost.
 ///
 /// # Errors
-/// As [`token_bound`].
-pub fn token_bound_rated(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<UpperBound, Unpriced> {
+/// The card lacks the mode, the region or a rate that the bounds call for, or the bound is beyond what money can hold.
+pub fn token_bound(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<UpperBound, Unpriced> {
     let card = &rating.card;
     let missing = |meter| Unpriced::Meter { rate_card: card.id.to_string(), meter };
     let may = |meter: Meter| bounds.meters.is_empty() || bounds.meters.contains(&meter);
@@ -204,28 +191,15 @@ pub fn token_bound_rated(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<Up
     })
 }
 
-/// The most that a sandbox can cost, under its tier's rate card.
-///
-/// # Errors
-/// The tier has no sandbox rates, or the bound is beyond what money can hold.
-pub fn sandbox_bound(
-    catalog: &Catalog,
-    card: &RateCard,
-    bounds: &SandboxBounds,
-    terms: Terms<'_>,
-) -> Result<UpperBound, Unpriced> {
-    sandbox_bound_rated(&Rating::of_card(catalog, card, terms), bounds)
-}
-
 /// The most that a sandbox can cost.
 ///
 /// # Errors
-/// As [`sandbox_bound`].
-pub fn sandbox_bound_rated(rating: &Rating<'_>, bounds: &SandboxBounds) -> Result<UpperBound, Unpriced> {
+/// The tier has no sandbox rates, or the bound is beyond what money can hold.
+pub fn sandbox_bound(rating: &Rating<'_>, bounds: &SandboxBounds) -> Result<UpperBound, Unpriced> {
     let rates = rating.rates(0)?;
     let cost_of = |seconds| -> Result<_, Unpriced> {
         let usage = price::sandbox_usage(&rating.card, &rates, &SandboxBounds { seconds, ..bounds.clone() })?;
-        price::price_rated(rating, &usage)
+        price::price(rating, &usage)
     };
     let charge = cost_of(bounds.seconds)?;
     let second = cost_of(Quantity::ONE)?;

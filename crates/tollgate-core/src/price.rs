@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::SandboxBounds;
-use crate::catalog::{Applied, Catalog, EffectiveRates, Flag, NoRates, RateCard, Rating, Terms};
+use crate::catalog::{Applied, EffectiveRates, Flag, NoRates, RateCard, Rating};
 use crate::meter::{Meter, MeterKind, Quantity, Usage};
 use crate::money::Usd;
 use crate::objects;
@@ -108,19 +108,11 @@ impl Charge {
     }
 }
 
-/// The exact price of a usage under a rate card.
-///
-/// # Errors
-/// The card lacks the mode, the region or a meter's rate, or the price is beyond what money can hold.
-pub fn price(catalog: &Catalog, card: &RateCard, usage: &Usage, terms: Terms<'_>) -> Result<Charge, Unpriced> {
-    price_rated(&Rating::of_card(catalog, card, terms), usage)
-}
-
 /// The exact price of a usage.
 ///
 /// # Errors
-/// As [`price`].
-pub fn price_rated(rating: &Rating<'_>, usage: &Usage) -> Result<Charge, Unpriced> {
+/// The card lacks the mode, the region or a meter's rate, or the price is beyond what money can hold.
+pub fn price(rating: &Rating<'_>, usage: &Usage) -> Result<Charge, Unpriced> {
     let card = &rating.card;
     let rates = rating.rates(usage.sum(MeterKind::InputTokens))?;
     let mut charge =

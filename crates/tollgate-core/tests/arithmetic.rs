@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::{Desk, reserve_tokens, with};
 use tollgate_core::arithmetic::arithmetic;
 use tollgate_core::call::Call;
-use tollgate_core::catalog::{Catalog, Mode, Terms};
+use tollgate_core::catalog::{Catalog, Mode, Rating, Terms};
 use tollgate_core::meter::{Meter, Usage};
 use tollgate_core::price::price;
 use tollgate_core::ratio::Ratio;
@@ -135,7 +135,7 @@ fn what_is_written_is_what_was_multiplied_over_the_whole_price_list() {
                         usage = usage.with(meter, 300_000).unwrap();
                     }
                 }
-                let Ok(charge) = price(catalog, card, &usage, terms) else { continue };
+                let Ok(charge) = price(&Rating::of_card(catalog, card, terms), &usage) else { continue };
                 let call: Call = serde_json::from_value(
                     json!({ "resource": "llm", "provider": model.provider, "model": model.model, "mode": mode }),
                 )

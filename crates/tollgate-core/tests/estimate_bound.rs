@@ -21,11 +21,11 @@ use tollgate_core::call::Resource;
 use tollgate_core::catalog::{
     Catalog, Confidence, Mode, Overrides, OverridesScope, PriceBook, Priced, RateCard, Rating, Terms,
 };
-use tollgate_core::estimate::{sandbox_bound, token_bound_rated};
+use tollgate_core::estimate::{sandbox_bound, token_bound};
 use tollgate_core::ids::Name;
 use tollgate_core::meter::{Meter, MeterKind, Quantity, Usage};
 use tollgate_core::money::Usd;
-use tollgate_core::price::{Charge, price, price_rated, sandbox_usage};
+use tollgate_core::price::{Charge, price, sandbox_usage};
 use tollgate_core::quota::Unit;
 use tollgate_core::ratio::Ratio;
 use tollgate_core::time::Timestamp;
@@ -54,7 +54,7 @@ fn no_usage_within_the_bounds_costs_more_than_the_estimate() {
             let call = (published.prompts(), calls(), times_of_day());
             run(cases, &call, |(input_tokens, call, time_of_day)| {
                 let at = Timestamp::from_millis(card.from.millis() + time_of_day).unwrap();
-                check(catalog, card, Terms { at, ..terms }, input_tokens, &call)
+                check(&Rating::of_card(catalog, card, Terms { at, ..terms }), input_tokens, &call)
             });
         }
     }
@@ -73,7 +73,7 @@ fn no_usage_costs_more_than_the_estimate_under_any_price_list() {
         for mode in [None, Some(Mode::Batch)] {
             for region in [None, Some(&region)] {
                 let at = Timestamp::from_millis(card.from.millis() + time_of_day).unwrap();
-                check(&catalog, card, Terms { at, mode, region }, input_tokens, &call)?;
+                check(&Rating::of_card(&catalog, card, Terms { at, mode, region }), input_tokens, &call)?;
             }
         }
         Ok(())
@@ -90,7 +90,7 @@ fn no_usage_costs_more_than_the_estimate_under_own_rates_and_markups() {
         for mode in [None, Some(Mode::Batch)] {
             for region in [None, Some(&region)] {
                 let terms = Terms { at: Timestamp::default(), mode, region };
-                check_rated(&rating(catalog, &book, (&provider, &model), terms), input_tokens, &call)?;
+                check(&rating(catalog, &book, (&provider, &model), terms), input_tokens, &call)?;
             }
         }
         Ok(())
@@ -117,7 +117,7 @@ fn no_usage_costs_more_than_the_estimate_with_a_markup_on_the_price_list() {
         for mode in [None, Some(Mode::Batch), Some(Mode::Priority)] {
             let rating = rating(catalog, &book, (&name.0, &name.1), Terms { at, mode, region: None });
             if rating.rates(0).is_ok() {
-                check_rated(&rating, input_tokens, &call)?;
+                check(&rating, input_tokens, &call)?;
             }
         }
         Ok(())
@@ -130,8 +130,8 @@ fn no_sandbox_costs_more_than_the_estimate() {
     let cards = cards(catalog, is_sandbox);
     assert!(cards.len() >= 4, "{} tiers", cards.len());
     for card in cards {
-        let terms = Terms { at: card.from, mode: None, region: None };
-        let rates = card.rates(0, terms).unwrap();
+        let rating = Rating::of_card(catalog, card, Terms { at: card.from, mode: None, region: None });
+        let rates = rating.rates(0).unwrap();
         let life = (quantities(86_400), quantities(64), quantities(256), 0..=1_000_000_u64, 0..=1_200_000_u64);
         run(1_000, &life, |(seconds, vcpus, memory_gib, lived, budget)| {
             let tier: Name = "any".parse().unwrap();
@@ -141,18 +141,18 @@ fn no_sandbox_costs_more_than_the_estimate() {
                 vcpus: Some(vcpus).filter(|_| rates.has(Meter::VcpuSecond)),
                 memory_gib: Some(memory_gib).filter(|_| rates.has(Meter::GibSecond)),
             };
-            let most = sandbox_bound(catalog, card, &bounds(seconds), terms).unwrap();
+            let most = sandbox_bound(&rating, &bounds(seconds)).unwrap();
             let lived = u128::from(seconds.micros()) * u128::from(lived) / 1_000_000;
             let lived = Quantity::from_micros(u64::try_from(lived).unwrap()).unwrap();
             let usage = sandbox_usage(card, &rates, &bounds(lived)).unwrap();
-            let charge = price(catalog, card, &usage, terms).unwrap();
+            let charge = price(&rating, &usage).unwrap();
             prop_assert!(charge.usd <= most.amounts.usd, "{} of {}", charge.usd, most.amounts.usd);
             prop_assert_eq!(most.input, most.amounts, "all of an abandoned sandbox may have been used");
 
             let budget = fraction_of(most.amounts.usd, budget);
             let affordable = most.affordable([(Unit::Usd, budget.into())]);
             let whole = |count: u64| bounds(Quantity::from_count(count).unwrap());
-            let cost = |count| sandbox_bound(catalog, card, &whole(count), terms).unwrap().amounts.usd;
+            let cost = |count| sandbox_bound(&rating, &whole(count)).unwrap().amounts.usd;
             let count = affordable.seconds.expect("some time always fits");
             prop_assert!(cost(count) <= budget, "{count} seconds do not fit");
             if count < seconds.whole() {
@@ -179,17 +179,7 @@ struct CallShape {
     budget: u64,
 }
 
-fn check(
-    catalog: &Catalog,
-    card: &RateCard,
-    terms: Terms<'_>,
-    input_tokens: u64,
-    call: &CallShape,
-) -> Result<(), TestCaseError> {
-    check_rated(&Rating::of_card(catalog, card, terms), input_tokens, call)
-}
-
-fn check_rated(rating: &Rating<'_>, input_tokens: u64, call: &CallShape) -> Result<(), TestCaseError> {
+fn check(rating: &Rating<'_>, input_tokens: u64, call: &CallShape) -> Result<(), TestCaseError> {
     let (card, terms) = (&rating.card, rating.terms);
     let rates = [0, input_tokens].map(|length| rating.rates(length).unwrap());
     // Whether a meter has a price both for a short prompt and for this one.
@@ -213,8 +203,8 @@ fn check_rated(rating: &Rating<'_>, input_tokens: u64, call: &CallShape) -> Resu
     usage = usage.with(Meter::WebSearch, call.searches.min(bounds.max_web_searches)).unwrap();
     usage = usage.with(Meter::Request, 1).unwrap();
 
-    let bound = token_bound_rated(rating, &bounds).unwrap();
-    let charge = price_rated(rating, &usage).unwrap();
+    let bound = token_bound(rating, &bounds).unwrap();
+    let charge = price(rating, &usage).unwrap();
     prop_assert!(
         charge.usd <= bound.amounts.usd,
         "{} under {terms:?}: {} is charged and {} was held for {bounds:?}: {charge:?}",
@@ -232,7 +222,7 @@ fn check_rated(rating: &Rating<'_>, input_tokens: u64, call: &CallShape) -> Resu
     prop_assert_eq!(affordable.usd, Some(budget));
     let cost = |max_output_tokens| {
         let bounds = TokenBounds { max_output_tokens, ..bounds.clone() };
-        token_bound_rated(rating, &bounds).unwrap().amounts.usd
+        token_bound(rating, &bounds).unwrap().amounts.usd
     };
     match affordable.max_output_tokens {
         Some(count) => {

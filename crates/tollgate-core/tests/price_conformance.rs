@@ -13,7 +13,7 @@ use std::path::Path;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tollgate_core::api::{Code, Problem, parse_price};
-use tollgate_core::catalog::{Catalog, NoRates, Terms};
+use tollgate_core::catalog::{Catalog, NoRates, Rating, Terms};
 use tollgate_core::ids::Name;
 use tollgate_core::meter::Usage;
 use tollgate_core::money::Usd;
@@ -112,7 +112,7 @@ fn price_directly(catalog: &Catalog, request: &Value) -> Result<Charge, Unpriced
     };
     let usage: Usage = serde_json::from_value(request["usage"].clone()).unwrap();
     let card = catalog.rate_card(text("provider"), text("model"), at)?;
-    price(catalog, card, &usage, terms)
+    price(&Rating::of_card(catalog, card, terms), &usage)
 }
 
 const fn name_of(unpriced: &Unpriced) -> &'static str {

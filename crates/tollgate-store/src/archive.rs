@@ -8,7 +8,7 @@ use tollgate_core::ledger::{Entry, Event, Ledger};
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
 use crate::closed::{self, Archiving};
-use crate::journal::{self, signed};
+use crate::journal::{self, ChainEnd, signed};
 use crate::snapshot::{self, BASE, StoredState};
 use crate::sql::{Param, Row, Sql, StoreError};
 use crate::usage::{self, BASE_USAGE};
@@ -45,10 +45,14 @@ pub(crate) fn base(sql: &impl Sql) -> Result<StoredState, StoreError> {
     Ok(snapshot::read(sql, BASE)?.unwrap_or_else(empty))
 }
 
-/// The last entry that is not kept any more; 0 where all are.
-pub(crate) fn archived_through(sql: &impl Sql) -> Result<u64, StoreError> {
-    let rows = sql.query("SELECT last_entry FROM base LIMIT 1", &[])?;
-    rows.first().map_or(Ok(0), |row| Ok(journal::unsigned(Row::new(row, "base").integer()?)))
+/// Where what is not kept any more ends: at the beginning of the chain, where all is kept.
+pub(crate) fn end(sql: &impl Sql) -> Result<ChainEnd, StoreError> {
+    let rows = sql.query("SELECT last_entry, hash FROM base LIMIT 1", &[])?;
+    let Some(row) = rows.first() else {
+        return Ok(ChainEnd { through: 0, head: journal::GENESIS.to_owned() });
+    };
+    let mut row = Row::new(row, "base");
+    Ok(ChainEnd { through: journal::unsigned(row.integer()?), head: row.text()?.to_owned() })
 }
 
 /// Whether an order can be carried out: it names a row that is there, or the base itself, with its hash.

@@ -89,20 +89,20 @@ pub struct StoredRow {
 }
 
 /// The rows that end after an entry.
-pub(crate) fn page(sql: &impl Sql, query: JournalQuery, through: u64, head: String) -> Result<JournalPage, StoreError> {
+pub(crate) fn page(sql: &impl Sql, query: JournalQuery, base: ChainEnd) -> Result<JournalPage, StoreError> {
     let mut rows = Vec::new();
     let mut after = query.after;
     let mut bytes = 0;
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     while rows.len() < limit && bytes < MAX_PAGE_BYTES {
         let Some(row) = read_texts(sql, after, 1)?.pop() else {
-            return Ok(JournalPage { base: ChainEnd { through, head }, rows, next: None });
+            return Ok(JournalPage { base, rows, next: None });
         };
         after = row.last_entry;
         bytes += row.text.len();
         rows.push(StoredRow { through: row.last_entry, head: row.hash, entries: row.text });
     }
-    Ok(JournalPage { base: ChainEnd { through, head }, rows, next: Some(after) })
+    Ok(JournalPage { base, rows, next: Some(after) })
 }
 
 /// One entry.

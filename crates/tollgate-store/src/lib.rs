@@ -12,6 +12,7 @@
 mod archive;
 mod audit;
 mod closed;
+mod documents;
 mod journal;
 mod overrides_store;
 mod parts;

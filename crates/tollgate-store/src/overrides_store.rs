@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tollgate_core::catalog::OverridesDocument;
 
-use crate::journal;
-use crate::schema;
-use crate::sql::{Param, Row, Sql, StoreError};
+use crate::documents;
+use crate::sql::{Sql, StoreError};
+
+const TABLE: &str = "overrides";
 
 /// The version of the tables that has the documents.
 const SINCE: i64 = 2;
@@ -28,16 +29,8 @@ impl<S: Sql> OverridesStore<S> {
     /// # Errors
     /// The database failed, or what is stored cannot be read.
     pub fn overrides(&self) -> Result<(u64, Arc<OverridesDocument>), StoreError> {
-        if schema::version(&self.sql)? < SINCE {
-            return Ok((0, Arc::default()));
-        }
-        let rows = self.sql.query("SELECT version, document FROM overrides ORDER BY version DESC LIMIT 1", &[])?;
-        let Some(row) = rows.first() else {
-            return Ok((0, Arc::default()));
-        };
-        let mut row = Row::new(row, "overrides");
-        let version = journal::unsigned(row.integer()?);
-        Ok((version, Arc::new(journal::parse(row.text()?, "overrides")?)))
+        Ok(documents::latest(&self.sql, TABLE, SINCE)?
+            .map_or((0, Arc::default()), |(version, document)| (version, Arc::new(document))))
     }
 
     /// Puts a document in force and returns its version. The same document again is the same version.
@@ -49,17 +42,7 @@ impl<S: Sql> OverridesStore<S> {
         if *current == *document {
             return Ok(version);
         }
-        let version = version + 1;
-        let document = serde_json::to_string(document).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let sql = &self.sql;
-        sql.transaction(&mut || {
-            schema::migrate(sql, schema::PLATFORM)?;
-            sql.query(
-                "INSERT INTO overrides (version, document) VALUES (?1, ?2)",
-                &[Param::Integer(journal::signed(version)), Param::Text(&document)],
-            )?;
-            Ok(())
-        })?;
-        Ok(version)
+        documents::add(&self.sql, TABLE, version + 1, document)?;
+        Ok(version + 1)
     }
 }

@@ -1,4 +1,4 @@
-//! StoredState states, cut into rows that fit: the snapshot to start from, and the base that the audit starts from.
+//! Stored states, cut into rows that fit: the snapshot to start from, and the base that the audit starts from.
 
 use tollgate_core::ledger::{Ledger, Snapshot};
 

@@ -177,8 +177,7 @@ impl<S: Sql> TenantStore<S> {
         if !self.state.has_schema {
             return Ok(None);
         }
-        let base = archive::base(&self.sql)?;
-        journal::page(&self.sql, query, base.last_entry, base.hash).map(Some)
+        journal::page(&self.sql, query, archive::end(&self.sql)?).map(Some)
     }
 
     fn in_transaction<T>(
@@ -232,7 +231,7 @@ impl State {
             return Ok(state);
         }
         sql.transaction(&mut || schema::migrate(sql, schema::TENANT))?;
-        state.archived_through = archive::archived_through(sql)?;
+        state.archived_through = archive::end(sql)?.through;
         // Where there is no snapshot, the whole journal is folded, onto what its archived part led to.
         let stored = match snapshot::read(sql, SNAPSHOT)? {
             Some(stored) => stored,

@@ -1,7 +1,7 @@
 //! Prices without text: what a call is priced by is looked up once and has a number from then on, quantities are given as numbers, and only the sum comes back
 //! as text. Everything else about the charge is the same each time, or is asked for as JSON when somebody looks at it.
 
-use tollgate_core::catalog::{Catalog, Mode, Model, RateCard, Terms};
+use tollgate_core::catalog::{Catalog, Mode, Model, RateCard, Rating, Terms};
 use tollgate_core::ids::Name;
 use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::price;
@@ -103,7 +103,7 @@ impl Pricer {
         let catalog = Catalog::builtin().ok()?;
         let card = known.model.rate_card(at).ok()?;
         let terms = Terms { at, mode: known.mode, region: known.region.as_ref() };
-        let charge = price::price(catalog, card, &usage, terms).ok()?;
+        let charge = price::price(&Rating::of_card(catalog, card, terms), &usage).ok()?;
         let text = charge.usd.to_string();
         self.sum.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
         let flags: u32 = charge.flags.iter().map(|flag| 1 << (*flag as u32)).sum();

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tollgate_core::api::{self, Answer, Problem};
-use tollgate_core::catalog::{Catalog, PriceBook};
+use tollgate_core::api::{self, Answer, Code, Problem};
+use tollgate_core::catalog::Catalog;
 use tollgate_core::ids::TenantId;
 use tollgate_core::time::Timestamp;
 use wasm_bindgen_futures::JsFuture;
@@ -70,7 +70,7 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
     let objects = Objects { env, now: test_now };
     match (route.endpoint, tenant) {
         (Endpoint::Health, _) => own(health()?),
-        (Endpoint::Price, _) => own(price(&objects.platform_prices().await.book, &body, now)?),
+        (Endpoint::Price, _) => own(price(&*objects.platform_prices().await, &body, now)?),
         (Endpoint::PutPlatformOverrides, _) => {
             let changed = objects.platform(route.endpoint, target, &body).await;
             platform_prices::forget();
@@ -189,8 +189,16 @@ fn health() -> Result<Answer, Problem> {
     Ok(Answer::json(200, &Health { status: "ok", version: env!("CARGO_PKG_VERSION"), catalog: catalog()?.version() }))
 }
 
-fn price(prices: &PriceBook, body: &Body, now: Timestamp) -> Result<Answer, Problem> {
-    let charge = api::parse_price(&body.text()?, Some(now))?.price_with(catalog()?, prices, now)?;
+fn price(prices: &PlatformPrices, body: &Body, now: Timestamp) -> Result<Answer, Problem> {
+    let request = api::parse_price(&body.text()?, Some(now))?;
+    if !prices.is_known {
+        // The price list alone might be the wrong price.
+        return Err(Problem::new(
+            Code::Unavailable,
+            "the platform's overrides cannot be read now; nothing was changed",
+        ));
+    }
+    let charge = request.price_with(catalog()?, &prices.book, now)?;
     Ok(Answer::json(200, &charge))
 }
 

@@ -23,6 +23,8 @@ thread_local! {
 /// The platform's document, ready to use.
 #[derive(Debug, Default)]
 pub struct PlatformPrices {
+    /// Whether the platform's object has ever said. Until then there may be a document that is not known here.
+    pub is_known: bool,
     /// Counts up; 0 where there is none.
     pub version: u64,
     /// As it is sent to a tenant's object.
@@ -89,7 +91,7 @@ fn read(answer: &str) -> Result<PlatformPrices, String> {
         let overrides = Overrides::new(OverridesScope::Platform, version, read);
         book.put(overrides.map_err(|error| error.to_string())?);
     }
-    Ok(PlatformPrices { version, document, book })
+    Ok(PlatformPrices { is_known: true, version, document, book })
 }
 
 #[cfg(test)]
@@ -103,7 +105,8 @@ mod tests {
     fn one_asks_again_after_a_while_and_the_others_go_on_meanwhile() {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000).unwrap();
         assert!(seen(at(0)).is_none(), "nothing is known");
-        assert_eq!(note(ANSWER, at(0)).unwrap().version, 3);
+        assert!(!last_seen(at(0)).is_known, "and nobody could be asked");
+        assert!(note(ANSWER, at(0)).unwrap().is_known);
         assert_eq!(seen(at(59)).unwrap().version, 3);
         assert!(seen(at(60)).is_none());
         assert_eq!(seen(at(60)).unwrap().version, 3);

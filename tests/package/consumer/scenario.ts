@@ -23,7 +23,7 @@ const chat: ReserveRequest = {
 
 /** The names of the parts that ran. */
 export async function run(tollgate: Package): Promise<string[]> {
-  const parts = { race, price, overrides, ways, errors, expiry, administration, policy, clock, warnings, history };
+  const parts = { race, price, overrides, ways, errors, expiry, administration, policy, clock, warnings, warningsOfCredits, history };
   for (const part of Object.values(parts)) await part(tollgate);
   return Object.keys(parts);
 }
@@ -248,6 +248,29 @@ async function warnings({ createLocal }: Package): Promise<void> {
       ["0.8", "8"],
       ["1", "10"],
     ],
+  );
+  equal(told[0]?.message, "quota q: 8 spent and 0 held of 10 USD");
+}
+
+/** Thresholds are of the limit that is in force, in the quota's own unit. */
+async function warningsOfCredits({ createLocal }: Package): Promise<void> {
+  const told: Warning[] = [];
+  const local = createLocal({
+    quotas: { q: { scope: "tenant", resource: "all", unit: "requests", limit: "0", period: "lifetime", warnAt: ["0.5"] } },
+    onWarning: (warning) => told.push(warning),
+  });
+  await local.addCredit("q", { id: "pack", amount: "4" });
+  for (let index = 0; index < 3; index++) await local.record({ resource: "llm", usd: "1" });
+  equal(
+    told.map((warning) => warning.message),
+    ["quota q: 2 spent and 0 held of 4 requests"],
+  );
+  // Bought anew: less than half is used, until it is not.
+  await local.addCredit("q", { id: "pack-2", amount: "4" });
+  await local.record({ resource: "llm", usd: "1" });
+  equal(
+    told.map((warning) => warning.message),
+    ["quota q: 2 spent and 0 held of 4 requests", "quota q: 4 spent and 0 held of 8 requests"],
   );
 }
 

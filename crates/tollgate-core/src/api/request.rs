@@ -118,12 +118,8 @@ impl PriceRequest {
     /// # Errors
     /// The catalog has no price for it, or the request does not say when the call is made.
     pub fn price(&self, catalog: &Catalog) -> Result<Charge, Problem> {
-        let (Some(provider), Some(model)) = (&self.call.provider, &self.call.model) else {
-            return Err(Problem::invalid("model", "missing"));
-        };
         let at = self.at.ok_or_else(|| Problem::invalid("at", "missing"))?;
-        let card = catalog.rate_card(provider.as_str(), model.as_str(), at).map_err(Unpriced::from)?;
-        Ok(price::price(catalog, card, &self.usage, self.call.terms(at))?)
+        self.price_with(catalog, &PriceBook::default(), at)
     }
 
     /// The price with own rates, aliases and markups; of a call at `now` where the request does not say when.
@@ -137,7 +133,7 @@ impl PriceRequest {
         let terms = self.call.terms(self.at.unwrap_or(now));
         let call = Priced { resource: self.call.resource, provider, model, terms };
         let rating = prices.rating(catalog, call).map_err(Unpriced::from)?;
-        Ok(price::price_rated(&rating, &self.usage)?)
+        Ok(price::price(&rating, &self.usage)?)
     }
 }
 

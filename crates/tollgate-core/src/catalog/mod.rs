@@ -206,6 +206,15 @@ pub(crate) enum Change {
     Rates { base: Rates, tiers: Vec<Tier> },
 }
 
+impl Change {
+    const fn multiplier(&self) -> Option<Ratio> {
+        match self {
+            Self::Multiplier(by) => Some(*by),
+            Self::Rates { .. } => None,
+        }
+    }
+}
+
 /// Rates during a daily window in UTC.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
@@ -370,29 +379,9 @@ impl RateCard {
     /// # Errors
     /// The card does not have the mode or region.
     pub fn rates(&self, prompt_tokens: u64, terms: Terms<'_>) -> Result<EffectiveRates<'_>, NoRates> {
-        // Most calls are at base rates, and those need not be copied.
-        let mut rates = Cow::Borrowed(&self.base);
-        if let Some(tier) = reached(&self.tiers, prompt_tokens) {
-            rates.to_mut().overlay(&tier.rates);
-        }
-        for schedule in self.schedules.iter().filter(|schedule| schedule.holds(terms.at)) {
-            rates.to_mut().overlay(&schedule.rates);
-        }
-        let mut multiplier = None;
-        for adjustment in self.adjustments(terms)? {
-            match &adjustment.change {
-                Change::Rates { base, tiers } => {
-                    rates.to_mut().overlay(base);
-                    if let Some(tier) = reached(tiers, prompt_tokens) {
-                        rates.to_mut().overlay(&tier.rates);
-                    }
-                }
-                Change::Multiplier(by) => {
-                    multiplier = Some(multiplier.map_or(*by, |product: Ratio| product.times(*by)));
-                }
-            }
-        }
-        if let Some(by) = multiplier {
+        let (mut rates, adjustments) = self.unmultiplied(prompt_tokens, terms)?;
+        let multipliers = adjustments.iter().filter_map(|adjustment| adjustment.change.multiplier());
+        if let Some(by) = multipliers.reduce(Ratio::times) {
             for (meter, rate) in &mut rates.to_mut().0 {
                 if meter.is_token() {
                     *rate = rate.times(by);
@@ -402,34 +391,49 @@ impl RateCard {
         Ok(EffectiveRates(rates))
     }
 
-    /// The rates before mode and region multiply them, and what those multiply by.
+    /// The rates before mode and region multiply them, and what those are and multiply by: what [`RateCard::rates`] are made of.
     ///
     /// # Errors
     /// The card does not have the mode or region.
     pub(crate) fn listed(&self, prompt_tokens: u64, terms: Terms<'_>) -> Result<Listed<'_>, NoRates> {
-        let mut rates = self.base.clone();
-        let own = reached(&self.tiers, prompt_tokens).map(|tier| &tier.rates);
-        let windows = self.schedules.iter().filter(|schedule| schedule.holds(terms.at)).map(|schedule| &schedule.rates);
-        for over in own.into_iter().chain(windows) {
-            rates.overlay(over);
-        }
+        let (rates, adjustments) = self.unmultiplied(prompt_tokens, terms)?;
         let mode = terms.mode.map(|mode| mode.to_string());
         let names = mode.into_iter().chain(terms.region.map(ToString::to_string));
         let mut multipliers = Vec::new();
         let mut named = Vec::new();
-        for (adjustment, name) in self.adjustments(terms)?.into_iter().zip(names) {
+        for (adjustment, name) in adjustments.into_iter().zip(names) {
             match &adjustment.change {
                 Change::Multiplier(by) => multipliers.push((name, *by)),
-                Change::Rates { base, tiers } => {
-                    named.push((name, base));
-                    rates.overlay(base);
-                    if let Some(tier) = reached(tiers, prompt_tokens) {
-                        rates.overlay(&tier.rates);
-                    }
+                Change::Rates { base, .. } => named.push((name, base)),
+            }
+        }
+        Ok(Listed { rates: EffectiveRates(rates), named, multipliers })
+    }
+
+    /// The rates of a prompt's length, time, mode and region, before anything multiplies them; and what mode and region, in this order, change.
+    fn unmultiplied(
+        &self,
+        prompt_tokens: u64,
+        terms: Terms<'_>,
+    ) -> Result<(Cow<'_, Rates>, Vec<&Adjustment>), NoRates> {
+        // Most calls are at base rates, and those need not be copied.
+        let mut rates = Cow::Borrowed(&self.base);
+        if let Some(tier) = reached(&self.tiers, prompt_tokens) {
+            rates.to_mut().overlay(&tier.rates);
+        }
+        for schedule in self.schedules.iter().filter(|schedule| schedule.holds(terms.at)) {
+            rates.to_mut().overlay(&schedule.rates);
+        }
+        let adjustments = self.adjustments(terms)?;
+        for adjustment in &adjustments {
+            if let Change::Rates { base, tiers } = &adjustment.change {
+                rates.to_mut().overlay(base);
+                if let Some(tier) = reached(tiers, prompt_tokens) {
+                    rates.to_mut().overlay(&tier.rates);
                 }
             }
         }
-        Ok(Listed { rates: EffectiveRates(Cow::Owned(rates)), named, multipliers })
+        Ok((rates, adjustments))
     }
 
     /// Where the card's tier begins that a prompt reaches, if it reaches one.

@@ -258,7 +258,7 @@ impl Overrides {
     }
 
     /// The markup of a call at an instant: the one that says most about which calls it means, and of those the one that began last.
-    pub(super) fn markup(&self, resource: Resource, model: Option<(&Name, &Name)>, at: Timestamp) -> Option<&Markup> {
+    pub(super) fn markup(&self, resource: Resource, model: (&Name, &Name), at: Timestamp) -> Option<&Markup> {
         let meant = self.document.markups.iter().filter(|markup| markup.means(resource, model));
         let in_force = meant.filter(|markup| holds(markup.from, markup.until, at));
         in_force.max_by_key(|markup| (markup.rank(), markup.from))
@@ -452,10 +452,10 @@ impl Markup {
         }
     }
 
-    fn means(&self, resource: Resource, model: Option<(&Name, &Name)>) -> bool {
+    fn means(&self, resource: Resource, (provider, model): (&Name, &Name)) -> bool {
         self.resource.is_none_or(|of| of == resource)
-            && self.provider.as_ref().is_none_or(|of| model.is_some_and(|(provider, _)| provider == of))
-            && self.model.as_ref().is_none_or(|of| model.is_some_and(|(_, model)| model == of))
+            && self.provider.as_ref().is_none_or(|of| of == provider)
+            && self.model.as_ref().is_none_or(|of| of == model)
     }
 
     /// How much it says about which calls it means: a model says more than a provider, a provider more than a resource.

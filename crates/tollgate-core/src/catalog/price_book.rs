@@ -12,6 +12,7 @@ use crate::ids::Name;
 use crate::objects;
 use crate::price::Basis;
 use crate::ratio::Ratio;
+use crate::time::Timestamp;
 
 /// The id of the card of a policy's rates for unknown models.
 const FALLBACK: &str = "policy/fallback";
@@ -210,7 +211,7 @@ impl PriceBook {
                 version: layer.version,
                 entry: entry.clone(),
             }),
-            markup: self.markup(call),
+            markup: self.markup(call.resource, (provider, model), terms.at),
         };
         let applied = (applied != Applied::default()).then(|| Arc::new(applied));
         Ok(Rating { applied, ..Rating::of_card(catalog, card, terms) })
@@ -219,7 +220,9 @@ impl PriceBook {
     /// What applies to a call whose rates nobody has, and to which a policy gives these.
     #[must_use]
     pub fn fallback(&self, rates: &RatesDocument, call: Priced<'_>) -> Arc<Applied> {
-        Arc::new(Applied { fallback: Some(rates.clone()), markup: self.markup(call), ..Applied::default() })
+        let model = self.alias(call).map_or((call.provider, call.model), |(_, is)| (&is.provider, &is.model));
+        let markup = self.markup(call.resource, model, call.terms.at);
+        Arc::new(Applied { fallback: Some(rates.clone()), markup, ..Applied::default() })
     }
 
     fn layers(&self) -> impl Iterator<Item = &Overrides> {
@@ -247,11 +250,10 @@ impl PriceBook {
         })
     }
 
-    fn markup(&self, call: Priced<'_>) -> Option<AppliedMarkup> {
-        let is = self.alias(call).map(|(_, is)| (&is.provider, &is.model));
-        let model = is.unwrap_or((call.provider, call.model));
+    /// The markup of a model, by the name that an alias leads to.
+    fn markup(&self, resource: Resource, model: (&Name, &Name), at: Timestamp) -> Option<AppliedMarkup> {
         self.layers().find_map(|layer| {
-            let markup = layer.markup(call.resource, Some(model), call.terms.at)?;
+            let markup = layer.markup(resource, model, at)?;
             let factor = markup.factor();
             Some(AppliedMarkup { scope: layer.scope, version: layer.version, id: markup.id.clone(), factor })
         })

@@ -223,17 +223,7 @@ impl QuotaState {
 
     /// The quota as it stands at an instant. Periods roll here, from the instant alone.
     pub(super) fn view<'a>(&'a self, id: &'a QuotaId, now: Timestamp) -> QuotaView<'a> {
-        let mut view = QuotaView {
-            id,
-            quota: &self.quota,
-            source: self.source,
-            window: Window::LIFETIME,
-            limit: self.limit(now),
-            funds: self.funds.as_deref().map(|funds| (funds, now)),
-            spent: Amount::ZERO,
-            held: Amount::ZERO,
-            warned: Cow::Borrowed(&[]),
-        };
+        let mut view = self.uncounted(id, now);
         if let Some(rolling) = self.rolling() {
             view.window.start = rolling.since(now).max(Timestamp::default());
             for point in rolling.within(&self.counters, now) {
@@ -251,6 +241,21 @@ impl QuotaState {
         view
     }
 
+    /// The quota at an instant, before anything that it has counted.
+    fn uncounted<'a>(&'a self, id: &'a QuotaId, now: Timestamp) -> QuotaView<'a> {
+        QuotaView {
+            id,
+            quota: &self.quota,
+            source: self.source,
+            window: Window::LIFETIME,
+            limit: self.limit(now),
+            funds: self.funds.as_deref().map(|funds| (funds, now)),
+            spent: Amount::ZERO,
+            held: Amount::ZERO,
+            warned: Cow::Borrowed(&[]),
+        }
+    }
+
     /// The quota as a placement counts on it. None where the placement's period is over and forgotten.
     pub(super) fn view_of<'a>(
         &'a self,
@@ -264,10 +269,9 @@ impl QuotaState {
         match self.rolling() {
             Some(rolling) => (placement.period_start > rolling.since(now)).then(|| self.view(id, now)),
             None => self.counter(placement.period_start).map(|_| {
-                let mut view = self.view(id, now);
+                let mut view = self.uncounted(id, now);
                 let period = self.window(placement.period_start);
                 // Also where a newer table of time zones begins that period at another hour.
-                view.limit = self.limit(now);
                 view.counts(self, Window { start: placement.period_start, ..period });
                 view
             }),
@@ -330,22 +334,28 @@ impl QuotaState {
         }
     }
 
-    /// The thresholds that are crossed where so much more is spent in a placement's period, ascending, and what is spent then.
-    pub(super) fn newly_crossed(&self, placement: &Placement, more: Amount, now: Timestamp) -> (Vec<Ratio>, Amount) {
+    /// The thresholds that are crossed where so much more is spent in a placement's period, ascending; what is spent then, and the limit
+    /// that is in force.
+    pub(super) fn newly_crossed(
+        &self,
+        placement: &Placement,
+        more: Amount,
+        now: Timestamp,
+    ) -> (Vec<Ratio>, Amount, Amount) {
         let view = match self.view_of(&placement.quota_id, placement, now) {
             Some(view) => view,
             None if self.rolling().is_none() && self.is_later(placement.period_start) => {
                 self.view(&placement.quota_id, now)
             }
             // The period is over and its counter gone; who should be warned was.
-            None => return (Vec::new(), Amount::ZERO),
+            None => return (Vec::new(), Amount::ZERO, Amount::ZERO),
         };
         let spent = view.spent.plus(more);
         // A limit of zero is reached by the first spend, not by none at all.
         let thresholds = self.quota.warn_at.as_slice().iter().filter(|_| !spent.is_zero());
         let crossed =
             thresholds.filter(|fraction| fraction.is_reached(spent, view.limit) && !view.warned.contains(fraction));
-        (crossed.copied().collect(), spent)
+        (crossed.copied().collect(), spent, view.limit)
     }
 
     /// Whether something that was paid for in advance is left of it.
@@ -358,9 +368,8 @@ impl QuotaState {
     pub(super) fn rearm(&mut self, now: Timestamp) {
         let limit = self.limit(now);
         if let Some(rolling) = self.rolling() {
-            let since = rolling.since(now);
-            let inside = self.counters.iter().filter(|point| point.period_start > since);
-            let spent = inside.fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
+            let within = rolling.within(&self.counters, now);
+            let spent = within.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
             self.counters
                 .iter_mut()
                 .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));

@@ -550,13 +550,13 @@ impl Ledger {
             if state.generation != placement.generation {
                 continue;
             }
-            let (crossed, spent) = state.newly_crossed(placement, more(state.quota.unit), now);
+            let (crossed, spent, limit) = state.newly_crossed(placement, more(state.quota.unit), now);
             events.extend(crossed.into_iter().map(|threshold| Event::ThresholdCrossed {
                 quota_id: placement.quota_id.clone(),
                 period_start: placement.period_start,
                 threshold,
                 spent,
-                limit: state.quota.limit,
+                limit,
             }));
         }
         events

@@ -222,7 +222,7 @@ pub enum Event {
         threshold: Ratio,
         /// Spent when it was crossed.
         spent: Amount,
-        /// The limit then.
+        /// The limit in force then, of which the threshold is a fraction.
         limit: Amount,
     },
     /// Another document of own rates, aliases and markups came into force.

@@ -127,7 +127,11 @@ impl Ledger {
                     self.reservations.insert(id.clone(), reservation);
                 }
             }
-            Event::SettledLate { counted_on, charged } => self.correct(counted_on, charged, at),
+            Event::SettledLate { counted_on, charged } => {
+                if let Some(end) = self.correct(counted_on, charged, at) {
+                    end.late = true;
+                }
+            }
             Event::Recorded { mode, counted_on, charged } => {
                 self.count(counted_on, &mut Vec::new(), entry, u64::MAX, &|unit| Change {
                     spent: unit.spent(&charged.spent),
@@ -180,12 +184,7 @@ impl Ledger {
             }
             Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
             Event::Adjusted { adjustment, counted_on, charged } => {
-                let ended = self.reservations.get(&charged.id).and_then(|reservation| reservation.end.as_ref());
-                let late = ended.is_some_and(|end| end.late);
-                self.correct(counted_on, charged, at);
-                let ended = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
-                if let Some(end) = ended {
-                    end.late = late;
+                if let Some(end) = self.correct(counted_on, charged, at) {
                     end.adjustments.push(adjustment.clone());
                 }
             }
@@ -352,10 +351,10 @@ impl Ledger {
         self.reservations.insert(charged.id.clone(), reservation);
     }
 
-    /// A late settle: the reservation, where it is still in memory, stays expired, and its charge becomes the actual one. The
-    /// correction reaches the counters that still exist; it does not open a period that is over.
-    fn correct(&mut self, placements: &[Placement], charged: &Charged, at: Timestamp) {
-        let Some(replaced) = &charged.replaces else { return };
+    /// A charge after the end: the reservation's state stays, and its charge becomes this one. The correction reaches the counters that still
+    /// exist; it does not open a period that is over. The end is returned, where the reservation is still in memory.
+    fn correct(&mut self, placements: &[Placement], charged: &Charged, at: Timestamp) -> Option<&mut End> {
+        let replaced = charged.replaces.as_ref()?;
         let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
         for placement in placements {
             let state = self.quotas.get_mut(&placement.quota_id);
@@ -372,13 +371,11 @@ impl Ledger {
                 counter.spent = counter.spent.plus(more);
             }
         }
-        let end = self.reservations.get_mut(&charged.id).and_then(|reservation| reservation.end.as_mut());
-        if let Some(end) = end {
-            end.actual.clone_from(&charged.actual);
-            end.charge = Some(charged.charge.clone());
-            end.spent = charged.spent;
-            end.late = true;
-        }
+        let end = self.reservations.get_mut(&charged.id)?.end.as_mut()?;
+        end.actual.clone_from(&charged.actual);
+        end.charge = Some(charged.charge.clone());
+        end.spent = charged.spent;
+        Some(end)
     }
 
     pub(super) fn put_overrides(&mut self, scope: OverridesScope, version: u64, document: &Arc<OverridesDocument>) {

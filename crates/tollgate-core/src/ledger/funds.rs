@@ -225,12 +225,15 @@ impl Funds {
             }
             known.amount = known.amount.minus(amount);
             less = less.minus(amount);
-            if let Some(credit) = self.credits.iter_mut().find(|credit| credit.credit.id == known.credit) {
-                credit.drawn = credit.drawn.minus(amount);
-                if credit.ended {
-                    // What comes back of it lapses, too.
-                    credit.amount = credit.drawn;
+            match self.credits.iter_mut().find(|credit| credit.credit.id == known.credit) {
+                Some(credit) => {
+                    credit.drawn = credit.drawn.minus(amount);
+                    if credit.ended {
+                        // What comes back of it lapses, too.
+                        credit.amount = credit.drawn;
+                    }
                 }
+                None => self.forgotten = self.forgotten.minus(amount),
             }
         }
         drawn.retain(|known| !known.amount.is_zero());
@@ -243,8 +246,9 @@ impl Funds {
             credit.drawn = Amount::ZERO;
         }
         for drawn in open.filter(|drawn| drawn.quota_id == *quota_id) {
-            if let Some(credit) = self.credits.iter_mut().find(|credit| credit.credit.id == drawn.credit) {
-                credit.drawn = credit.drawn.plus(drawn.amount);
+            match self.credits.iter_mut().find(|credit| credit.credit.id == drawn.credit) {
+                Some(credit) => credit.drawn = credit.drawn.plus(drawn.amount),
+                None => self.forgotten = self.forgotten.plus(drawn.amount),
             }
         }
         for credit in self.credits.iter_mut().filter(|credit| credit.ended) {
@@ -257,5 +261,38 @@ impl Funds {
         let end = |credit: &CreditState| (!credit.ended, credit.expires_at.map_or(i64::MAX, Timestamp::millis));
         let place = self.credits.partition_point(|other| end(other) <= end(&credit));
         self.credits.insert(place, credit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn what_comes_back_to_a_credit_that_is_forgotten_lapses_too() {
+        let amount = |text: &str| text.parse::<Amount>().unwrap();
+        let credit = |number: usize, amount| Credit {
+            id: format!("c-{number}").parse().unwrap(),
+            amount,
+            expires_at: None,
+            rollover: None,
+        };
+        let quota: QuotaId = "q".parse().unwrap();
+        let now = Timestamp::default();
+        let mut funds = Funds::default();
+        funds.add_credit(credit(0, amount("10")));
+        let mut drawn = Vec::new();
+        funds.draw(&quota, &mut drawn, amount("4"), now);
+        funds.lapse(&"c-0".parse().unwrap(), None);
+        for number in 1..=MAX_FUNDS {
+            funds.add_credit(credit(number, Amount::ONE));
+        }
+        assert!(funds.credit(&"c-0".parse().unwrap()).is_none(), "it is forgotten");
+        assert_eq!(funds.extra(now), amount("1004"), "what was drawn was paid for");
+        funds.reset(&quota, drawn.iter());
+        assert_eq!(funds.extra(now), amount("1004"), "and is still held");
+        funds.draw(&quota, &mut drawn, amount("-3"), now);
+        assert_eq!(funds.extra(now), amount("1001"));
     }
 }

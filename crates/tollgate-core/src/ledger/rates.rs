@@ -42,11 +42,11 @@ impl Ledger {
             Estimate::Usd(usd) => Ok(UpperBound::of_amount(*usd)),
             Estimate::Tokens(bounds) => {
                 let (rating, _) = self.rating(catalog, call, at)?;
-                Ok(estimate::token_bound_rated(&rating, bounds)?)
+                Ok(estimate::token_bound(&rating, bounds)?)
             }
             Estimate::Sandbox(bounds) => {
                 let (rating, _) = self.rating(catalog, call, at)?;
-                estimate::sandbox_bound_rated(&rating, bounds)
+                estimate::sandbox_bound(&rating, bounds)
                     .map_err(|unpriced| sandbox_problem("estimate.sandbox", unpriced))
             }
         }
@@ -147,7 +147,7 @@ impl Ledger {
         at: At<'_>,
     ) -> Result<(Charge, Amounts), Rejection> {
         let (rating, flag) = self.rating(catalog, call, at)?;
-        let mut charge = price::price_rated(&rating, usage)?;
+        let mut charge = price::price(&rating, usage)?;
         if let Some(flag) = flag {
             charge = charge.flagged(flag);
         }
