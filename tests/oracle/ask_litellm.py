@@ -10,6 +10,7 @@ from datetime import datetime, time, timezone
 
 import litellm
 from litellm import cost_per_token
+from litellm._internal_context import pinned_billing_time
 from litellm.types.utils import CacheCreationTokenDetails, CompletionTokensDetailsWrapper, PromptTokensDetailsWrapper, Usage
 
 import cases
@@ -72,7 +73,9 @@ def answers(today):
                 usage = {meter: quantity for meter, quantity in usage.items() if not meter.startswith("cache_write")}
             line = {"provider": PROVIDERS[provider], "model": model, "at": at.isoformat().replace("+00:00", "Z"), "usage": usage}
             try:
-                line["usd"] = format(sum(cost_per_token(model=key, custom_llm_provider=provider, usage_object=theirs(usage))), ".15g")
+                # Peak hours are those of the usage, not of whoever runs this.
+                with pinned_billing_time(at):
+                    line["usd"] = format(sum(cost_per_token(model=key, custom_llm_provider=provider, usage_object=theirs(usage))), ".15g")
             except Exception as error:  # Whatever it says is its answer.
                 line["error"] = str(error)[:200]
             yield line

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::card::{Card, Key, Opinion, Opinions, Rates, Region, UNKNOWN_DATE, drop_zeros};
-use super::names;
+use super::{names, off_peak};
 
 /// Their fields, without tier and mode, and our meters.
 const FIELDS: [(&str, &str); 12] = [
@@ -137,6 +137,7 @@ fn card(entry: &Value) -> Result<Card> {
         }
     }
     drop_zeros(&mut card.rates);
+    add_peak_hours(&entry["off_peak_pricing"], &mut card)?;
     for (mode, mut rates) in modes {
         drop_zeros(&mut rates);
         if rates.contains_key(&(0, "input")) || rates.contains_key(&(0, "output")) {
@@ -157,6 +158,25 @@ fn card(entry: &Value) -> Result<Card> {
         card.regions.insert("regional".to_owned(), Region::Times(times));
     }
     Ok(card)
+}
+
+/// The list has the rates of the peak hours, and those of the others with their hours; ours has the others, and those of the peak hours with theirs.
+fn add_peak_hours(pricing: &Value, card: &mut Card) -> Result<()> {
+    let Some(fields) = pricing.as_object() else { return Ok(()) };
+    let mut rates = card.rates.clone();
+    for (field, value) in fields {
+        if let Some((key, None)) = meaning(field)
+            && let Some(rate) = rate(value, key.1)?
+        {
+            rates.insert(key, rate);
+        }
+    }
+    // Where its hours cannot be read as they are meant, the dearer rates hold all day.
+    if let Some(peak) = off_peak::peak_hours(pricing) {
+        let dearer = std::mem::replace(&mut card.rates, rates);
+        card.schedules = peak.into_iter().map(|hours| hours.at(&dearer)).collect();
+    }
+    Ok(())
 }
 
 /// The meter, tier and mode of a field.

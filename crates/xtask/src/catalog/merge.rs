@@ -147,6 +147,13 @@ fn compare(place: &str, sourced: &mut SourcedCard, said: &[(&Source, &Opinion)],
             sourced.card.regions.entry(region.clone()).or_insert_with(|| change.clone());
         }
     }
+    if sourced.card.schedules.is_empty()
+        && let Some((_, card)) =
+            today.iter().find(|(_, card)| !card.schedules.is_empty() && same_price(card, &sourced.card))
+    {
+        // The hours of one source that has the same price outside them.
+        sourced.card.schedules.clone_from(&card.schedules);
+    }
     for mode in MODES {
         // The timelines of modes are the least certain, so they speak last.
         let mut of_mode: Vec<(&'static str, &Rates)> =

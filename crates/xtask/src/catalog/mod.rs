@@ -13,6 +13,7 @@ mod litellm;
 mod merge;
 mod model_prices;
 mod names;
+mod off_peak;
 mod report;
 mod review;
 mod sources;
