@@ -15,7 +15,7 @@ import { serveModules } from "../support/workerd.ts";
 const run = promisify(execFile);
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const consumer = fileURLToPath(new URL("consumer/", import.meta.url));
-const PARTS = "race price overrides ways errors expiry administration policy clock warnings history";
+const PARTS = "race price overrides ways errors expiry administration policy clock warnings warningsOfCredits history";
 
 let folder: string;
 let tarball: string;
