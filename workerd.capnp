@@ -17,6 +17,7 @@ const config :Workerd.Config = (
 const tollgate :Workerd.Worker = (
   # As in wrangler.toml.
   compatibilityDate = "2026-10-01",
+  compatibilityFlags = ["no_web_socket_compression"],
   modules = [
     (name = "index.js", esModule = embed "crates/tollgate-worker/build/index.js"),
     (name = "index_bg.wasm", wasm = embed "crates/tollgate-worker/build/index_bg.wasm"),

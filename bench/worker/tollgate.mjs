@@ -28,7 +28,6 @@ class Tollgate {
       await this.put(`/v1/tenants/${name}/quotas/budget`, quota);
     }));
     this.holds = new Map();
-    this.count = 0;
     return this.names;
   }
 
@@ -38,18 +37,17 @@ class Tollgate {
   async operation(tenant, caller) {
     const held = this.holds.get(caller);
     if (held === undefined) {
-      const id = `${caller}-${this.count++}`;
-      const admitted = await this.reserve(tenant, id, ESTIMATE);
+      const id = await this.reserve(tenant, ESTIMATE);
       this.holds.set(caller, { tenant, id });
-      return admitted;
+      return id !== undefined;
     }
     this.holds.delete(caller);
     await this.settle(held.tenant, held.id);
     return true;
   }
 
-  dollar(tenant, caller) {
-    return this.reserve(tenant, `dollar-${caller}`, { usd: "1" });
+  async dollar(tenant) {
+    return (await this.reserve(tenant, { usd: "1" })) !== undefined;
   }
 
   async spent(tenant) {
@@ -74,34 +72,34 @@ export class Batching extends Tollgate {
   async open(tenants, dollars) {
     const names = await super.open(tenants, dollars);
     this.clients = new Map(names.map((tenant) => [tenant, createClient({ url: this.url, token: this.token, tenant, onUnavailable: "deny", timeoutMs: 30_000 })]));
-    this.reservations = new Map();
     return names;
   }
 
-  async reserve(tenant, id, estimate) {
+  async reserve(tenant, estimate) {
     try {
-      const reservation = await this.clients.get(tenant).reserve({ id, ...CALL, estimate });
-      this.reservations.set(id, reservation);
-      return true;
+      return (await this.clients.get(tenant).reserve({ ...CALL, estimate })).id;
     } catch (error) {
-      if (error.code === "quota_exceeded") return false;
+      if (error.code === "quota_exceeded") return undefined;
       throw error;
     }
   }
 
   async settle(tenant, id) {
     await this.clients.get(tenant).settle(id, { usage: USAGE });
-    this.reservations.delete(id);
   }
 }
 
 /** One HTTP request for each command. */
 export class Single extends Tollgate {
-  async reserve(tenant, id, estimate) {
+  #count = 0;
+
+  async reserve(tenant, estimate) {
+    // As ids of an app that makes them in the order of time.
+    const id = `call-${String(this.#count++).padStart(9, "0")}`;
     const answer = await this.request("POST", `/v1/tenants/${tenant}/reservations`, { id, ...CALL, estimate });
     const text = await answer.text();
     if (answer.status !== 201 && answer.status !== 429) throw new Error(text);
-    return answer.status === 201;
+    return answer.status === 201 ? id : undefined;
   }
 
   async settle(tenant, id) {

@@ -1,5 +1,7 @@
 import { Batcher } from "./batcher.js";
 import { CommandTollgate, type Command, type CommandResult } from "./commands.js";
+import type { SocketConstructor } from "./connection.js";
+import { Delivery } from "./delivery.js";
 import { UnavailableError } from "./errors.js";
 import type { OpenReservation } from "./hold.js";
 import { baseUrl, integer, invalid, text } from "./options.js";
@@ -37,8 +39,13 @@ export interface ClientOptions {
   retries?: number;
   /** Batches under way at once; 2 when left out. */
   maxInFlight?: number;
-  /** Instead of the global `fetch`. */
+  /** Instead of the global `fetch`. Batches then go by HTTP alone. */
   fetch?: typeof fetch;
+  /**
+   * How batches travel. `auto`, which it is when left out: over one WebSocket while many are sent, where there is a global `WebSocket`; by HTTP otherwise, and
+   * whatever a WebSocket did not deliver. `http`: by HTTP alone.
+   */
+  transport?: "auto" | "http";
   /** Told of crossed thresholds and of what could not be held or closed. */
   onWarning?: (warning: Warning) => void;
 }
@@ -65,17 +72,20 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
       throw invalid("onUnavailable", 'must be "deny" or "allow": what happens in an outage is for the app to decide');
     }
     const retries = integer("retries", options.retries ?? 3, 0, 10);
-    const transport = new Transport({
+    const { transport: way = "auto" } = options;
+    if (way !== "auto" && way !== "http") throw invalid("transport", 'must be "auto" or "http"');
+    const worker = {
       baseUrl: baseUrl(options.url),
       token: text("token", token),
       timeoutMs: integer("timeoutMs", options.timeoutMs ?? 5000, 1, 300_000),
-      retries,
-      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-    });
+    };
+    const transport = new Transport({ ...worker, retries, fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)) });
     const path = `/v1/tenants/${encodeURIComponent(text("tenant", tenant))}`;
-    const sender = { retries, attempt: (body: string) => transport.attempt("POST", `${path}/batch`, body) };
+    const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
+    // Whoever gives a fetch of their own wants to see what is sent.
+    const Socket = way === "auto" && options.fetch === undefined ? WebSocket : undefined;
     this.#transport = transport;
-    this.#batcher = new Batcher(sender, integer("maxInFlight", options.maxInFlight ?? 2, 1, 64));
+    this.#batcher = new Batcher(new Delivery({ ...worker, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 2, 1, 64));
     this.#path = path;
     this.#onUnavailable = onUnavailable;
   }

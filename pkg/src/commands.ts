@@ -1,5 +1,6 @@
 import { errorFromProblem, InvalidRequestError, isProblem, ReservationClosedError, TollgateError, UnavailableError } from "./errors.js";
 import { OpenReservation, runWithHold, type HoldCommands } from "./hold.js";
+import { newId } from "./ids.js";
 import type { Hold, Reservation, Tollgate, WithReservationOptions } from "./tollgate.js";
 import type {
   Actual,
@@ -169,5 +170,5 @@ const CLOSED_CODES: Record<Exclude<ReservationBody["state"], "held">, ErrorCode>
 };
 
 function withId<T extends { id?: string }>(request: T): T & { id: string } {
-  return { ...request, id: request.id ?? crypto.randomUUID() };
+  return { ...request, id: request.id ?? newId() };
 }

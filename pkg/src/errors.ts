@@ -118,6 +118,7 @@ export function errorFromProblem(problem: Problem): TollgateError {
     case "invalid_payload":
     case "body_too_large":
     case "method_not_allowed":
+    case "upgrade_required":
       return new InvalidRequestError(problem);
     case "unpriced":
       return new UnpricedError(problem);

@@ -57,14 +57,13 @@ export class Transport {
       const detail = timedOut ? `no answer within ${timeoutMs} ms` : `no connection to ${baseUrl}`;
       return { kind: "retry", error: new UnavailableError(detail, { cause }), retryAfterMs: undefined };
     }
-    return judge(response, text);
+    return judge(response.status, text, response.headers.get("Retry-After"));
   }
 }
 
 /** 5xx, redirects and bodies that are not JSON come from something in between, or from a Worker in trouble: try again. */
-function judge(response: Response, text: string): Attempt {
-  const { status } = response;
-  const after = retryAfterMs(response.headers.get("Retry-After"), Date.now());
+export function judge(status: number, text: string, retryAfter: string | null): Attempt {
+  const after = retryAfterMs(retryAfter, Date.now());
   const body = parseJson(text);
   if (status >= 200 && status < 300 && body !== undefined) return { kind: "answer", result: { status, body } };
   const error = errorFromAnswer({ status, body });

@@ -692,6 +692,7 @@ export type ErrorCode =
   | "reservation_not_found"
   | "quota_not_found"
   | "method_not_allowed"
+  | "upgrade_required"
   | "idempotency_conflict"
   | "archived"
   | "ledger_damaged"

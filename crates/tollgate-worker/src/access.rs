@@ -68,7 +68,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Release
         | Endpoint::Extend
         | Endpoint::Record
-        | Endpoint::Batch => Access::Spend,
+        | Endpoint::Batch
+        | Endpoint::Connect => Access::Spend,
         Endpoint::Price
         | Endpoint::Catalog
         | Endpoint::GetOverrides
@@ -147,6 +148,7 @@ mod tests {
         POST   /v1/tenants/{tenant}/reservations/{id}/extend  asa
         POST   /v1/tenants/{tenant}/records                   asa
         POST   /v1/tenants/{tenant}/batch                     asa
+        GET    /v1/tenants/{tenant}/connect                   asa
         POST   /v1/tenants/{tenant}/explain                   asar
         GET    /v1/tenants/{tenant}/usage                     asar
         GET    /v1/tenants/{tenant}/entries                   asar

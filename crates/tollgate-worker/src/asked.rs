@@ -91,7 +91,8 @@ impl Asked {
                 let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
                 Ok(Self::single(api::parse_entries_query(pairs)?))
             }
-            Endpoint::Audit
+            Endpoint::Connect
+            | Endpoint::Audit
             | Endpoint::Repair
             | Endpoint::Journal
             | Endpoint::Archive
@@ -129,7 +130,9 @@ impl Asked {
         Self::new(vec![request], Shape::Single)
     }
 
-    fn batch(commands: Vec<Result<Request, Problem>>) -> Self {
+    /// A batch's commands; what is wrong with one of them is its answer.
+    #[must_use]
+    pub fn batch(commands: Vec<Result<Request, Problem>>) -> Self {
         let mut requests = Vec::with_capacity(commands.len());
         let mut problems = Vec::with_capacity(commands.len());
         for command in commands {

@@ -14,6 +14,15 @@ pub struct Secrets {
     signing_key: Option<TokenKey>,
 }
 
+/// Who calls, and for how long that is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Who.
+    pub caller: Caller,
+    /// When the token ends; none for the admin's.
+    pub until: Option<Timestamp>,
+}
+
 impl Secrets {
     /// `admin_token` and `signing_secret` as they are configured; an empty one counts as none. Without a signing secret of its own
     /// the signing key is derived from the admin token.
@@ -37,26 +46,35 @@ impl Secrets {
     ///
     /// # Errors
     /// There is no token, or it is not accepted.
-    pub fn authenticate(&self, authorization: Option<&str>, now: Timestamp) -> Result<Caller, Problem> {
-        let token = authorization
-            .and_then(bearer_token)
-            .ok_or_else(|| unauthorized("send a token: `Authorization: Bearer …`"))?;
+    pub fn authenticate(&self, authorization: Option<&str>, now: Timestamp) -> Result<Identity, Problem> {
+        self.identify(authorization.and_then(bearer_token), now)
+    }
+
+    /// Who calls, by the token.
+    ///
+    /// # Errors
+    /// There is no token, or it is not accepted.
+    pub fn identify(&self, token: Option<&str>, now: Timestamp) -> Result<Identity, Problem> {
+        let token = token.ok_or_else(|| unauthorized("send a token: `Authorization: Bearer …`"))?;
         if let Some(admin) = &self.admin_token {
             // Hashes have one length and differ everywhere, so neither the length nor a common start can be timed.
             if bool::from(Sha256::digest(admin).ct_eq(&Sha256::digest(token))) {
-                return Ok(Caller::Admin);
+                return Ok(Identity { caller: Caller::Admin, until: None });
             }
         }
         let Some(key) = &self.signing_key else {
             return Err(unauthorized("this Worker has no secret ADMIN_TOKEN yet, so it accepts no token"));
         };
-        match key.verify(token, now) {
-            Ok(Bearer::Service) => Ok(Caller::Service),
-            Ok(Bearer::App { tenant }) => Ok(Caller::Tenant { tenant, read_only: false }),
-            Ok(Bearer::Read { tenant }) => Ok(Caller::Tenant { tenant, read_only: true }),
-            Err(InvalidToken::Expired) => Err(unauthorized("the token has expired")),
-            Err(InvalidToken::Broken) => Err(unauthorized("the token is not accepted")),
-        }
+        let (bearer, until) = key.verify(token, now).map_err(|invalid| match invalid {
+            InvalidToken::Expired => unauthorized("the token has expired"),
+            InvalidToken::Broken => unauthorized("the token is not accepted"),
+        })?;
+        let caller = match bearer {
+            Bearer::Service => Caller::Service,
+            Bearer::App { tenant } => Caller::Tenant { tenant, read_only: false },
+            Bearer::Read { tenant } => Caller::Tenant { tenant, read_only: true },
+        };
+        Ok(Identity { caller, until: Some(until) })
     }
 }
 
@@ -88,7 +106,7 @@ mod tests {
     fn the_admin_token_is_the_admin_token_and_nothing_else_is() {
         let secrets = secrets("s3cret", "");
         for header in ["Bearer s3cret", "bearer  s3cret ", " BEARER s3cret"] {
-            assert_eq!(secrets.authenticate(Some(header), now()).unwrap(), Caller::Admin, "{header}");
+            assert_eq!(secrets.authenticate(Some(header), now()).unwrap().caller, Caller::Admin, "{header}");
         }
         for header in ["s3cret", "Basic s3cret", "Bearer", "Bearer ", "Bearer S3cret", "Bearer s3cre", "Bearer s3crett"]
         {
@@ -115,8 +133,9 @@ mod tests {
             format!("Bearer {}", key.issue(&Bearer::Service, now(), 60).unwrap().0)
         };
         let (derived, own) = (secrets("admin", ""), secrets("admin", "own"));
-        assert_eq!(derived.authenticate(Some(&issued(&derived)), now()).unwrap(), Caller::Service);
-        assert_eq!(own.authenticate(Some(&issued(&own)), now()).unwrap(), Caller::Service);
+        let service = Identity { caller: Caller::Service, until: Some(now().plus_seconds(60)) };
+        assert_eq!(derived.authenticate(Some(&issued(&derived)), now()).unwrap(), service);
+        assert_eq!(own.authenticate(Some(&issued(&own)), now()).unwrap(), service);
         assert!(own.authenticate(Some(&issued(&derived)), now()).is_err());
         // The signing secret is no admin token.
         assert!(own.authenticate(Some("Bearer own"), now()).is_err());

@@ -13,9 +13,11 @@ use worker::{Env, Request};
 
 use crate::access::{self, Access};
 use crate::asked::{self, OnboardOrder};
+use crate::auth::Identity;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
+use crate::connection;
 use crate::entries_csv;
 use crate::log::{internal, unexpected};
 use crate::object::{Call, OVERRIDES_WANTED_HEADER};
@@ -56,10 +58,11 @@ pub async fn reply(mut request: Request, env: &Env) -> Reply {
 async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -> Result<Reply, Problem> {
     let test_now = if config::has_test_clock(env) { clock::from_header(request.headers())? } else { None };
     let now = test_now.unwrap_or_else(clock::now);
+    let mut until = None;
     if access::needed(route.endpoint) != Access::Anyone {
-        let authorization = request.headers().get("authorization").ok().flatten();
-        let caller = config::secrets(env).authenticate(authorization.as_deref(), now)?;
-        access::check(&caller, route.endpoint, route.tenant.as_deref())?;
+        let identity = identify(request, env, route.endpoint, now)?;
+        access::check(&identity.caller, route.endpoint, route.tenant.as_deref())?;
+        until = identity.until;
     }
     let tenant = match &route.tenant {
         Some(_) => Some(asked::tenant_id(route)?),
@@ -86,15 +89,45 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
         }
         (Endpoint::Entries, Some(tenant)) => {
             let passed = objects.tenant(&tenant, route.endpoint, target, &body).await?;
-            let accept = request.headers().get("accept").ok().flatten().unwrap_or_default();
+            let accept = header(request, "accept").unwrap_or_default();
             match passed {
                 Reply::Passed(page) if page.ok() && entries_csv::is_preferred(&accept) => own(to_csv(&page).await?),
                 passed => Ok(passed),
             }
         }
+        (Endpoint::Connect, Some(tenant)) => {
+            check_handshake(request)?;
+            objects.connect(&tenant, target, connection::ends(clock::now(), now, until)).await
+        }
         (endpoint, Some(tenant)) => objects.tenant(&tenant, endpoint, target, &body).await,
         (endpoint, None) => objects.platform(endpoint, target, &body).await.map(Reply::Passed),
     }
+}
+
+/// Who calls. A WebSocket's handshake may have the token among its subprotocols, since most clients cannot set its headers.
+fn identify(request: &Request, env: &Env, endpoint: Endpoint, now: Timestamp) -> Result<Identity, Problem> {
+    let secrets = config::secrets(env);
+    let authorization = header(request, "authorization");
+    if endpoint == Endpoint::Connect && authorization.is_none() {
+        let token = header(request, connection::PROTOCOL_HEADER).and_then(|protocols| connection::token(&protocols));
+        return secrets.identify(token.as_deref(), now);
+    }
+    secrets.authenticate(authorization.as_deref(), now)
+}
+
+fn check_handshake(request: &Request) -> Result<(), Problem> {
+    if !header(request, "upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        return Err(Problem::new(Code::UpgradeRequired, "this is for WebSockets: send `Upgrade: websocket`"));
+    }
+    if !header(request, connection::PROTOCOL_HEADER).is_some_and(|protocols| connection::is_spoken(&protocols)) {
+        let detail = format!("a connection's subprotocol is {}", connection::PROTOCOL);
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    }
+    Ok(())
+}
+
+fn header(request: &Request, name: &str) -> Option<String> {
+    request.headers().get(name).ok().flatten()
 }
 
 /// The way to the objects.
@@ -105,6 +138,21 @@ struct Objects<'a> {
 
 impl Objects<'_> {
     async fn tenant(&self, tenant: &TenantId, endpoint: Endpoint, target: &str, body: &Body) -> Result<Reply, Problem> {
+        self.ledger(tenant, endpoint, target, body, None).await
+    }
+
+    async fn connect(&self, tenant: &TenantId, target: &str, ends: Timestamp) -> Result<Reply, Problem> {
+        self.ledger(tenant, Endpoint::Connect, target, &Body::empty(), Some(ends)).await
+    }
+
+    async fn ledger(
+        &self,
+        tenant: &TenantId,
+        endpoint: Endpoint,
+        target: &str,
+        body: &Body,
+        connection_ends: Option<Timestamp>,
+    ) -> Result<Reply, Problem> {
         let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
         let prices = self.platform_prices().await;
         let call = Call {
@@ -115,6 +163,7 @@ impl Objects<'_> {
             body,
             now: self.now,
             overrides: prices.version,
+            connection_ends,
             repeats_safely: endpoint.repeats_safely(),
         };
         let answer = call.send().await?;
@@ -125,6 +174,7 @@ impl Objects<'_> {
             method: Method::Put,
             target: asked::PLATFORM_OVERRIDES_TARGET,
             body: &Body::from_text(&prices.document),
+            connection_ends: None,
             repeats_safely: true,
             ..call
         };
@@ -163,6 +213,7 @@ impl Objects<'_> {
             body,
             now: self.now,
             overrides: 0,
+            connection_ends: None,
             repeats_safely: endpoint.repeats_safely(),
         };
         call.send().await

@@ -1,7 +1,7 @@
 //! Tollgate over HTTP: a Worker that routes, authenticates and bounds, and one Durable Object per tenant that decides and stores.
 //!
 //! `gateway` is the stateless Worker; `tenant_ledger` and `platform_pool` are the objects. What needs no JavaScript is tested natively:
-//! `router`, `access`, `auth`, `token`, `asked`, `gather`, `upkeep`, `entries_csv`, and the decisions of the others.
+//! `router`, `access`, `auth`, `token`, `asked`, `gather`, `connection`, `upkeep`, `entries_csv`, and the decisions of the others.
 
 mod access;
 mod alarm;
@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod clock;
 mod config;
+mod connection;
 mod entries_csv;
 mod gateway;
 mod gather;

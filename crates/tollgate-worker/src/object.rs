@@ -14,6 +14,7 @@ use worker::{Delay, ObjectNamespace};
 
 use crate::body::Body;
 use crate::clock;
+use crate::connection;
 use crate::log::{internal, unexpected};
 use crate::router::Method;
 
@@ -46,6 +47,8 @@ pub struct Call<'a> {
     pub now: Option<Timestamp>,
     /// The version of the platform's own rates, aliases and markups that the ledger should know; 0 where there are none.
     pub overrides: u64,
+    /// Until when the connection may be used that is asked for. None where none is.
+    pub connection_ends: Option<Timestamp>,
     /// Whether doing it twice is as good as doing it once.
     pub repeats_safely: bool,
 }
@@ -99,13 +102,17 @@ impl Call<'_> {
             init.set_body(body);
         }
         // Nothing of the client's own headers goes through.
-        if self.now.is_some() || self.overrides > 0 {
+        if self.now.is_some() || self.overrides > 0 || self.connection_ends.is_some() {
             let headers = Headers::new()?;
             if let Some(now) = self.now {
                 headers.set(clock::TEST_HEADER, &now.to_string())?;
             }
             if self.overrides > 0 {
                 headers.set(OVERRIDES_HEADER, &self.overrides.to_string())?;
+            }
+            if let Some(ends) = self.connection_ends {
+                headers.set("upgrade", "websocket")?;
+                headers.set(connection::ENDS_HEADER, &ends.to_string())?;
             }
             init.set_headers(&headers);
         }

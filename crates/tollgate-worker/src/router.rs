@@ -70,6 +70,8 @@ pub enum Endpoint {
     Record,
     /// Many commands at once.
     Batch,
+    /// Batches over a WebSocket.
+    Connect,
     /// Decides without reserving.
     Explain,
     /// What was spent.
@@ -154,6 +156,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),
     (Method::Post, "/v1/tenants/{tenant}/records", Endpoint::Record),
     (Method::Post, "/v1/tenants/{tenant}/batch", Endpoint::Batch),
+    (Method::Get, "/v1/tenants/{tenant}/connect", Endpoint::Connect),
     (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
     (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
     (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),

@@ -4,19 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{Answer, Code, Problem};
+use tollgate_core::api::{self, Answer, Code, Problem};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 use wasm_bindgen_futures::spawn_local;
-use worker::{Delay, DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{
+    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
+    durable_object,
+};
 
 use crate::alarm::Alarm;
 use crate::asked::{self, Asked};
 use crate::body::Body;
 use crate::clock;
 use crate::config;
-use crate::gather::{self, Arrivals, Queue, Turn, Waiting};
+use crate::connection::{self, Message};
+use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::object::{OVERRIDES_HEADER, OVERRIDES_WANTED_HEADER};
 use crate::respond;
@@ -32,7 +36,7 @@ const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
 ///
 /// A request's body is read first; then it joins a queue. Whatever waits there is decided and stored in one synchronous turn, in one
 /// commit, and answered. The runtime holds the answers back until the commit is durable.
-#[durable_object(alarm)]
+#[durable_object]
 pub struct TenantLedger {
     inner: Rc<Inner>,
 }
@@ -66,6 +70,9 @@ impl DurableObject for TenantLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
+        if let Some(ends) = request.headers().get(connection::ENDS_HEADER)? {
+            return self.inner.connect(&request, &ends);
+        }
         let answer = self.inner.answer(&mut request).await.unwrap_or_else(|problem| respond::refusal(&problem));
         let response = respond::response(answer)?;
         if self.inner.has_test_clock {
@@ -78,6 +85,38 @@ impl DurableObject for TenantLedger {
     async fn alarm(&self) -> Result<Response> {
         self.inner.alarm_went_off();
         Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let ends: Option<String> = socket.deserialize_attachment()?;
+        let ends = ends.and_then(|ends| ends.parse::<Timestamp>().ok());
+        if ends.is_none_or(|ends| ends <= clock::now()) {
+            return socket.close(Some(connection::ENDED), Some("open another one"));
+        }
+        let message = match &message {
+            WebSocketIncomingMessage::String(text) => Message::read(text),
+            WebSocketIncomingMessage::Binary(_) => None,
+        };
+        let Some(message) = message else {
+            return socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));
+        };
+        let answer = self.inner.answer_message(&message).await.unwrap_or_else(|problem| respond::refusal(&problem));
+        if let Err(error) = socket.send_with_str(message.answer(&answer)) {
+            // Whoever asked has hung up; what was decided stays, and a repeat gets the same answer.
+            unexpected("answering over a connection", &error);
+        }
+        Ok(())
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+        // Nothing is kept for a connection. The client waits for this answer to its closing, and fails where it has hung up meanwhile.
+        let _hung_up = socket.close(Some(connection::CLOSED), None::<&str>);
+        Ok(())
+    }
+
+    async fn websocket_error(&self, _: WebSocket, error: worker::Error) -> Result<()> {
+        unexpected("a connection broke", &error);
+        Ok(())
     }
 }
 
@@ -109,10 +148,27 @@ impl Inner {
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
-        let Asked { requests, shape } = match &asks {
+        let asked = match &asks {
             Some(route) => Asked::read(route, query, &body)?,
             None => Asked::platform_overrides(known_overrides(request), &body)?,
         };
+        self.join(arriving, now, asked).await
+    }
+
+    async fn answer_message(self: &Rc<Self>, message: &Message<'_>) -> Result<Answer, Problem> {
+        message.check()?;
+        let arriving = self.arrivals.begin();
+        self.alarm.learn().await;
+        self.join(arriving, None, Asked::batch(api::parse_batch(message.body)?)).await
+    }
+
+    /// Joins the queue, sees to it that somebody takes a turn, and waits for the answer.
+    async fn join(
+        self: &Rc<Self>,
+        arriving: Arriving<'_>,
+        now: Option<Timestamp>,
+        Asked { requests, shape }: Asked,
+    ) -> Result<Answer, Problem> {
         let (done, answers) = oneshot::channel();
         self.queue.borrow_mut().push(Waiting { now, requests, done });
         drop(arriving);
@@ -123,6 +179,21 @@ impl Inner {
         }
         let answers = answers.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
         Ok(shape.answer(answers))
+    }
+
+    /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
+    fn connect(&self, request: &Request, ends: &str) -> Result<Response> {
+        match self.lacks_overrides(request) {
+            Ok(false) => {}
+            Ok(true) => return respond::response(overrides_wanted()),
+            Err(problem) => return respond::response(respond::refusal(&problem)),
+        }
+        let pair = WebSocketPair::new()?;
+        self.state.accept_web_socket(&pair.server);
+        pair.server.serialize_attachment(ends)?;
+        let response = Response::from_websocket(pair.client)?;
+        response.headers().set(connection::PROTOCOL_HEADER, connection::PROTOCOL)?;
+        Ok(response)
     }
 
     async fn take_turns_in_time(self: Rc<Self>) {

@@ -71,11 +71,11 @@ impl TokenKey {
         Some((token, expires_at))
     }
 
-    /// Whom a token is for.
+    /// Whom a token is for, and when it ends.
     ///
     /// # Errors
     /// It is not accepted.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Bearer, InvalidToken> {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<(Bearer, Timestamp), InvalidToken> {
         let now = instant(now).ok_or(InvalidToken::Broken)?;
         let untrusted = UntrustedToken::new(token).map_err(|_| InvalidToken::Broken)?;
         let token = Hs256.validator::<Bearer>(&self.0).validate(&untrusted).map_err(|_| InvalidToken::Broken)?;
@@ -86,7 +86,9 @@ impl TokenKey {
                 _ => InvalidToken::Broken,
             },
         )?;
-        Ok(token.claims().custom.clone())
+        let ends = token.claims().expiration.ok_or(InvalidToken::Broken)?;
+        let ends = Timestamp::from_millis(ends.timestamp_millis()).map_err(|_| InvalidToken::Broken)?;
+        Ok((token.claims().custom.clone(), ends))
     }
 }
 
@@ -114,8 +116,8 @@ mod tests {
         for bearer in [Bearer::Service, app(), Bearer::Read { tenant: "acme".parse().unwrap() }] {
             let (token, end) = key.issue(&bearer, now, 3600).unwrap();
             assert_eq!(end, at("2026-11-24T01:00:01Z"));
-            assert_eq!(key.verify(&token, now).unwrap(), bearer);
-            assert_eq!(key.verify(&token, end).unwrap(), bearer);
+            assert_eq!(key.verify(&token, now).unwrap(), (bearer.clone(), end));
+            assert_eq!(key.verify(&token, end).unwrap(), (bearer, end));
             assert_eq!(key.verify(&token, at("2026-11-24T01:00:01.001Z")), Err(InvalidToken::Expired));
         }
     }

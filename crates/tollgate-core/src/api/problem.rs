@@ -40,6 +40,8 @@ pub enum Code {
     AlreadyExpired,
     /// Send less.
     BodyTooLarge,
+    /// Open a WebSocket.
+    UpgradeRequired,
     /// Give an amount, or set the policy's rule for unknown models.
     Unpriced,
     /// Settle by usage or amount.
@@ -84,6 +86,7 @@ impl Code {
             Self::AlreadyReleased => ("already_released", 409, "Already released"),
             Self::AlreadyExpired => ("already_expired", 409, "Already expired"),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large"),
+            Self::UpgradeRequired => ("upgrade_required", 426, "Upgrade required"),
             Self::Unpriced => ("unpriced", 422, "Unpriced"),
             Self::InvalidPayload => ("invalid_payload", 422, "Invalid payload"),
             Self::QuotaExceeded => ("quota_exceeded", 429, "Quota exceeded"),
