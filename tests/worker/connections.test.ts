@@ -1,13 +1,11 @@
 // Batches over a WebSocket, straight to the tenant's object: the same answers as over HTTP, for the same tokens, and not for longer.
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { request } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { Connection, PROTOCOL } from "../support/connection.ts";
 import { Api, expectProblem, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Answer, type Body, type Tenant } from "../support/http.ts";
 import { startWorker, type TestWorker } from "../support/worker.ts";
-
-const PROTOCOL = "tollgate.v1";
 
 let worker: TestWorker;
 
@@ -16,45 +14,7 @@ before(async () => {
 });
 after(() => worker?.stop());
 
-/** One open connection, and its answers by their numbers. */
-class Connection {
-  readonly socket: WebSocket;
-  readonly closed: Promise<number>;
-  readonly #waiting = new Map<string, (answer: { status: number; body: Body }) => void>();
-  #sent = 0;
-
-  private constructor(socket: WebSocket) {
-    this.socket = socket;
-    this.closed = once(socket, "close").then(([event]) => (event as CloseEvent).code);
-    socket.addEventListener("message", ({ data }) => {
-      const [, number = "", status, body = ""] = /^(\d+) (\d+)\n(.*)$/s.exec(String(data)) ?? assert.fail(`not an answer: ${data}`);
-      this.#waiting.get(number)?.({ status: Number(status), body: JSON.parse(body) });
-      this.#waiting.delete(number);
-    });
-  }
-
-  static async open(path: string, token: string): Promise<Connection> {
-    const socket = new WebSocket(`${worker.url.replace("http", "ws")}${path}/connect`, [PROTOCOL, `tollgate.bearer.${encodeURIComponent(token)}`]);
-    const connection = new Connection(socket);
-    await once(socket, "open");
-    assert.equal(socket.protocol, PROTOCOL);
-    return connection;
-  }
-
-  ask(commands: unknown): Promise<{ status: number; body: Body }> {
-    return this.send(JSON.stringify({ commands }));
-  }
-
-  send(text: string): Promise<{ status: number; body: Body }> {
-    const number = String(++this.#sent);
-    return new Promise((resolve) => {
-      this.#waiting.set(number, resolve);
-      this.socket.send(`${number}\n${text}`);
-    });
-  }
-}
-
-const connect = (tenant: Tenant) => Connection.open(tenant.path, tenant.app.token ?? "");
+const connect = (tenant: Tenant) => Connection.open(worker, tenant.path, tenant.app.token ?? "");
 
 /** A handshake's answer, where it is no connection. */
 function handshake(path: string, headers: Record<string, string>): Promise<Answer> {
@@ -137,7 +97,7 @@ describe("a connection", () => {
   });
 
   it("of a tenant that was never onboarded is answered that there is none", async () => {
-    const connection = await Connection.open("/v1/tenants/nobody", worker.adminToken);
+    const connection = await Connection.open(worker, "/v1/tenants/nobody", worker.adminToken);
     const { body } = await connection.ask([{ op: "reserve", ...usdReserve("a", "1") }]);
     const over = expectStatus(await new Api(worker.url, worker.adminToken).post("/v1/tenants/nobody/batch", { commands: [{ op: "reserve", ...usdReserve("a", "1") }] }), 200);
     assert.deepEqual(body, over.body);
@@ -201,11 +161,12 @@ describe("who may connect", () => {
   it("until the token ends", async () => {
     const tenant = await newTenant(worker);
     const { body } = expectStatus(await tenant.admin.post(`${tenant.path}/tokens`, { role: "app", expiresInSeconds: 1 }), 201);
-    const connection = await Connection.open(tenant.path, body.token);
+    const connection = await Connection.open(worker, tenant.path, body.token);
     assert.equal((await connection.ask([{ op: "reserve", ...usdReserve("a", "1") }])).status, 200);
     await pause(new Date(body.expiresAt).getTime() - Date.now() + 20);
-    void connection.ask([{ op: "reserve", ...usdReserve("b", "1") }]);
+    const unanswered = assert.rejects(connection.ask([{ op: "reserve", ...usdReserve("b", "1") }]));
     assert.equal(await connection.closed, 4001);
+    await unanswered;
     expectProblem(await tenant.app.get(`${tenant.path}/reservations/b`), 404, "reservation_not_found");
   });
 });

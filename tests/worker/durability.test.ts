@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { Connection } from "../support/connection.ts";
 import { Api, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Answer } from "../support/http.ts";
 import { assertPartial } from "../support/partial.ts";
 import { startWorker, type TestWorker } from "../support/worker.ts";
@@ -58,17 +59,21 @@ const KILLS = Number(process.env["TOLLGATE_KILLS"] ?? 3);
 type Op = "held" | "settled" | "recorded";
 
 describe("kill -9 under load", () => {
-  for (const { name, viaBatch, archiving } of [
-    { name: "single requests", viaBatch: false, archiving: false },
-    { name: "batches", viaBatch: true, archiving: false },
-    { name: "batches, while entries are archived", viaBatch: true, archiving: true },
+  for (const { name, by, archiving } of [
+    { name: "single requests", by: "request", archiving: false },
+    { name: "batches", by: "batch", archiving: false },
+    { name: "batches over connections", by: "connection", archiving: false },
+    { name: "batches, while entries are archived", by: "batch", archiving: true },
   ]) {
     it(`every acknowledged answer is still there: ${name}`, { timeout: 60_000 + KILLS * 20_000 }, async (context) => {
       const tenant = await newTenant(worker, { q: usdQuota("1000000") });
       const all = new Map<string, Op>();
+      let connections: Connection[] = [];
+      let asked = 0;
       let archived = 0;
       for (let round = 0; round < KILLS; round++) {
         const acknowledged = new Map<string, Op>();
+        if (by === "connection") connections = await Promise.all([1, 2, 3].map(() => Connection.open(worker, tenant.path, tenant.app.token ?? "")));
         const load = underLoad(async (id) => {
           for (const [op, answer] of await life(id)) {
             if (answer.status === 200 || answer.status === 201) acknowledged.set(id, op);
@@ -109,7 +114,11 @@ describe("kill -9 under load", () => {
       }
 
       async function command(body: { op: string; id?: unknown; [field: string]: unknown }, path: string): Promise<Answer | { status: number }> {
-        if (viaBatch) {
+        if (by === "connection") {
+          const connection = connections[asked++ % connections.length] ?? assert.fail("there are three");
+          return (await connection.ask([body])).body.results[0];
+        }
+        if (by === "batch") {
           const answer = await tenant.app.post(`${tenant.path}/batch`, { commands: [body] });
           return answer.body.results[0];
         }

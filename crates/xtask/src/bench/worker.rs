@@ -111,7 +111,7 @@ impl Setting {
             for ((name, _), turns) in CONTENDERS.iter().zip(&mut turns) {
                 let turn = program.ask(&json!({
                     "task": "throughput", "contender": name, "tenants": tenants, "callers": callers,
-                    "milliseconds": if round == 0 { options.milliseconds / 4 } else { options.milliseconds },
+                    "milliseconds": options.milliseconds,
                 }))?;
                 if round > 0 {
                     turns.push(turn);
