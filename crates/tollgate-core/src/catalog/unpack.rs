@@ -157,8 +157,7 @@ impl Packed {
             let mut own = Vec::new();
             for _ in 0..=names.count()? {
                 let shared = names.count()?;
-                previous.truncate(shared);
-                previous.push_str(names.text()?);
+                go_on(&mut previous, shared, names.text()?)?;
                 own.push(previous.as_str().into());
                 by_name.insert(previous.as_str().into(), at);
             }
@@ -350,5 +349,31 @@ const fn confidence(level: u64) -> Option<Confidence> {
         1 => Some(Confidence::Single),
         2 => Some(Confidence::Reported),
         _ => None,
+    }
+}
+
+/// A name is written as how much of the one before it begins with, in bytes, and the rest.
+fn go_on(name: &mut String, shared: usize, rest: &str) -> Option<()> {
+    if !name.is_char_boundary(shared) {
+        return None;
+    }
+    name.truncate(shared);
+    name.push_str(rest);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_begins_with_a_whole_part_of_the_one_before() {
+        let mut name = "modèle".to_owned();
+        assert_eq!(go_on(&mut name, 5, "e"), Some(()));
+        assert_eq!(name, "modèe");
+        for impossible in [4, 7, usize::MAX] {
+            assert_eq!(go_on(&mut name, impossible, "x"), None, "{impossible}");
+        }
+        assert_eq!(name, "modèe");
     }
 }
