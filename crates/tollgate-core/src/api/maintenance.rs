@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
+use super::fields::parameters;
 use super::json;
 use super::problem::Problem;
-use super::request::parameters;
 use crate::ids::Name;
 
 /// The most rows in one page of the journal, and how many there are where the caller does not say.

@@ -1,24 +1,38 @@
 //! The wire: JSON requests in, JSON answers out. The Worker and the npm package speak through this module alone, so the same
 //! request gets the same answer from both.
 
+mod actual_body;
+mod admin_body;
 mod answer;
+mod batch;
+mod call_body;
+mod fields;
+mod history_query;
 pub(crate) mod json;
 mod maintenance;
+mod price_body;
 mod problem;
 mod quota_body;
+mod record_body;
 mod request;
 mod rerate_body;
+mod reserve_body;
 
+pub use actual_body::{parse_meter, parse_release, parse_settle};
+pub use admin_body::{
+    OnboardRequest, TokenRequest, parse_credit, parse_increase, parse_onboard, parse_overrides, parse_policy,
+    parse_quota, parse_token_request, read_overrides,
+};
 pub use answer::{Answer, WholeDocument};
+pub use batch::{MAX_BATCH, parse_batch, parse_command};
+pub use fields::parse_id;
+pub use history_query::{MAX_ENTRIES, parse_catalog_query, parse_entries_query, parse_usage_query};
 pub use maintenance::{
     ArchiveRequest, JournalQuery, MAX_JOURNAL_ROWS, RepairRequest, parse_archive, parse_journal_query, parse_repair,
 };
+pub use price_body::{PriceRequest, parse_price, parse_tenant_price};
 pub use problem::{Code, Problem};
-pub use request::{
-    HistoryQuery, MAX_BATCH, MAX_ENTRIES, OnboardRequest, PriceRequest, Request, StateQuery, TokenRequest, parse_batch,
-    parse_catalog_query, parse_command, parse_credit, parse_entries_query, parse_explain, parse_extend, parse_id,
-    parse_increase, parse_meter, parse_onboard, parse_overrides, parse_policy, parse_price, parse_quota, parse_record,
-    parse_release, parse_reserve, parse_settle, parse_tenant_price, parse_token_request, parse_usage_query,
-    read_overrides,
-};
+pub use record_body::parse_record;
+pub use request::{HistoryQuery, Request, StateQuery};
 pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};
+pub use reserve_body::{parse_explain, parse_extend, parse_reserve};
