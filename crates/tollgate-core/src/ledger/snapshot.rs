@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::fault::{self, Fault};
-use crate::ids::{PlanName, QuotaId, TenantId};
+use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
 use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::sorted_map::SortedMap;
@@ -20,6 +21,7 @@ pub struct Snapshot {
     tenant: Option<TenantSnapshot>,
     quotas: SortedMap<QuotaId, QuotaState>,
     /// The open reservations, by deadline and id.
+    #[serde(deserialize_with = "each_once")]
     holds: Vec<Reservation>,
     clock: Timestamp,
     generation: u64,
@@ -106,5 +108,44 @@ impl Ledger {
             ledger.open(reservation);
         }
         ledger
+    }
+}
+
+/// A damaged snapshot may have a hold twice, and with different deadlines: the ledger would wait for both.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Reservation>, D::Error> {
+    let holds = Vec::<Reservation>::deserialize(deserializer)?;
+    let mut ids: Vec<&ReservationId> = holds.iter().map(|hold| &hold.id).collect();
+    ids.sort_unstable();
+    match ids.windows(2).find_map(|pair| matches!(pair, [one, other] if one == other).then_some(pair)) {
+        Some([id, ..]) => Err(D::Error::custom(format_args!("the hold {id} is there twice"))),
+        _ => Ok(holds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_snapshot_with_a_hold_twice_is_damaged() {
+        let hold = |id: &str, expires: &str| {
+            format!(
+                r#"{{"id":"{id}","call":{{"resource":"llm","attribution":{{}}}},"opening":{{"reserve":{{"estimate":{{"usd":"1"}},"ttlSeconds":600,
+                "onExpiry":"charge_hold"}}}},"held":{{"usd":"1","requests":1}},"input":{{"usd":"1","requests":1}},"countedOn":[],
+                "createdAt":"2026-11-24T12:00:00.000Z","expiresAt":"{expires}"}}"#
+            )
+        };
+        let read = |holds: [String; 2]| {
+            let text = format!(
+                r#"{{"tenant":null,"quotas":{{}},"holds":[{}],"clock":"2026-11-24T12:00:00.000Z","generation":0,"seq":2}}"#,
+                holds.join(",")
+            );
+            serde_json::from_str::<Snapshot>(&text)
+        };
+        let (early, late) = ("2026-11-24T12:10:00.000Z", "2026-11-24T12:20:00.000Z");
+        assert_eq!(Ledger::restore(read([hold("a", early), hold("b", late)]).unwrap()).open_holds(), 2);
+        let damaged = read([hold("a", early), hold("a", late)]).unwrap_err();
+        assert!(damaged.to_string().contains("the hold a is there twice"), "{damaged}");
     }
 }
