@@ -217,6 +217,15 @@ mod tests {
         assert_eq!(hour("2026-04-04T14:30:00Z"), from_to("2026-04-04T14:00Z", "2026-04-04T15:00Z"));
         assert_eq!(hour("2026-04-04T15:00:00Z"), from_to("2026-04-04T15:00Z", "2026-04-04T15:30Z"));
         assert_eq!(hour("2026-04-04T15:30:00Z"), from_to("2026-04-04T15:30Z", "2026-04-04T16:30Z"));
+        // Chatham's clock changes in the middle of an hour, and by a whole one: no hour is cut.
+        let chatham = calendar("Pacific/Chatham");
+        for (before, after, start, end) in [
+            ("2026-04-04T13:59:59Z", "2026-04-04T14:00:00Z", "2026-04-04T13:15Z", "2026-04-04T14:15Z"),
+            ("2026-09-26T13:59:59Z", "2026-09-26T14:00:00Z", "2026-09-26T13:15Z", "2026-09-26T14:15Z"),
+        ] {
+            assert_eq!(window_of(&chatham, Period::Hour, before), from_to(start, end));
+            assert_eq!(window_of(&chatham, Period::Hour, after), from_to(start, end));
+        }
     }
 
     #[test]

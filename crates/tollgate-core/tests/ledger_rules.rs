@@ -15,7 +15,7 @@ use support::{
 };
 use tollgate_core::api::{Request, parse_command};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Event, Ledger, Rejection};
+use tollgate_core::ledger::{Command, Event, Ledger, Onboard, Rejection};
 use tollgate_core::money::Usd;
 use tollgate_core::usage_report::contribution;
 
@@ -907,6 +907,37 @@ fn a_tenant_has_a_thousand_quotas_at_most() {
     let put = |id: &str| json!({ "op": "putQuota", "id": id, "quota": tenant_quota("llm", "1", "day") });
     desk.ask(put("one-more")).expect(400, json!({ "code": "invalid_request" }));
     desk.ask(put("q-1")).expect(200, json!({ "scope": "tenant" }));
+}
+
+/// A plan's quotas are counted with those that it leaves alone, and what goes makes room for what comes.
+#[test]
+fn a_plan_fits_beside_the_quotas_that_it_leaves_alone() {
+    let quota = user_quota("u-1", "llm", "1", "day");
+    let a_thousand: serde_json::Map<_, _> = (0..1000).map(|n| (format!("q-{n}"), quota.clone())).collect();
+    let mut ledger = Ledger::new();
+    let mut carry_out = |command: &Command| {
+        let entries = &mut Vec::new();
+        ledger.execute(Catalog::builtin().unwrap(), at(OPENING), command, entries).map(|_| entries.len())
+    };
+    let onboard = |name: &str, quotas: &Value| {
+        Command::Onboard(Onboard {
+            tenant: "acme".parse().unwrap(),
+            plan_name: name.parse().unwrap(),
+            plan: serde_json::from_value(json!({ "quotas": quotas })).unwrap(),
+            policy_version: 1,
+        })
+    };
+    let a_thousand = Value::from(a_thousand);
+    assert_eq!(carry_out(&onboard("first", &a_thousand)), Ok(1001));
+    // The same thousand again, under another name.
+    assert_eq!(carry_out(&onboard("second", &a_thousand)), Ok(1));
+    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap())), Ok(1));
+    let own = serde_json::from_value(quota.clone()).unwrap();
+    assert_eq!(carry_out(&Command::SetQuota("own".parse().unwrap(), own)), Ok(1));
+    let refused = carry_out(&onboard("third", &a_thousand));
+    assert!(matches!(&refused, Err(Rejection::Invalid { field, .. }) if field == "quotas"), "{refused:?}");
+    // The plan, 999 that go and one that comes.
+    assert_eq!(carry_out(&onboard("fourth", &json!({ "another": quota }))), Ok(1001));
 }
 
 // What no rule covers.

@@ -24,9 +24,8 @@ impl Rolling {
     }
 
     /// How much later than exactly something may leave the window, once there are many points: a 32nd of its length.
-    const fn grain(self) -> i64 {
-        let grain = self.length / 32;
-        if grain > 0 { grain } else { 1 }
+    fn grain(self) -> i64 {
+        (self.length / 32).max(1)
     }
 
     /// The last instant that has left the window; the beginning of time where none has.
