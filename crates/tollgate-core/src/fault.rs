@@ -45,6 +45,18 @@ pub enum Fault {
     ResetDropsHolds,
     /// A quota that now counts something else keeps what it has counted.
     RedefinedQuotaKeepsCount,
+    /// A credit goes on when it should lapse.
+    CreditOutlivesItsEnd,
+    /// A credit that was taken back can still be spent.
+    RevokedCreditIsSpent,
+    /// The same top-up again is added again.
+    CreditIsAddedTwice,
+    /// What a hold gives back goes to the credit that it drew on first.
+    FirstCreditGetsAllBack,
+    /// A limit that was raised for a while stays raised.
+    IncreaseNeverEnds,
+    /// What a period was left and did not use goes on once more.
+    RestRollsOverAgain,
     /// The bound of a call leaves out its answer.
     BoundForgetsOutput,
     /// A record that minds limits is let in anyway.
@@ -67,7 +79,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 33] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -86,6 +98,12 @@ impl Fault {
         Self::ThresholdIsForgotten,
         Self::ResetDropsHolds,
         Self::RedefinedQuotaKeepsCount,
+        Self::CreditOutlivesItsEnd,
+        Self::RevokedCreditIsSpent,
+        Self::CreditIsAddedTwice,
+        Self::FirstCreditGetsAllBack,
+        Self::IncreaseNeverEnds,
+        Self::RestRollsOverAgain,
         Self::BoundForgetsOutput,
         Self::RecordMindsNoLimit,
         Self::SnapshotLosesHold,
@@ -121,6 +139,12 @@ impl Fault {
             Self::ThresholdIsForgotten => "a threshold that was crossed is crossed again by the next charge",
             Self::ResetDropsHolds => "a reset drops what is held, too",
             Self::RedefinedQuotaKeepsCount => "a quota that now counts something else keeps what it has counted",
+            Self::CreditOutlivesItsEnd => "a credit goes on when it should lapse",
+            Self::RevokedCreditIsSpent => "a credit that was taken back can still be spent",
+            Self::CreditIsAddedTwice => "the same top-up again is added again",
+            Self::FirstCreditGetsAllBack => "what a hold gives back goes to the credit that it drew on first",
+            Self::IncreaseNeverEnds => "a limit that was raised for a while stays raised",
+            Self::RestRollsOverAgain => "what a period was left and did not use goes on once more",
             Self::BoundForgetsOutput => "the bound of a call leaves out its answer",
             Self::RecordMindsNoLimit => "a record that minds limits is let in anyway",
             Self::SnapshotLosesHold => "the snapshot leaves out the last hold",

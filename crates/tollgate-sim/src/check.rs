@@ -12,8 +12,8 @@ use tollgate_core::time::Timestamp;
 use tollgate_store::{Sql, TenantStore};
 
 use crate::model::amounts::{self, Pico};
-use crate::model::words::{Actual, Command, Estimate};
-use crate::model::{Expected, Model, Quota, Span};
+use crate::model::words::{Actual, Command, Estimate, Increase};
+use crate::model::{CreditLeft, Expected, Model, Quota, Span};
 
 /// An answer must say what the model says.
 pub(crate) fn answer(command: &Command, answer: &Answer, expected: &Expected) -> Result<Value, String> {
@@ -59,7 +59,8 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
     let mut views = ledger.quotas(now);
     for (id, quota) in model.quotas() {
         let view = views.next().ok_or_else(|| format!("there is no quota {id}"))?;
-        counter(&view, id, quota, quota.definition.span(now.millis()), model)?;
+        counter(&view, id, quota, quota.definition.span(now.millis()), model, now.millis())?;
+        funds(&view, id, quota, model, now.millis())?;
     }
     if let Some(view) = views.next() {
         return Err(format!("there is a quota {} too many", view.id));
@@ -88,13 +89,13 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
                 Span::Period(_) => Span::Period(view.window.start.millis()),
                 rolling @ Span::From(_) => rolling,
             };
-            counter(&view, view.id.as_str(), quota, span, model)?;
+            counter(&view, view.id.as_str(), quota, span, model, now.millis())?;
         }
     }
     Ok(())
 }
 
-fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, span: Span, model: &Model) -> Result<(), String> {
+fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, span: Span, model: &Model, now: i64) -> Result<(), String> {
     let start = view.window.start.millis();
     let is_there = match span {
         Span::Period(period) => start == period,
@@ -114,10 +115,40 @@ fn counter(view: &QuotaView<'_>, id: &str, quota: &Quota, span: Span, model: &Mo
     if warned != model.warned(quota, span) {
         return Err(format!("{id} has warned of {warned:?}, expected {:?}", model.warned(quota, span)));
     }
+    let limit = model.limit(quota, span, now);
+    if view.limit.picos() != limit {
+        return Err(format!("{id} allows {}, expected {}", view.limit, amounts::text(limit)));
+    }
     // Invariant 1, of what the ledger itself says.
-    let most = quota.definition.limit + model.overruns(quota, span);
+    let most = limit + model.overruns(quota, span);
     if view.quota.enforcement == Enforcement::Block && spent + held > most {
         return Err(format!("{id} uses {}, and may use {}", amounts::text(spent + held), amounts::text(most)));
+    }
+    Ok(())
+}
+
+/// The credits and increases of a quota must be those of the model.
+fn funds(view: &QuotaView<'_>, id: &str, quota: &Quota, model: &Model, now: i64) -> Result<(), String> {
+    let at = crate::world::timestamp(now);
+    let credits = view.funds.iter().flat_map(|(funds, _)| funds.credits(at)).map(|state| CreditLeft {
+        id: state.credit.id.to_string(),
+        amount: state.amount.picos(),
+        remaining: state.remaining(at).picos(),
+        ends: state.expires_at.map(Timestamp::millis),
+    });
+    let (credits, expected) = (credits.collect::<Vec<_>>(), model.credits(quota, now));
+    if credits != expected {
+        return Err(format!("{id} has the credits {credits:?}, expected {expected:?}"));
+    }
+    let increases = view.funds.iter().flat_map(|(funds, _)| funds.increases(at)).map(|increase| Increase {
+        id: increase.id.to_string(),
+        amount: increase.amount.picos(),
+        until: increase.until.millis(),
+    });
+    let (increases, expected) =
+        (increases.collect::<Vec<_>>(), model.increases(quota, now).cloned().collect::<Vec<_>>());
+    if increases != expected {
+        return Err(format!("{id} has the increases {increases:?}, expected {expected:?}"));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
     reason = "a list of fixed choices is indexed by what lies within it; a simulator that is wrong here should stop"
 )]
 
+mod asked;
 pub mod bites;
 mod check;
 pub mod disk;

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use crate::disk::Failure;
 use crate::model::amounts::{ONE, Pico, Unit};
 use crate::model::calendar::{Calendar, DAY, Period, SECOND, Zone};
-use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, Resource};
+use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, PREPAID, Resource};
 
 /// A run before it happens.
 #[derive(Clone, Debug)]
@@ -42,6 +42,10 @@ pub enum Step {
     Record(Call, Pieces, bool),
     /// The administrator changes something.
     Administer(Admin),
+    /// The administrator adds to what a quota allows, or ends that.
+    Fund(Fund),
+    /// Something that was asked about credits and increases is asked again.
+    FundAgain(u16),
     /// Someone asks.
     Ask(Question),
     /// Requests reach the object and are carried out in one turn. The object may be one that was overtaken.
@@ -103,12 +107,28 @@ pub enum Admin {
     Put(u8, Definition),
     /// A quota's limit alone.
     Limit(u8, Pico),
+    /// What a quota's periods leave to the next: so many tenths of the limit, or nothing.
+    Rollover(u8, Option<Pico>),
     /// A quota goes.
     Delete(u8),
     /// A quota starts again.
     Reset(u8),
     /// The plan.
     Onboard(usize),
+}
+
+/// What the administrator adds to a quota, or ends of that. Amounts are numbers of what is usual for the quota's unit, durations
+/// milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub enum Fund {
+    /// So much is paid in advance: for how long, and what of it goes on then, for how much longer.
+    Credit(u16, u8, u8, Option<i64>, Option<(u8, i64)>),
+    /// What is left of a credit is taken back.
+    Revoke(u16, u8),
+    /// The limit is higher for a while.
+    Increase(u16, u8, u8, i64),
+    /// An increase is ended.
+    EndIncrease(u16, u8),
 }
 
 /// What somebody asks.
@@ -131,6 +151,8 @@ pub enum Tick {
     ToDeadline(i64),
     /// To the end of a quota's period, and so many milliseconds more.
     ToBoundary(i64),
+    /// To the end of a credit or an increase, and so many milliseconds more.
+    ToEndOfFunds(i64),
     /// The clock is set back.
     Back(i64),
 }
@@ -156,12 +178,12 @@ impl Scenario {
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let storm = Storm { failures: rng.u32(0..4), forks: rng.bool(), admin: rng.u32(0..3) };
+        let storm = Storm { failures: rng.u32(0..4), forks: rng.bool(), admin: rng.u32(0..3), funds: rng.u32(0..3) };
         let start = STARTS[rng.usize(..STARTS.len())];
-        let count = rng.usize(30..90);
+        let count = rng.usize(40..120);
         Self {
             start: tollgate_start(start),
-            plan: rng.usize(..PLANS),
+            plan: if storm.funds > 0 && rng.bool() { PREPAID } else { rng.usize(..PLANS) },
             snapshot_every: [1, 3, 8, 1000][rng.usize(..4)],
             keeps_failed_instance: rng.bool(),
             skew: [0, 1, -1, 5 * SECOND, -60 * SECOND][rng.usize(..5)],
@@ -175,37 +197,50 @@ struct Storm {
     failures: u32,
     forks: bool,
     admin: u32,
+    funds: u32,
 }
 
 impl Storm {
     fn step(&self, rng: &mut Rng) -> Step {
         let client = rng.u8(..CLIENTS);
-        match rng.u32(..100) {
-            0..16 => {
+        match rng.u32(..100 + 12 * self.funds) {
+            100.. => self.step_of_funds(rng),
+            0..12 => {
                 let call = call(rng);
                 Step::Begin(client, call, estimate(rng, call.model), ttl(rng), on_expiry(rng), rng.u32(..6) == 0)
             }
-            16..27 => Step::GoOn(client, going_on(rng)),
-            27..31 => Step::Retry(client),
-            31..32 => Step::Crash(client),
-            32..38 => Step::Meddle(rng.u16(..), meddling(rng)),
-            38..42 => Step::Record(call(rng), pieces(rng), rng.bool()),
-            42..45 if self.admin > 0 => Step::Administer(administer(rng)),
-            42..45 => Step::Ask(question(rng)),
-            45..75 => {
+            12..27 => Step::GoOn(client, going_on(rng)),
+            27..32 => Step::Retry(client),
+            32 => Step::Crash(client),
+            33..41 => Step::Meddle(rng.u16(..), meddling(rng)),
+            41..44 => Step::Record(call(rng), pieces(rng), rng.bool()),
+            44..47 if self.admin > 0 => Step::Administer(administer(rng, self.funds > 0)),
+            44..47 => Step::Ask(question(rng)),
+            47..72 => {
                 let picks = (0..rng.usize(1..5)).map(|_| rng.u16(..)).collect();
                 Step::Deliver(picks, self.forks && rng.u32(..5) == 0, self.failure(rng))
             }
-            75..83 => Step::Answer(rng.u16(..), rng.u32(..5) == 0),
-            83..84 => Step::Lose(rng.u16(..)),
-            84..86 => Step::Double(rng.u16(..)),
-            86..93 => Step::Tick(tick(rng)),
+            72..85 => Step::Answer(rng.u16(..), rng.u32(..5) == 0),
+            85 => Step::Lose(rng.u16(..)),
+            86..88 => Step::Double(rng.u16(..)),
+            88..93 => Step::Tick(tick(rng)),
             93..95 => Step::Alarm(rng.u32(..3) == 0, self.failure(rng)),
             95..97 => Step::Evict,
             97..99 if self.forks => Step::Fork,
             97 => Step::Audit,
             99 => Step::Archive(rng.u16(..), self.failure(rng)),
             _ => Step::Ask(question(rng)),
+        }
+    }
+
+    fn step_of_funds(&self, rng: &mut Rng) -> Step {
+        match rng.u32(..12) {
+            0..7 => Step::Fund(fund(rng)),
+            7 => Step::FundAgain(rng.u16(..)),
+            8 => Step::Tick(Tick::ToEndOfFunds(one_of(rng, &[-1, 0, 0, 1, SECOND]))),
+            9 => Step::Tick(Tick::ToBoundary(one_of(rng, &[-1, 0, 0, 1]))),
+            10 => Step::Administer(roll_over(rng)),
+            _ => Step::Administer(Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(8..13)))),
         }
     }
 
@@ -276,9 +311,9 @@ fn pieces(rng: &mut Rng) -> Pieces {
 
 fn going_on(rng: &mut Rng) -> Move {
     match rng.u32(..10) {
-        0..5 => Move::Settle(pieces(rng)),
-        5 => Move::SettleIncomplete(pieces(rng)),
-        6..8 => Move::Release,
+        0..4 => Move::Settle(pieces(rng)),
+        4 => Move::SettleIncomplete(pieces(rng)),
+        5 => Move::Release,
         _ => extend(rng),
     }
 }
@@ -290,25 +325,30 @@ fn extend(rng: &mut Rng) -> Move {
 
 fn meddling(rng: &mut Rng) -> Move {
     match rng.u32(..8) {
-        0..3 => Move::Settle(pieces(rng)),
-        3 => Move::Release,
-        4 => extend(rng),
+        0..2 => Move::Settle(pieces(rng)),
+        2 => Move::Release,
+        3..5 => extend(rng),
         5 => Move::Reserve(Estimate::Usd(usd(rng))),
         6 => Move::SettleIncomplete(pieces(rng)),
         _ => Move::Get,
     }
 }
 
-fn administer(rng: &mut Rng) -> Admin {
-    match rng.u32(..8) {
+fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
+    match rng.u32(..if is_funded { 10 } else { 8 }) {
         0..3 => {
             let (unit, limit) = limit(rng);
             let period = if unit == Unit::Concurrent {
                 Period::Lifetime
             } else {
                 let rolling = Period::Rolling(one_of(rng, &[1, 60, 600, 3_600, 86_400]));
-                one_of(rng, &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime, rolling])
+                let prepaid = if is_funded { Period::Lifetime } else { Period::Day };
+                one_of(
+                    rng,
+                    &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime, rolling, prepaid],
+                )
             };
+            let rolls_over = matches!(period, Period::Hour | Period::Day | Period::Week | Period::Month);
             Admin::Put(
                 rng.u8(..QUOTAS),
                 Definition {
@@ -326,14 +366,20 @@ fn administer(rng: &mut Rng) -> Admin {
                     touchpoint: one_of(rng, &[None, None, None, Some(0)]),
                     model: one_of(rng, &[None, None, None, Some(Model::Gpt4o)]),
                     warns_only: rng.u32(..8) == 0,
+                    rollover: (rolls_over && rng.u32(..3) == 0).then(|| part_of(rng, unit, limit)),
                 },
             )
         }
         3 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
         4 => Admin::Delete(rng.u8(..QUOTAS)),
         5..7 => Admin::Reset(rng.u8(..QUOTAS)),
-        _ => Admin::Onboard(rng.usize(..PLANS)),
+        7 => Admin::Onboard(rng.usize(..PLANS)),
+        _ => roll_over(rng),
     }
+}
+
+fn roll_over(rng: &mut Rng) -> Admin {
+    Admin::Rollover(rng.u8(..QUOTAS), rng.bool().then(|| Pico::from(rng.u32(1..12))))
 }
 
 fn calendar(rng: &mut Rng, period: Period) -> Calendar {
@@ -347,6 +393,26 @@ fn calendar(rng: &mut Rng, period: Period) -> Calendar {
         sundays: period == Period::Week && rng.bool(),
         month_day: if period == Period::Month { one_of(rng, &[0, 15, 31]) } else { 0 },
         hour: if days { one_of(rng, &[0, 0, 2, 6]) } else { 0 },
+    }
+}
+
+/// A part of a limit, which its unit can count.
+fn part_of(rng: &mut Rng, unit: Unit, limit: Pico) -> Pico {
+    let part = limit / 10 * Pico::from(rng.u32(1..12));
+    if unit == Unit::Usd { part } else { part / ONE * ONE }
+}
+
+fn fund(rng: &mut Rng) -> Fund {
+    let (quota, number, much) = (rng.u16(..), rng.u8(..12), rng.u8(1..20));
+    let lasts = one_of(rng, &[1, SECOND, 60 * SECOND, 600 * SECOND, 3_600 * SECOND, DAY, 31 * DAY]);
+    match rng.u32(..12) {
+        0..6 => {
+            let rolls = (rng.u32(..3) == 0).then(|| (rng.u8(1..10), one_of(rng, &[SECOND, 600 * SECOND, DAY])));
+            Fund::Credit(quota, number, much, (rng.u32(..4) > 0).then_some(lasts), rolls)
+        }
+        6..8 => Fund::Revoke(quota, number),
+        8..11 => Fund::Increase(quota, number, much, lasts),
+        _ => Fund::EndIncrease(quota, number),
     }
 }
 

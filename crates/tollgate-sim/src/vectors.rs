@@ -51,7 +51,7 @@ fn replayable(mut scenario: Scenario) -> Scenario {
             step,
             Step::Archive(..)
                 | Step::Administer(Admin::Onboard(_))
-                | Step::Tick(Tick::Back(_) | Tick::ToDeadline(..0) | Tick::ToBoundary(..0))
+                | Step::Tick(Tick::Back(_) | Tick::ToDeadline(..0) | Tick::ToBoundary(..0) | Tick::ToEndOfFunds(..0))
         )
     };
     scenario.steps.retain(stays);

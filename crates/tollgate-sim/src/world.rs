@@ -11,13 +11,12 @@ use tollgate_core::policy::Plan;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 
-use crate::check;
 use crate::disk::{Disk, Failure};
-use crate::model::amounts::{ONE, Pico};
 use crate::model::calendar::{self, SECOND};
-use crate::model::words::{self, Actual, Call, Command, Estimate, Model as Priced};
-use crate::model::{Expected, Model, Verdict};
-use crate::scenario::{Admin, CLIENTS, Move, Pieces, Question, Scenario, Step, Tick};
+use crate::model::words::{self, Actual, Command};
+use crate::model::{Expected, Model, State, Verdict};
+use crate::scenario::{CLIENTS, Question, Scenario, Step, Tick};
+use crate::{asked, check};
 
 type Store = TenantStore<Disk>;
 
@@ -99,6 +98,8 @@ struct World<'a> {
     answers: Vec<Answered>,
     ids: Vec<String>,
     acknowledged: Vec<(Command, Value)>,
+    /// What was asked about credits and increases, for whoever asks again.
+    funding: Vec<Command>,
     /// The entries that somebody has read.
     exported: Vec<Entry>,
     others: u32,
@@ -144,6 +145,7 @@ impl<'a> World<'a> {
             answers: Vec::new(),
             ids: Vec::new(),
             acknowledged: Vec::new(),
+            funding: Vec::new(),
             exported: Vec::new(),
             others: 0,
         })
@@ -175,13 +177,9 @@ impl<'a> World<'a> {
             }
             Step::GoOn(client, wanted) => {
                 let state = &self.clients[usize::from(*client)];
-                match (&state.awaiting, state.hold.clone()) {
-                    (Some(_), _) => self.retry(*client),
-                    (None, Some(id)) => {
-                        let command = self.command(id, *wanted);
-                        self.send(*client, command);
-                    }
-                    (None, None) => {}
+                if let (None, Some(id)) = (&state.awaiting, state.hold.clone()) {
+                    let command = asked::about(&self.model, id, *wanted);
+                    self.send(*client, command);
                 }
             }
             Step::Retry(client) => self.retry(*client),
@@ -191,23 +189,30 @@ impl<'a> World<'a> {
                 self.clients[usize::from(*client)] = Client { serial, ..Client::default() };
             }
             Step::Meddle(pick, wanted) => {
-                if let Some(id) = pick_of(&self.ids, *pick).cloned() {
-                    let command = self.command(id, *wanted);
+                if let Some(id) = self.known_id(*pick) {
+                    let command = asked::about(&self.model, id, *wanted);
                     self.ask(command);
                 }
             }
             Step::Record(call, pieces, within_limit) => {
                 let id = format!("x-{}", self.others);
                 self.ids.push(id.clone());
-                let estimate = match call.model {
-                    Priced::Sandbox => Estimate::Seconds(60),
-                    _ => Estimate::Tokens { input: 3_000, output: 900 },
-                };
-                let actual = used(*call, estimate, *pieces);
+                let actual = asked::used_without_estimate(*call, *pieces);
                 self.ask(Command::Record { id, call: *call, actual, within_limit: *within_limit });
             }
             Step::Administer(change) => {
-                if let Some(command) = self.change(change) {
+                if let Some(command) = asked::change(&self.model, change) {
+                    self.ask(command);
+                }
+            }
+            Step::Fund(fund) => {
+                if let Some(command) = asked::funding(&self.model, self.clock, fund) {
+                    self.funding.push(command.clone());
+                    self.ask(command);
+                }
+            }
+            Step::FundAgain(pick) => {
+                if let Some(command) = pick_of(&self.funding, *pick).cloned() {
                     self.ask(command);
                 }
             }
@@ -228,7 +233,7 @@ impl<'a> World<'a> {
                 }
             }
             Step::Answer(pick, lost) => {
-                if let Some(at) = place_of(&self.answers, *pick) {
+                if let Some(at) = self.next_answer(*pick) {
                     let answer = self.answers.remove(at);
                     if *lost {
                         self.note(|| "an answer is lost".to_owned());
@@ -253,6 +258,7 @@ impl<'a> World<'a> {
                     Tick::By(millis) => Some(self.clock + millis),
                     Tick::Back(millis) => Some(self.clock - millis),
                     Tick::ToDeadline(more) => self.model.next_deadline().map(|deadline| deadline + more),
+                    Tick::ToEndOfFunds(more) => self.model.next_end(self.clock).map(|end| end + more),
                     Tick::ToBoundary(more) => self.model.next_boundary(self.clock).map(|end| end + more),
                 };
                 self.clock = target.unwrap_or(self.clock).max(0);
@@ -301,6 +307,29 @@ impl<'a> World<'a> {
         self.requests.push(Request { client: None, serial: self.others, command });
     }
 
+    /// An id that somebody has used: every other time one whose hold is open.
+    fn known_id(&self, pick: u16) -> Option<String> {
+        let reservations = self.model.reservations().iter();
+        let open: Vec<&String> =
+            reservations.filter(|(_, known)| known.state == State::Held).map(|(id, _)| id).collect();
+        let found =
+            if pick.is_multiple_of(2) { pick_of(&open, pick / 2).copied() } else { pick_of(&self.ids, pick / 2) };
+        found.cloned()
+    }
+
+    /// Which answer arrives: most often one that somebody still waits for.
+    fn next_answer(&self, pick: u16) -> Option<usize> {
+        let is_awaited = |at: &usize| {
+            let Request { client, serial, .. } = self.answers[*at].request;
+            client.is_some_and(|client| {
+                let state = &self.clients[usize::from(client)];
+                state.serial == serial && state.awaiting.is_some()
+            })
+        };
+        let awaited: Vec<usize> = (0..self.answers.len()).filter(is_awaited).collect();
+        if pick.is_multiple_of(4) { place_of(&self.answers, pick / 4) } else { pick_of(&awaited, pick / 4).copied() }
+    }
+
     fn receive(&mut self, answer: Answered) {
         let Some(client) = answer.request.client else { return };
         self.note(|| format!("client {client} is answered {} to {}", answer.status, shown(&answer.request.command)));
@@ -315,58 +344,6 @@ impl<'a> World<'a> {
             (Command::Settle { .. } | Command::Release { .. }, _) => state.hold = None,
             _ => {}
         }
-    }
-
-    /// What a client or meddler does about an id, in terms of what was estimated.
-    fn command(&self, id: String, wanted: Move) -> Command {
-        let known = self.model.reservations().get(&id);
-        let plain = Call { model: Priced::Gpt4o, user: None, touchpoint: None };
-        let call = known.map_or(plain, |known| known.call);
-        let estimate = known.and_then(|known| known.estimate).unwrap_or(Estimate::Tokens { input: 2_000, output: 700 });
-        match wanted {
-            Move::Settle(pieces) => Command::Settle { id, actual: used(call, estimate, pieces) },
-            Move::SettleIncomplete(pieces) => {
-                let actual = match used(call, estimate, pieces) {
-                    Actual::Usage { input, cached, output } => Actual::Incomplete { input: input + cached, output },
-                    other => other,
-                };
-                Command::Settle { id, actual }
-            }
-            Move::Release => Command::Release { id },
-            Move::Extend(extension, ttl_seconds, hundredths) => {
-                let estimate = hundredths.map(|hundredths| scaled(estimate, hundredths));
-                Command::Extend { id, extension: format!("e{extension}"), ttl_seconds, estimate }
-            }
-            Move::Reserve(estimate) => {
-                let estimate = match (call.model, estimate) {
-                    (Priced::Sandbox, Estimate::Tokens { .. }) | (_, Estimate::Seconds(_)) => Estimate::Usd(ONE / 10),
-                    _ => estimate,
-                };
-                let (ttl_seconds, on_expiry, shrink) = (600, words::OnExpiry::ChargeHold, false);
-                Command::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink }
-            }
-            Move::Get => Command::GetReservation { id },
-        }
-    }
-
-    fn change(&self, change: &Admin) -> Option<Command> {
-        let id = |number: &u8| format!("q-{number}");
-        Some(match change {
-            Admin::Put(number, definition) => Command::PutQuota(id(number), definition.clone()),
-            Admin::Limit(number, tenths) => {
-                let mut definition = self.model.quotas().get(&id(number))?.definition.clone();
-                // In tenths of what it is, or of a dollar or unit where that is nothing.
-                let whole = if definition.limit == 0 { ONE } else { definition.limit };
-                definition.limit = whole / 10 * tenths;
-                if definition.unit != crate::model::amounts::Unit::Usd {
-                    definition.limit = definition.limit / ONE * ONE;
-                }
-                Command::PutQuota(id(number), definition)
-            }
-            Admin::Delete(number) => Command::DeleteQuota(id(number)),
-            Admin::Reset(number) => Command::ResetQuota(id(number)),
-            Admin::Onboard(plan) => Command::Onboard(*plan),
-        })
     }
 
     /// Requests are carried out in one turn. Afterwards everything must be as the model says.
@@ -688,30 +665,4 @@ fn place_of<T>(list: &[T], pick: u16) -> Option<usize> {
 
 fn pick_of<T>(list: &[T], pick: u16) -> Option<&T> {
     list.get(place_of(list, pick)?)
-}
-
-/// What a call used, in terms of what was estimated.
-fn used(call: Call, estimate: Estimate, pieces: Pieces) -> Actual {
-    let part = |whole: u32, hundredths: u8| whole * u32::from(hundredths) / 100;
-    let amount = |usd: Pico| usd * Pico::from(pieces.output) / 100;
-    match estimate {
-        Estimate::Usd(usd) => Actual::Usd(amount(usd)),
-        _ if pieces.as_usd => Actual::Usd(amount(ONE / 20)),
-        Estimate::Tokens { input, output } => {
-            let input = part(input, pieces.input);
-            // What a plan says of unknown models says nothing of caches.
-            let cached = if call.model == Priced::Unknown { 0 } else { part(input, pieces.cached) };
-            Actual::Usage { input: input - cached, cached, output: part(output, pieces.output) }
-        }
-        Estimate::Seconds(seconds) => Actual::Seconds(part(seconds, pieces.output)),
-    }
-}
-
-fn scaled(estimate: Estimate, hundredths: u8) -> Estimate {
-    let part = |whole: u32| whole * u32::from(hundredths) / 100;
-    match estimate {
-        Estimate::Usd(usd) => Estimate::Usd(usd * Pico::from(hundredths) / 100),
-        Estimate::Tokens { input, output } => Estimate::Tokens { input: part(input), output: part(output) },
-        Estimate::Seconds(seconds) => Estimate::Seconds(part(seconds)),
-    }
 }

@@ -374,8 +374,11 @@ impl QuotaState {
                 .iter_mut()
                 .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));
         } else {
+            // What the periods were left counts as long as the quota says so.
+            let rolls_over = self.quota.rollover.is_some();
             for counter in &mut self.counters {
-                let (spent, limit) = (counter.spent, limit.plus(counter.carried));
+                let carried = if rolls_over { counter.carried } else { Amount::ZERO };
+                let (spent, limit) = (counter.spent, limit.plus(carried));
                 counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
             }
         }
@@ -392,6 +395,8 @@ impl QuotaState {
         // A period in which nothing was counted left all of it.
         let before = before.filter(|counter| counter.period_start >= previous);
         let used = before.map_or(Amount::ZERO, Counter::used);
+        let carried = before.map_or(Amount::ZERO, |before| before.carried);
+        let used = if fault::on(Fault::RestRollsOverAgain) { used.minus(carried) } else { used };
         self.quota.limit.minus(used).or_zero().min(most)
     }
 

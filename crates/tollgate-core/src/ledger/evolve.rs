@@ -171,7 +171,11 @@ impl Ledger {
                 self.fund(quota_id, at, |funds| funds.add_credit(credit.clone()));
             }
             Event::CreditRevoked { quota_id, credit_id, .. } => {
-                self.fund(quota_id, at, |funds| funds.lapse(credit_id, None));
+                self.fund(quota_id, at, |funds| {
+                    if !fault::on(Fault::RevokedCreditIsSpent) {
+                        funds.lapse(credit_id, None);
+                    }
+                });
             }
             Event::CreditLapsed { quota_id, credit_id, rolled, .. } => {
                 self.fund(quota_id, at, |funds| funds.lapse(credit_id, *rolled));

@@ -7,6 +7,7 @@ use super::denial::Rejection;
 use super::event::Event;
 use super::funds::{Credit, Increase, Rollover};
 use crate::amount::Amount;
+use crate::fault::{self, Fault};
 use crate::ids::{CreditId, IncreaseId, QuotaId};
 use crate::period::Period;
 use crate::quota::Unit;
@@ -15,7 +16,9 @@ use crate::time::Timestamp;
 impl Ledger {
     pub(super) fn add_credit(&self, id: &QuotaId, credit: &Credit, now: Timestamp) -> Result<Decision, Rejection> {
         let state = self.quota_state(id)?;
-        if let Some(known) = state.funds.as_ref().and_then(|funds| funds.credit(&credit.id)) {
+        if let Some(known) = state.funds.as_ref().and_then(|funds| funds.credit(&credit.id))
+            && !fault::on(Fault::CreditIsAddedTwice)
+        {
             return repeated(id, known.credit == *credit, credit.id.as_str());
         }
         if state.quota.period != Period::Lifetime || state.quota.unit == Unit::Concurrent {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
+use crate::fault::{self, Fault};
 use crate::ids::{CreditId, IncreaseId, QuotaId};
 use crate::objects;
 use crate::time::Timestamp;
@@ -110,7 +111,7 @@ impl CreditState {
     }
 
     fn is_over(&self, now: Timestamp) -> bool {
-        self.ended || self.expires_at.is_some_and(|at| at <= now)
+        self.ended || self.expires_at.is_some_and(|at| at <= now && !fault::on(Fault::CreditOutlivesItsEnd))
     }
 
     fn end(&mut self) {
@@ -134,7 +135,8 @@ impl Funds {
 
     /// Those that are in force at an instant.
     pub fn increases(&self, now: Timestamp) -> impl Iterator<Item = &Increase> {
-        self.increases.iter().filter(move |state| now < state.until).map(|state| &state.increase)
+        let is_in_force = move |state: &&IncreaseState| now < state.until || fault::on(Fault::IncreaseNeverEnds);
+        self.increases.iter().filter(is_in_force).map(|state| &state.increase)
     }
 
     /// A credit, also one that has ended and is remembered.
@@ -159,7 +161,7 @@ impl Funds {
 
     /// The credit that ends first, and when, of those that have not ended.
     pub(super) fn next_lapse(&self) -> Option<(Timestamp, &CreditState)> {
-        let credit = self.credits.iter().find(|credit| !credit.ended)?;
+        let credit = self.credits.iter().find(|credit| !credit.ended && !fault::on(Fault::CreditOutlivesItsEnd))?;
         Some((credit.expires_at?, credit))
     }
 
@@ -218,6 +220,9 @@ impl Funds {
             }
         }
         let mut less = Amount::ZERO.minus(more);
+        if fault::on(Fault::FirstCreditGetsAllBack) {
+            drawn.reverse();
+        }
         for known in drawn.iter_mut().rev().filter(|known| known.quota_id == *quota_id) {
             let amount = known.amount.min(less);
             if amount <= Amount::ZERO {

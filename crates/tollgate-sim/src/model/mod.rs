@@ -3,15 +3,18 @@
 
 pub mod amounts;
 pub mod calendar;
+mod funds;
 mod render;
 pub mod words;
 
+pub use funds::CreditLeft;
 pub use render::Expected;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use amounts::{Amounts, ONE, Pico};
 use calendar::{Period, SECOND};
+use funds::{Credit, Draw, Raise};
 use words::{Actual, Call, Command, Definition, Estimate, Fallback, OnExpiry, plan};
 
 /// A quota that counts one thing, and the start of a period of it, or the instant at which a rolling window counts.
@@ -62,6 +65,14 @@ pub struct Model {
     over: BTreeSet<Place>,
     /// By how much a quota's period may pass its limit: overruns, records that mind no limit, and limits that were lowered.
     overruns: BTreeMap<Place, Pico>,
+    /// What was paid for in advance.
+    credits: Vec<Credit>,
+    /// Who has drawn on that.
+    draws: Vec<Draw>,
+    /// Limits that are higher for a while, or were.
+    raises: Vec<Raise>,
+    /// What a period had been left by the one before when something was first counted in it.
+    carried: BTreeMap<Place, Pico>,
     /// Quotas get another number whenever they start to count something else.
     identities: u64,
 }
@@ -74,6 +85,8 @@ pub struct Quota {
     /// What it counts.
     pub identity: u64,
     from_plan: bool,
+    /// Since when its periods leave something to the next.
+    rolls_since: Option<i64>,
 }
 
 /// A reservation or a record.
@@ -155,7 +168,10 @@ pub struct Denial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Tight {
     id: String,
+    /// What was set.
     limit: Pico,
+    /// What is in force.
+    effective: Pico,
     spent: Pico,
     held: Pico,
     /// What of it is the caller's own already.
@@ -167,12 +183,13 @@ struct Tight {
 
 impl Tight {
     fn left(&self) -> Pico {
-        (self.limit - self.spent - self.held).max(0)
+        (self.effective - self.spent - self.held).max(0)
     }
 }
 
 const TENANT_NOT_FOUND: Verdict = Verdict::Refused(404, "tenant_not_found");
 const RESERVATION_NOT_FOUND: Verdict = Verdict::Refused(404, "reservation_not_found");
+const NOT_FOUND: Verdict = Verdict::Refused(404, "not_found");
 const QUOTA_NOT_FOUND: Verdict = Verdict::Refused(404, "quota_not_found");
 const ARCHIVED: Verdict = Verdict::Refused(410, "archived");
 const CONFLICT: Verdict = Verdict::Refused(409, "idempotency_conflict");
@@ -312,31 +329,38 @@ impl Model {
         (sum.usd, sum.requests / ONE)
     }
 
-    /// Ends the holds whose time is up.
+    /// Ends the holds and credits whose time is up, in the order of time, holds first.
     pub fn expire(&mut self, clock: i64) {
         let now = self.now(clock);
-        let mut due: Vec<(i64, String)> = self
-            .open()
-            .filter(|(_, open)| open.expires_at <= now)
-            .map(|(id, open)| (open.expires_at, id.clone()))
-            .collect();
-        due.sort();
-        for (_, id) in due {
-            let charges = self.charges.len();
-            let Some(reservation) = self.reservations.get_mut(&id) else { continue };
-            let Command::Reserve { on_expiry, .. } = &reservation.opening else { continue };
-            reservation.charged = match on_expiry {
-                OnExpiry::Release => Amounts::default(),
-                OnExpiry::ChargeInput => reservation.input,
-                OnExpiry::ChargeHold => reservation.held,
-            };
-            reservation.state = State::Expired;
-            let (counted_on, charged) = (reservation.counted_on.clone(), reservation.charged);
-            reservation.ended_after = charges + counted_on.len();
-            self.charge(&counted_on, charged, now);
+        self.allow_what_is_used(now);
+        loop {
+            let due = self.open().map(|(id, open)| (open.expires_at, id.clone())).min();
+            let due = due.filter(|(at, _)| *at <= now);
+            let lapse = self.next_lapse().filter(|at| *at <= now);
+            match (due, lapse) {
+                (Some((at, id)), lapse) if lapse.is_none_or(|lapse| at <= lapse) => self.expire_hold(&id, now),
+                (_, Some(_)) => self.lapse(now),
+                _ => return,
+            }
             self.last = now;
             self.changes += 1;
         }
+    }
+
+    fn expire_hold(&mut self, id: &str, now: i64) {
+        let charges = self.charges.len();
+        let Some(reservation) = self.reservations.get_mut(id) else { return };
+        let Command::Reserve { on_expiry, .. } = &reservation.opening else { return };
+        reservation.charged = match on_expiry {
+            OnExpiry::Release => Amounts::default(),
+            OnExpiry::ChargeInput => reservation.input,
+            OnExpiry::ChargeHold => reservation.held,
+        };
+        reservation.state = State::Expired;
+        let (counted_on, charged, held) = (reservation.counted_on.clone(), reservation.charged, reservation.held);
+        reservation.ended_after = charges + counted_on.len();
+        self.charge(&counted_on, charged, now);
+        self.draw(&counted_on, id, &|unit| unit.spent(&charged) - unit.held(&held), now);
     }
 
     /// What a command is answered, which is then so.
@@ -346,10 +370,15 @@ impl Model {
             Command::Onboard(which) => self.onboard(*which, now),
             _ if self.plan.is_none() => TENANT_NOT_FOUND,
             _ if self.is_archived(command) => ARCHIVED,
+            Command::PutQuota(_, definition) if !definition.is_right() => INVALID,
             Command::PutQuota(id, definition) => {
                 let known = self.quotas.get(id);
                 if known.is_some_and(|known| known.definition == *definition && !known.from_plan) {
                     Verdict::Replayed
+                } else if known.is_some_and(|known| {
+                    !known.definition.counts_the_same_as(definition) && self.has_credit_left(known, now)
+                }) {
+                    INVALID
                 } else {
                     self.set_quota(id, definition, false, now);
                     Verdict::Done
@@ -357,10 +386,14 @@ impl Model {
             }
             Command::DeleteQuota(id) => self.quotas.remove(id).map_or(QUOTA_NOT_FOUND, |_| Verdict::Done),
             Command::ResetQuota(id) => self.reset_quota(id, now),
+            Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
+            Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
+            Command::Increase(id, increase) => self.increase(id, increase, now),
+            Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
             Command::Reserve { .. } => self.reserve(command, now),
             Command::Extend { .. } => self.extend(command, now),
             Command::Settle { id, actual } => self.settle(id, *actual, now),
-            Command::Release { id } => self.release(id),
+            Command::Release { id } => self.release(id, now),
             Command::Record { .. } => self.record(command, now),
             Command::Explain { call, estimate } => match call.model.bound(*estimate, self.fallback()) {
                 None => UNPRICED,
@@ -439,32 +472,52 @@ impl Model {
         let kept = self.quotas.get(id).filter(|quota| quota.definition.counts_the_same_as(definition));
         let identity = kept.map_or(self.identities + 1, |quota| quota.identity);
         self.identities = self.identities.max(identity);
-        let quota = Quota { definition: definition.clone(), identity, from_plan };
+        let since = kept.and_then(|quota| quota.rolls_since);
+        let rolls_since = definition.rollover.map(|_| since.unwrap_or(now));
+        let quota = Quota { definition: definition.clone(), identity, from_plan, rolls_since };
+        self.quotas.insert(id.to_owned(), quota);
+        self.limit_changes(identity, now);
+    }
+
+    /// A quota has another limit now.
+    fn limit_changes(&mut self, identity: u64, now: i64) {
+        let Some(quota) = self.quotas.values().find(|quota| quota.identity == identity).cloned() else { return };
         // Thresholds that the new limit puts out of reach may be crossed again.
         let places: Vec<Place> = self.warned.keys().filter(|place| place.0 == identity).copied().collect();
-        let spent: Vec<(Place, Pico)> = places
-            .into_iter()
-            .filter_map(|place| Some((place, self.spent(&quota, self.span_of(&quota, place, now)?))))
-            .collect();
-        for (place, spent) in spent {
+        for place in places {
+            let Some(span) = self.span_of(&quota, place, now) else { continue };
+            let (spent, limit) = (self.spent(&quota, span), self.limit(&quota, span, now));
             if let Some(warned) = self.warned.get_mut(&place) {
-                warned.retain(|thousandths| spent * 1000 >= definition.limit * thousandths);
+                warned.retain(|thousandths| spent * 1000 >= limit * thousandths);
             }
         }
-        // What is used already stays used under a lower limit.
+        self.allow_what_is_used_of(&quota, now);
+    }
+
+    /// What is used already stays used under a limit that is lower now, also where it fell by itself.
+    fn allow_what_is_used(&mut self, now: i64) {
+        for quota in self.quotas.values().cloned().collect::<Vec<_>>() {
+            self.allow_what_is_used_of(&quota, now);
+        }
+    }
+
+    fn allow_what_is_used_of(&mut self, quota: &Quota, now: i64) {
+        let identity = quota.identity;
         let mut places: Vec<Place> =
             self.counted.get(&identity).into_iter().flatten().map(|start| (identity, *start)).collect();
-        places.push((identity, definition.place(now)));
+        places.push((identity, quota.definition.place(now)));
         // The latest first: in a rolling window it stands for all, and leaves last.
         for place in places.into_iter().rev() {
-            let Some(span) = self.span_of(&quota, place, now) else { continue };
-            let used = self.spent(&quota, span) + self.held(&quota, span);
-            let over = used - definition.limit - self.overruns(&quota, span);
+            let Some(span) = self.span_of(quota, place, now) else { continue };
+            let used = self.spent(quota, span) + self.held(quota, span);
+            let over = used - self.limit(quota, span, now) - self.overruns(quota, span);
             if over > 0 {
                 *self.overruns.entry(place).or_default() += over;
             }
+            if matches!(span, Span::From(_)) {
+                break;
+            }
         }
-        self.quotas.insert(id.to_owned(), quota);
     }
 
     fn reset_quota(&mut self, id: &str, now: i64) -> Verdict {
@@ -475,6 +528,7 @@ impl Model {
         };
         self.resets.push((span, identity, self.charges.len()));
         self.warned.retain(|place, _| place.0 != identity || !span.holds(place.1));
+        self.give_back_all_but_holds(identity);
         Verdict::Done
     }
 
@@ -501,6 +555,7 @@ impl Model {
             }
         };
         self.count(&counted_on);
+        self.draw(&counted_on, id, &|unit| unit.held(&held), now);
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
@@ -566,6 +621,8 @@ impl Model {
             grown = Some((held, input, *estimate, fallback));
         }
         if let Some((held, ..)) = grown {
+            let (counted_on, before) = (known.counted_on.clone(), known.held);
+            self.draw(&counted_on, id, &|unit| unit.held(&held) - unit.held(&before), now);
             self.move_grown(id, &held, now);
         }
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
@@ -628,6 +685,7 @@ impl Model {
             Actual::Usage { .. } | Actual::Seconds(_) => {}
         }
         let (counted_on, before, since) = (known.counted_on.clone(), known.charged, known.ended_after);
+        let held = known.held;
         let was_open = known.state == State::Held;
         let above = cost - if was_open { known.held } else { before };
         for place in &counted_on {
@@ -641,6 +699,7 @@ impl Model {
             known.state = State::Settled;
             known.ended_after = charges + counted_on.len();
             self.charge(&counted_on, cost, now);
+            self.draw(&counted_on, id, &|unit| unit.spent(&cost) - unit.held(&held), now);
         } else {
             known.late = true;
             self.correct(&counted_on, cost - before, since, now);
@@ -648,11 +707,13 @@ impl Model {
         Verdict::Done
     }
 
-    fn release(&mut self, id: &str) -> Verdict {
+    fn release(&mut self, id: &str, now: i64) -> Verdict {
         match self.reservations.get_mut(id) {
             None => RESERVATION_NOT_FOUND,
             Some(known) if known.state == State::Held => {
                 known.state = State::Released;
+                let (counted_on, held) = (known.counted_on.clone(), known.held);
+                self.draw(&counted_on, id, &|unit| -unit.held(&held), now);
                 Verdict::Done
             }
             Some(known) if known.state == State::Released => Verdict::Replayed,
@@ -682,6 +743,7 @@ impl Model {
         };
         self.count(&counted_on);
         self.charge(&counted_on, cost, now);
+        self.draw(&counted_on, id, &|unit| unit.spent(&cost), now);
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
@@ -737,13 +799,14 @@ impl Model {
             .filter_map(|(id, quota, span, needed, own)| {
                 let (spent, held) = (self.spent(quota, span), self.held(quota, span));
                 let Definition { limit, unit, .. } = quota.definition;
-                let short = !quota.definition.warns_only && spent + held + needed > limit;
+                let effective = self.limit(quota, span, now);
+                let short = !quota.definition.warns_only && spent + held + needed > effective;
                 let end = match span {
                     Span::Period(start) => quota.definition.around(start).1,
-                    Span::From(_) => self.has_room_at(quota, span, needed),
+                    Span::From(_) => self.has_room_at(quota, span, needed, effective),
                 };
                 let resets_at = end.filter(|end| *end > now);
-                short.then(|| Tight { id: id.clone(), limit, spent, held, own, end, resets_at, unit })
+                short.then(|| Tight { id: id.clone(), limit, effective, spent, held, own, end, resets_at, unit })
             })
             .collect();
         if tight.is_empty() {
@@ -755,7 +818,7 @@ impl Model {
     }
 
     /// When so much has left a rolling window that so much more fits; for more than the limit, when all has.
-    fn has_room_at(&self, quota: &Quota, span: Span, needed: Pico) -> Option<i64> {
+    fn has_room_at(&self, quota: &Quota, span: Span, needed: Pico, limit: Pico) -> Option<i64> {
         let Period::Rolling(seconds) = quota.definition.period else { return None };
         let within = self.counted.get(&quota.identity)?.iter().filter(|start| span.holds(**start));
         let mut used = self.spent(quota, span) + self.held(quota, span) + needed;
@@ -763,7 +826,7 @@ impl Model {
         for start in within {
             used -= self.spent(quota, Span::Period(*start)) + self.held(quota, Span::Period(*start));
             leaves = Some(start + seconds * SECOND);
-            if used <= quota.definition.limit {
+            if used <= limit {
                 break;
             }
         }
@@ -773,10 +836,12 @@ impl Model {
     fn count(&mut self, counted_on: &[Place]) {
         for (identity, period) in counted_on {
             let earlier = self.counted.entry(*identity).or_default().clone();
-            let rolls = self
-                .quotas
-                .values()
-                .any(|quota| quota.identity == *identity && matches!(quota.definition.period, Period::Rolling(_)));
+            let quota = self.quotas.values().find(|quota| quota.identity == *identity);
+            let rolls = quota.is_some_and(|quota| matches!(quota.definition.period, Period::Rolling(_)));
+            if let Some(quota) = quota.filter(|_| !rolls && !earlier.contains(period)) {
+                let carried = self.left_by_the_period_before(quota, *period);
+                self.carried.insert((*identity, *period), carried);
+            }
             if !rolls && earlier.iter().all(|earlier| earlier < period) {
                 let is_idle =
                     |earlier: &i64| !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
@@ -825,7 +890,8 @@ impl Model {
             let Some((id, quota)) = found else { continue };
             let Some(span) = self.span_of(quota, *place, now) else { continue };
             let (spent, warned) = (self.spent(quota, span), self.warned(quota, span));
-            let reached = |thousandths: &&Pico| spent != 0 && spent * 1000 >= quota.definition.limit * **thousandths;
+            let limit = self.limit(quota, span, now);
+            let reached = |thousandths: &&Pico| spent != 0 && spent * 1000 >= limit * **thousandths;
             let fresh = quota.definition.warn_at.iter().filter(reached).filter(|reached| !warned.contains(*reached));
             for thousandths in fresh {
                 self.warned.entry(*place).or_default().insert(*thousandths);

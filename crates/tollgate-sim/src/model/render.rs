@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::amounts::{self, Amounts, Pico};
 use super::calendar;
-use super::words::{Command, Estimate};
+use super::funds::CreditLeft;
+use super::words::{Command, Estimate, Increase};
 use super::{Denial, Model, Quota, Reservation, Span, State, Verdict};
 
 /// Status and part of the body of an answer.
@@ -29,8 +30,13 @@ impl Model {
             Verdict::Explained(Err(denial)) => (200, json!({ "allowed": false, "denial": denied(denial) })),
             Verdict::Done | Verdict::Replayed | Verdict::Told => match command {
                 Command::Onboard(_) | Command::ListQuotas => (200, json!({ "quotas": self.quotas_now(now) })),
-                Command::PutQuota(id, _) | Command::ResetQuota(id) => {
-                    let quota = self.quotas.get(id).map(|quota| self.quota(id, quota, quota.definition.span(now)));
+                Command::PutQuota(id, _)
+                | Command::ResetQuota(id)
+                | Command::AddCredit(id, _)
+                | Command::RevokeCredit(id, _)
+                | Command::Increase(id, _)
+                | Command::EndIncrease(id, _) => {
+                    let quota = self.quotas.get(id).map(|quota| self.quota(id, quota, quota.definition.span(now), now));
                     (200, quota.unwrap_or_default())
                 }
                 Command::DeleteQuota(_) => (204, Value::Null),
@@ -52,20 +58,32 @@ impl Model {
     }
 
     fn quotas_now(&self, now: i64) -> Vec<Value> {
-        self.quotas.iter().map(|(id, quota)| self.quota(id, quota, quota.definition.span(now))).collect()
+        self.quotas.iter().map(|(id, quota)| self.quota(id, quota, quota.definition.span(now), now)).collect()
     }
 
-    fn quota(&self, id: &str, quota: &Quota, span: Span) -> Value {
+    fn quota(&self, id: &str, quota: &Quota, span: Span, now: i64) -> Value {
         let (spent, held) = (self.spent(quota, span), self.held(quota, span));
-        let limit = quota.definition.limit;
+        let limit = self.limit(quota, span, now);
         let mut body = json!({
             "id": id,
             "unit": quota.definition.unit.name(),
-            "limit": amounts::text(limit),
+            "limit": amounts::text(quota.definition.limit),
+            "source": if quota.from_plan { "plan" } else { "custom" },
             "spent": amounts::text(spent),
             "held": amounts::text(held),
             "remaining": amounts::text((limit - spent - held).max(0)),
         });
+        if limit != quota.definition.limit {
+            body["effectiveLimit"] = amounts::text(limit).into();
+        }
+        let credits: Vec<Value> = self.credits(quota, now).iter().map(CreditLeft::to_json).collect();
+        if !credits.is_empty() {
+            body["credits"] = credits.into();
+        }
+        let increases: Vec<Value> = self.increases(quota, now).map(Increase::to_json).collect();
+        if !increases.is_empty() {
+            body["increases"] = increases.into();
+        }
         if let Span::Period(start) = span {
             let end = quota.definition.around(start).1;
             body["periodStart"] = end.map(|_| calendar::text(start)).into();
@@ -79,7 +97,7 @@ impl Model {
         let found = reservation.counted_on.iter().filter_map(|place| {
             let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == place.0)?;
             let span = self.span_of(quota, *place, now)?;
-            Some((reservation_order(quota, id), self.quota(id, quota, span)))
+            Some((reservation_order(quota, id), self.quota(id, quota, span, now)))
         });
         let mut found: Vec<_> = found.collect();
         found.sort_by_key(|(order, _)| *order);
@@ -191,13 +209,18 @@ fn denied(denial: &Denial) -> Value {
         .tight
         .iter()
         .map(|quota| {
-            json!({
+            let mut body = json!({
                 "id": quota.id,
                 "limit": amounts::text(quota.limit),
                 "spent": amounts::text(quota.spent),
                 "held": amounts::text(quota.held),
+                "remaining": amounts::text(quota.left()),
                 "resetsAt": quota.resets_at.map(calendar::text),
-            })
+            });
+            if quota.effective != quota.limit {
+                body["effectiveLimit"] = amounts::text(quota.effective).into();
+            }
+            body
         })
         .collect();
     let mut body = json!({ "quota": denial.tight.first().map(|quota| &quota.id), "quotas": quotas });

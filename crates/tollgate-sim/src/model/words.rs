@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Span;
 use super::amounts::{self, Amounts, ONE, Pico, Unit};
-use super::calendar::{Calendar, Period, Zone};
+use super::calendar::{self, Calendar, Period, Zone};
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,14 @@ pub enum Command {
     DeleteQuota(String),
     /// Starts a quota's period again.
     ResetQuota(String),
+    /// Credits a quota.
+    AddCredit(String, Credit),
+    /// Takes back what is left of a quota's credit.
+    RevokeCredit(String, String),
+    /// Raises a quota's limit for a while.
+    Increase(String, Increase),
+    /// Ends a quota's increase.
+    EndIncrease(String, String),
     /// Holds money.
     Reserve {
         /// The key.
@@ -82,6 +90,30 @@ pub enum Command {
     ListQuotas,
     /// Asks what was spent.
     Usage,
+}
+
+/// What is paid for in advance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// Its key.
+    pub id: String,
+    /// How much.
+    pub amount: Pico,
+    /// When what is left of it lapses.
+    pub ends: Option<i64>,
+    /// How much of what is left goes on then at most, and until when.
+    pub rolls: Option<(Pico, i64)>,
+}
+
+/// A higher limit for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Increase {
+    /// Its key.
+    pub id: String,
+    /// By how much.
+    pub amount: Pico,
+    /// The first instant without it.
+    pub until: i64,
 }
 
 /// What a call is of, by whom, from where.
@@ -183,6 +215,8 @@ pub struct Definition {
     pub model: Option<Model>,
     /// Whether it lets everything pass.
     pub warns_only: bool,
+    /// How much of what a period leaves goes on into the next at most.
+    pub rollover: Option<Pico>,
 }
 
 /// What draws on a quota.
@@ -211,7 +245,9 @@ pub struct Plan {
 }
 
 /// How many plans there are.
-pub const PLANS: usize = 5;
+pub const PLANS: usize = 6;
+/// The one whose quotas are paid for in advance, or roll over.
+pub const PREPAID: usize = 4;
 
 /// One of the plans.
 #[must_use]
@@ -229,6 +265,7 @@ pub fn plan(which: usize) -> Plan {
             touchpoint: None,
             model: None,
             warns_only: false,
+            rollover: None,
         };
         (id.to_owned(), rest)
     };
@@ -269,6 +306,16 @@ pub fn plan(which: usize) -> Plan {
             ];
             quotas[2].1.calendar = Calendar { zone: Zone::Berlin, ..Calendar::default() };
             quotas[3].1.calendar = Calendar { zone: Zone::NewYork, month_day: 31, hour: 2, ..Calendar::default() };
+            Plan { quotas, fallback: Some((2_000_000, 2_000_000)), denies_without_quota: false }
+        }
+        PREPAID => {
+            let mut quotas = vec![
+                quota("q-0", None, Resource::All, Unit::Usd, dime, Period::Lifetime),
+                quota("q-1", None, Resource::All, Unit::Usd, 2 * dime, Period::Day),
+                quota("q-2", Some(0), Resource::Llm, Unit::Tokens, 20_000 * ONE, Period::Lifetime),
+                quota("q-3", None, Resource::All, Unit::Requests, 4 * ONE, Period::Rolling(600)),
+            ];
+            quotas[1].1.rollover = Some(dime);
             Plan { quotas, fallback: Some((2_000_000, 2_000_000)), denies_without_quota: false }
         }
         _ => Plan { quotas: Vec::new(), fallback: None, denies_without_quota: false },
@@ -388,6 +435,22 @@ impl Definition {
             && (self.model.is_none() || self.model == Some(call.model))
     }
 
+    /// Whether there can be such a quota, as far as the simulator asks for what cannot be: only calendar periods leave something.
+    #[must_use]
+    pub const fn is_right(&self) -> bool {
+        self.rollover.is_none() || matches!(self.period, Period::Hour | Period::Day | Period::Week | Period::Month)
+    }
+
+    /// Whether so much can be counted in its unit.
+    #[must_use]
+    pub const fn can_count(&self, amount: Pico) -> bool {
+        match self.unit {
+            Unit::Usd => true,
+            Unit::Seconds => amount % (ONE / 1_000_000) == 0,
+            Unit::Tokens | Unit::Requests | Unit::Concurrent => amount % ONE == 0,
+        }
+    }
+
     /// Start and end of the period that holds an instant.
     #[must_use]
     pub fn around(&self, at: i64) -> (i64, Option<i64>) {
@@ -450,6 +513,9 @@ impl Definition {
         if self.warns_only {
             quota["enforcement"] = "warn".into();
         }
+        if let Some(most) = self.rollover {
+            quota["rollover"] = amounts::text(most).into();
+        }
         quota
     }
 }
@@ -463,6 +529,12 @@ impl Command {
             Self::PutQuota(id, definition) => json!({ "op": "putQuota", "id": id, "quota": definition.to_json() }),
             Self::DeleteQuota(id) => json!({ "op": "deleteQuota", "id": id }),
             Self::ResetQuota(id) => json!({ "op": "resetQuota", "id": id }),
+            Self::AddCredit(id, credit) => json!({ "op": "addCredit", "id": id, "credit": credit.to_json() }),
+            Self::RevokeCredit(id, credit) => json!({ "op": "revokeCredit", "id": id, "creditId": credit }),
+            Self::Increase(id, increase) => {
+                json!({ "op": "increaseLimit", "id": id, "increase": increase.to_json() })
+            }
+            Self::EndIncrease(id, increase) => json!({ "op": "endIncrease", "id": id, "increaseId": increase }),
             Self::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink } => {
                 let mut body = json!({ "op": "reserve", "id": id, "estimate": estimate.to_json(), "ttlSeconds": ttl_seconds, "onExpiry": on_expiry.name() });
                 call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
@@ -517,6 +589,27 @@ impl Command {
             | Self::GetReservation { id } => Some(id),
             _ => None,
         }
+    }
+}
+
+impl Credit {
+    fn to_json(&self) -> Value {
+        let mut credit = json!({ "id": self.id, "amount": amounts::text(self.amount) });
+        if let Some(ends) = self.ends {
+            credit["expiresAt"] = calendar::text(ends).into();
+        }
+        if let Some((most, until)) = self.rolls {
+            credit["rollover"] = json!({ "max": amounts::text(most), "until": calendar::text(until) });
+        }
+        credit
+    }
+}
+
+impl Increase {
+    /// As the wire has it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "id": self.id, "amount": amounts::text(self.amount), "until": calendar::text(self.until) })
     }
 }
 

@@ -1,0 +1,171 @@
+//! What a step of a scenario comes to where it happens: steps speak in parts of what is there, commands in amounts and instants.
+
+use crate::model::amounts::{ONE, Pico, Unit};
+use crate::model::calendar::Period;
+use crate::model::words::{Actual, Call, Command, Credit, Definition, Estimate, Increase, Model as Priced, OnExpiry};
+use crate::model::{Model, Quota};
+use crate::scenario::{Admin, Fund, Move, Pieces};
+
+/// What a client or meddler does about an id, in terms of what was estimated.
+pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
+    let known = model.reservations().get(&id);
+    let plain = Call { model: Priced::Gpt4o, user: None, touchpoint: None };
+    let call = known.map_or(plain, |known| known.call);
+    let estimate = known.and_then(|known| known.estimate).unwrap_or(Estimate::Tokens { input: 2_000, output: 700 });
+    match wanted {
+        Move::Settle(pieces) => Command::Settle { id, actual: used(call, estimate, pieces) },
+        Move::SettleIncomplete(pieces) => Command::Settle { id, actual: incomplete(used(call, estimate, pieces)) },
+        Move::Release => Command::Release { id },
+        Move::Extend(extension, ttl_seconds, hundredths) => {
+            let estimate = hundredths.map(|hundredths| scaled(estimate, hundredths));
+            Command::Extend { id, extension: format!("e{extension}"), ttl_seconds, estimate }
+        }
+        Move::Reserve(estimate) => {
+            let estimate = match (call.model, estimate) {
+                (Priced::Sandbox, Estimate::Tokens { .. }) | (_, Estimate::Seconds(_)) => Estimate::Usd(ONE / 10),
+                _ => estimate,
+            };
+            let (ttl_seconds, on_expiry, shrink) = (600, OnExpiry::ChargeHold, false);
+            Command::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink }
+        }
+        Move::Get => Command::GetReservation { id },
+    }
+}
+
+/// What a call used that nobody has estimated.
+pub(crate) fn used_without_estimate(call: Call, pieces: Pieces) -> Actual {
+    let estimate = match call.model {
+        Priced::Sandbox => Estimate::Seconds(60),
+        _ => Estimate::Tokens { input: 3_000, output: 900 },
+    };
+    used(call, estimate, pieces)
+}
+
+/// What the administrator asks for.
+pub(crate) fn change(model: &Model, change: &Admin) -> Option<Command> {
+    let id = |number: &u8| format!("q-{number}");
+    Some(match change {
+        Admin::Put(number, definition) => Command::PutQuota(id(number), definition.clone()),
+        Admin::Limit(number, tenths) => {
+            let mut definition = model.quotas().get(&id(number))?.definition.clone();
+            definition.limit = tenths_of_limit(&definition, *tenths);
+            Command::PutQuota(id(number), definition)
+        }
+        Admin::Rollover(number, tenths) => {
+            let mut definition = model.quotas().get(&id(number))?.definition.clone();
+            definition.rollover = tenths.map(|tenths| tenths_of_limit(&definition, tenths));
+            Command::PutQuota(id(number), definition)
+        }
+        Admin::Delete(number) => Command::DeleteQuota(id(number)),
+        Admin::Reset(number) => Command::ResetQuota(id(number)),
+        Admin::Onboard(plan) => Command::Onboard(*plan),
+    })
+}
+
+/// In tenths of what it is, or of a dollar or unit where that is nothing.
+fn tenths_of_limit(definition: &Definition, tenths: Pico) -> Pico {
+    let whole = if definition.limit == 0 { ONE } else { definition.limit };
+    let amount = whole / 10 * tenths;
+    if definition.unit == Unit::Usd { amount } else { amount / ONE * ONE }
+}
+
+/// What the administrator adds to a quota, or ends of that. None where there is no quota.
+pub(crate) fn funding(model: &Model, clock: i64, fund: &Fund) -> Option<Command> {
+    match *fund {
+        Fund::Credit(pick, number, much, lasts, rolls) => {
+            let (quota, known) = one_of_the_prepaid(model, pick)?;
+            let amount = |much: u8| Pico::from(much) * usual(known.definition.unit);
+            let ends = lasts.map(|lasts| clock + lasts);
+            let rolls = rolls.zip(ends).map(|((most, longer), ends)| (amount(most), ends + longer));
+            let credit = Credit { id: format!("c-{number}"), amount: amount(much), ends, rolls };
+            Some(Command::AddCredit(quota, credit))
+        }
+        Fund::Revoke(pick, number) => {
+            let (quota, known) = one_of_the_prepaid(model, pick)?;
+            let left = model.credits(known, model.now(clock));
+            let id = match usize::from(number).checked_rem(left.len()) {
+                Some(at) if number > 0 => left[at].id.clone(),
+                _ => format!("c-{number}"),
+            };
+            Some(Command::RevokeCredit(quota, id))
+        }
+        Fund::Increase(pick, number, much, lasts) => {
+            let (quota, known) = pick_of(model.quotas().iter(), pick)?;
+            let amount = Pico::from(much) * usual(known.definition.unit);
+            let increase = Increase { id: format!("i-{number}"), amount, until: clock + lasts };
+            Some(Command::Increase(quota.clone(), increase))
+        }
+        Fund::EndIncrease(pick, number) => {
+            let (quota, known) = pick_of(model.quotas().iter(), pick)?;
+            let in_force: Vec<&Increase> = model.increases(known, model.now(clock)).collect();
+            let id = match usize::from(number).checked_rem(in_force.len()) {
+                Some(at) if number > 0 => in_force[at].id.clone(),
+                _ => format!("i-{number}"),
+            };
+            Some(Command::EndIncrease(quota.clone(), id))
+        }
+    }
+}
+
+/// A quota that can be credited, or where there is none, any.
+fn one_of_the_prepaid(model: &Model, pick: u16) -> Option<(String, &Quota)> {
+    let is_prepaid = |(_, quota): &(&String, &Quota)| {
+        quota.definition.period == Period::Lifetime && quota.definition.unit != Unit::Concurrent
+    };
+    let prepaid: Vec<_> = model.quotas().iter().filter(is_prepaid).collect();
+    let found = if prepaid.is_empty() || pick.is_multiple_of(16) {
+        pick_of(model.quotas().iter(), pick / 16)
+    } else {
+        pick_of(prepaid.into_iter(), pick / 16)
+    };
+    found.map(|(id, quota)| (id.clone(), quota))
+}
+
+fn pick_of<T>(mut all: impl ExactSizeIterator<Item = T>, pick: u16) -> Option<T> {
+    let at = usize::from(pick).checked_rem(all.len())?;
+    all.nth(at)
+}
+
+/// What amounts are counted in: a fraction of what a call usually takes.
+const fn usual(unit: Unit) -> Pico {
+    match unit {
+        Unit::Usd => ONE / 100,
+        Unit::Tokens => 1_000 * ONE,
+        Unit::Seconds => 20 * ONE,
+        Unit::Requests | Unit::Concurrent => ONE,
+    }
+}
+
+/// What a call used, in terms of what was estimated.
+fn used(call: Call, estimate: Estimate, pieces: Pieces) -> Actual {
+    let part = |whole: u32, hundredths: u8| whole * u32::from(hundredths) / 100;
+    let amount = |usd: Pico| usd * Pico::from(pieces.output) / 100;
+    match estimate {
+        Estimate::Usd(usd) => Actual::Usd(amount(usd)),
+        _ if pieces.as_usd => Actual::Usd(amount(ONE / 20)),
+        Estimate::Tokens { input, output } => {
+            let input = part(input, pieces.input);
+            // What a plan says of unknown models says nothing of caches.
+            let cached = if call.model == Priced::Unknown { 0 } else { part(input, pieces.cached) };
+            Actual::Usage { input: input - cached, cached, output: part(output, pieces.output) }
+        }
+        Estimate::Seconds(seconds) => Actual::Seconds(part(seconds, pieces.output)),
+    }
+}
+
+/// The same, where the answer broke off.
+fn incomplete(actual: Actual) -> Actual {
+    match actual {
+        Actual::Usage { input, cached, output } => Actual::Incomplete { input: input + cached, output },
+        other => other,
+    }
+}
+
+fn scaled(estimate: Estimate, hundredths: u8) -> Estimate {
+    let part = |whole: u32| whole * u32::from(hundredths) / 100;
+    match estimate {
+        Estimate::Usd(usd) => Estimate::Usd(usd * Pico::from(hundredths) / 100),
+        Estimate::Tokens { input, output } => Estimate::Tokens { input: part(input), output: part(output) },
+        Estimate::Seconds(seconds) => Estimate::Seconds(part(seconds)),
+    }
+}
