@@ -500,7 +500,9 @@ impl Ledger {
         let mut tight = Vec::new();
         let mut left_with_own = Vec::new();
         for placement in reservation.counted_on.iter() {
-            let Some((id, state)) = self.quotas.get_key_value(&placement.quota_id) else { continue };
+            let Some((id, state)) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id) else {
+                continue;
+            };
             let unit = state.quota.unit;
             let more = reservation.resting_of(unit, &bound.amounts).minus(reservation.resting(unit));
             // What adds nothing needs no room, also where there is none.
@@ -544,7 +546,7 @@ impl Ledger {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
-            let Some(state) = self.quotas.get(&placement.quota_id) else {
+            let Some((_, state)) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id) else {
                 continue;
             };
             if state.generation != placement.generation {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::command::Reading;
 use super::counter::Change;
-use super::event::{Charged, Entry, Event, Placement, QuotaSource};
+use super::event::{Charged, Entry, Event, Hint, Placement, QuotaSource};
 use super::funds::{Drawn, Funds};
 use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
 use super::{Ledger, QuotaState, Tenant};
@@ -226,10 +226,11 @@ impl Ledger {
         self.tenant_wide.clear();
         self.by_user.clear();
         self.index_lapses();
-        for (id, state) in &self.quotas {
+        for (place, state) in self.quotas.values_mut().enumerate() {
+            state.place = Hint(place);
             match (state.quota.scope, &state.quota.scope_id) {
-                (Scope::User, Some(user)) => self.by_user.entry(user.clone()).or_default().push(id.clone()),
-                _ => self.tenant_wide.push(id.clone()),
+                (Scope::User, Some(user)) => self.by_user.entry(user.clone()).or_default().push(place),
+                _ => self.tenant_wide.push(place),
             }
         }
     }
@@ -245,7 +246,7 @@ impl Ledger {
         change: &dyn Fn(Unit) -> Change,
     ) {
         for placement in placements {
-            let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
+            let Some(state) = self.quotas.get_mut_near(placement.hint.0, &placement.quota_id) else {
                 continue;
             };
             if state.generation != placement.generation {
@@ -273,7 +274,7 @@ impl Ledger {
         let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
         let mut placements = reservation.counted_on.to_vec();
         for placement in &mut placements {
-            let Some(state) = self.quotas.get_mut(&placement.quota_id) else { continue };
+            let Some(state) = self.quotas.get_mut_near(placement.hint.0, &placement.quota_id) else { continue };
             let unit = state.quota.unit;
             let held = reservation.resting(unit);
             let grows = reservation.resting_of(unit, grown) > held;
@@ -301,7 +302,9 @@ impl Ledger {
             let mut drawn = core::mem::take(&mut reservation.drawn);
             let mut counted_on = reservation.counted_on.clone();
             if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
-                counted_on = counted_on.iter().filter(|on| self.tenant_wide.contains(&on.quota_id)).cloned().collect();
+                let state = |on: &Placement| self.quotas.get(&on.quota_id);
+                let is_tenants = |on: &&Placement| state(on).is_some_and(|state| state.quota.scope == Scope::Tenant);
+                counted_on = counted_on.iter().filter(is_tenants).cloned().collect();
             }
             let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
             let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
@@ -357,7 +360,7 @@ impl Ledger {
         let replaced = charged.replaces.as_ref()?;
         let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
         for placement in placements {
-            let state = self.quotas.get_mut(&placement.quota_id);
+            let state = self.quotas.get_mut_near(placement.hint.0, &placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
             if state.rolling().is_some_and(|rolling| placement.period_start <= rolling.since(at)) {
                 // Its point may be gone, and another one must not take the difference.

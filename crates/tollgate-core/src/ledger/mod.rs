@@ -54,10 +54,10 @@ pub const MAX_ADJUSTMENTS: usize = 32;
 pub struct Ledger {
     tenant: Option<Tenant>,
     quotas: SortedMap<QuotaId, QuotaState>,
-    /// The quotas of scope tenant, in the order of their ids.
-    tenant_wide: Vec<QuotaId>,
-    /// The quotas of each user, in the order of their ids.
-    by_user: HashMap<UserId, Vec<QuotaId>>,
+    /// Where the quotas of scope tenant are among all of them.
+    tenant_wide: Vec<usize>,
+    /// Where the quotas of each user are among all of them.
+    by_user: HashMap<UserId, Vec<usize>>,
     /// Every open reservation, and those ended ones that the owner has not let go of.
     reservations: HashMap<ReservationId, Reservation>,
     /// The open reservations by deadline.
@@ -142,7 +142,7 @@ impl Ledger {
         now: Timestamp,
     ) -> impl Iterator<Item = QuotaView<'a>> {
         reservation.counted_on.iter().filter_map(move |placement| {
-            let (id, state) = self.quotas.get_key_value(&placement.quota_id)?;
+            let (id, state) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id)?;
             state.view_of(id, placement, now)
         })
     }
@@ -265,7 +265,7 @@ impl Ledger {
         self.tenant_wide
             .iter()
             .chain(of_user.into_iter().flatten())
-            .filter_map(|id| self.quotas.get_key_value(id))
+            .filter_map(|place| self.quotas.at(*place))
             .filter(move |(_, state)| state.quota.applies_to(call))
     }
 }
