@@ -49,11 +49,14 @@ pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
 
+/// Every quota of a ledger, by id.
+type Quotas = SortedMap<QuotaId, QuotaState>;
+
 /// The state of one tenant's ledger.
 #[derive(Debug, Default)]
 pub struct Ledger {
     tenant: Option<Tenant>,
-    quotas: SortedMap<QuotaId, QuotaState>,
+    quotas: Quotas,
     /// Where the quotas of scope tenant are among all of them.
     tenant_wide: Vec<usize>,
     /// Where the quotas of each user are among all of them.
@@ -247,11 +250,12 @@ impl Ledger {
 
     /// Lets go of an ended reservation and returns it. An open one stays.
     pub fn forget(&mut self, id: &ReservationId) -> Option<Reservation> {
-        if self.reservations.get(id).is_some_and(|reservation| !reservation.is_open()) {
-            self.reservations.remove(id)
-        } else {
-            None
+        let reservation = self.reservations.remove(id)?;
+        if reservation.is_open() {
+            self.reservations.insert(id.clone(), reservation);
+            return None;
         }
+        Some(reservation)
     }
 
     /// Lets go of every ended reservation.
