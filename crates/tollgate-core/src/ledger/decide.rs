@@ -162,9 +162,8 @@ impl Ledger {
             }
         };
         let charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
-        events.insert(0, Event::Expired(charged));
-        Some(events)
+        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        Some(followed(Event::Expired(charged), crossed))
     }
 
     fn onboard(&self, onboard: &Onboard) -> Result<Decision, Rejection> {
@@ -384,9 +383,9 @@ impl Ledger {
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
-        events.insert(0, Event::Metered { reading: reading.clone(), charged });
-        Ok(Decision { events, outcome: outcome(false) })
+        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        let event = Event::Metered { reading: reading.clone(), charged };
+        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 
     fn settle(
@@ -410,14 +409,13 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = charged(reservation, Some(actual.clone()), charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         let event = if late {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
             Event::Settled(charged)
         };
-        events.insert(0, event);
-        Ok(Decision { events, outcome: outcome(false) })
+        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 
     fn release(&self, id: &ReservationId) -> Result<Decision, Rejection> {
@@ -447,7 +445,7 @@ impl Ledger {
                 if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
-        let mut events = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
+        let crossed = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
             call: Arc::new(request.call.clone()),
@@ -457,8 +455,8 @@ impl Ledger {
             spent,
             replaces: None,
         };
-        events.insert(0, Event::Recorded { mode: request.mode, counted_on, charged });
-        Ok(Decision { events, outcome: Outcome::Recorded { id, replayed: false } })
+        let event = Event::Recorded { mode: request.mode, counted_on, charged };
+        Ok(Decision { events: followed(event, crossed), outcome: Outcome::Recorded { id, replayed: false } })
     }
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
@@ -587,6 +585,13 @@ fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, sp
         spent,
         replaces: reservation.replaced(),
     }
+}
+
+/// An event and what it leads to, which most lead to nothing: room for one is all that is needed then.
+fn followed(event: Event, by: Vec<Event>) -> Vec<Event> {
+    let mut events = vec![event];
+    events.extend(by);
+    events
 }
 
 fn quota_set(
