@@ -532,7 +532,7 @@ fn read_record(json: &str, place: Place) -> Result<RecordRequest, Problem> {
     };
     let call = call(parts, tier)?;
     let actual = actual(body.usage, body.usd, body.payload, sandbox.map(Actual::Sandbox))?;
-    Ok(RecordRequest { id: body.id, call, actual, mode: body.mode })
+    Ok(RecordRequest { id: body.id, call: call.into(), actual, mode: body.mode })
 }
 
 /// The values of a query's parameters: each at most once, and no others.
@@ -922,7 +922,11 @@ impl ReserveBody {
             Estimate::Usd(_) | Estimate::Sandbox(_) => OnExpiry::ChargeHold,
         });
         let on_insufficient = self.on_insufficient.unwrap_or_default();
-        Ok(ReserveRequest { id, call, terms: HoldTerms { estimate, ttl_seconds, on_expiry, on_insufficient } })
+        Ok(ReserveRequest {
+            id,
+            call: call.into(),
+            terms: HoldTerms { estimate, ttl_seconds, on_expiry, on_insufficient },
+        })
     }
 }
 

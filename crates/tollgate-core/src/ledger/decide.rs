@@ -257,7 +257,7 @@ impl Ledger {
         if let Some(known) = self.reservations.get(&id)
             && !fault::on(Fault::RetryIsCountedTwice)
         {
-            let same = *known.call == request.call
+            let same = known.call == request.call
                 && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
             return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
         }
@@ -267,7 +267,7 @@ impl Ledger {
         let (granted, bound, counted_on) = self.grant(catalog, request, now)?;
         let event = Event::Reserved {
             id: id.clone(),
-            call: Arc::new(request.call.clone()),
+            call: request.call.clone(),
             terms: request.terms.clone(),
             granted,
             held: bound.amounts,
@@ -431,7 +431,7 @@ impl Ledger {
     fn record(&self, catalog: &Catalog, request: &RecordRequest, now: Timestamp) -> Result<Decision, Rejection> {
         let id = request.id.clone();
         if let Some(known) = self.reservations.get(&id) {
-            let same = *known.call == request.call
+            let same = known.call == request.call
                 && known.opening == Opening::Record(request.mode)
                 && known.end.as_ref().and_then(|end| end.actual.as_ref()) == Some(&request.actual);
             return replay(same, Outcome::Recorded { id, replayed: true }, request.id.as_str());
@@ -448,7 +448,7 @@ impl Ledger {
         let crossed = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
-            call: Arc::new(request.call.clone()),
+            call: request.call.clone(),
             reserved_at: now,
             actual: Some(request.actual.clone()),
             charge,
@@ -588,7 +588,7 @@ fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, sp
 }
 
 /// An event and what it leads to, which most lead to nothing: room for one is all that is needed then.
-fn followed(event: Event, by: Vec<Event>) -> Vec<Event> {
+pub(super) fn followed(event: Event, by: Vec<Event>) -> Vec<Event> {
     let mut events = vec![event];
     events.extend(by);
     events
