@@ -20,6 +20,7 @@ mod reservation;
 mod rolling;
 mod snapshot;
 
+use std::collections::hash_map::Entry::Occupied;
 use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
@@ -250,12 +251,10 @@ impl Ledger {
 
     /// Lets go of an ended reservation and returns it. An open one stays.
     pub fn forget(&mut self, id: &ReservationId) -> Option<Reservation> {
-        let reservation = self.reservations.remove(id)?;
-        if reservation.is_open() {
-            self.reservations.insert(id.clone(), reservation);
-            return None;
+        match self.reservations.entry(id.clone()) {
+            Occupied(known) if !known.get().is_open() => Some(known.remove()),
+            _ => None,
         }
-        Some(reservation)
     }
 
     /// Lets go of every ended reservation.
