@@ -147,15 +147,14 @@ impl Marginal {
 pub fn token_bound(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<UpperBound, Unpriced> {
     let card = &rating.card;
     let missing = |meter| Unpriced::Meter { rate_card: card.id.to_string(), meter };
-    let may = |meter: Meter| bounds.meters.is_empty() || bounds.meters.contains(&meter);
     let mut input_rate = None;
     let mut output_rate = None;
     let mut search_rate = None;
     let mut call_fee = Usd::ZERO;
     for prompt in core::iter::once(0).chain(card.thresholds(bounds.input_tokens)) {
         let rates = rating.rates(prompt)?;
-        input_rate = input_rate.max(rates.dearest(MeterKind::InputTokens, may));
-        output_rate = output_rate.max(rates.dearest(MeterKind::OutputTokens, may));
+        input_rate = input_rate.max(rates.dearest(MeterKind::InputTokens, &bounds.meters));
+        output_rate = output_rate.max(rates.dearest(MeterKind::OutputTokens, &bounds.meters));
         search_rate = search_rate.max(rates.of(Meter::WebSearch).map(|found| found.rate));
         let fee = rates.of(Meter::Request).map_or(Usd::ZERO, |found| found.rate.usd());
         call_fee = call_fee.max(fee);

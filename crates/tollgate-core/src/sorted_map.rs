@@ -41,6 +41,17 @@ impl<K, V> SortedMap<K, V> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
+    /// The key at a place, counted from 0, and its value.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<(&K, &V)> {
+        self.0.get(place).map(|(key, value)| (key, value))
+    }
+
+    /// The values, in the order of their keys, to change them.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.0.iter_mut().map(|(_, value)| value)
+    }
+
     /// The keys, ascending.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.iter().map(|(key, _)| key)
@@ -75,6 +86,23 @@ impl<K: Ord, V> SortedMap<K, V> {
         K: Borrow<Q>,
     {
         self.place(key).ok().and_then(|at| self.0.get_mut(at)).map(|(_, value)| value)
+    }
+
+    /// The value of a key, to change it. Found without a search where the key is at a place that is known from before.
+    pub fn get_mut_near<Q: Ord + ?Sized>(&mut self, place: usize, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let at = self.place_near(place, key)?;
+        self.0.get_mut(at).map(|(_, value)| value)
+    }
+
+    /// A key as it is in the map, and its value. Found without a search where the key is at a place that is known from before.
+    pub fn get_key_value_near<Q: Ord + ?Sized>(&self, place: usize, key: &Q) -> Option<(&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        self.at(self.place_near(place, key)?)
     }
 
     /// Whether there is such a key.
@@ -117,6 +145,14 @@ impl<K: Ord, V> SortedMap<K, V> {
     {
         let at = self.place(key).ok()?;
         Some(self.0.remove(at).1)
+    }
+
+    fn place_near<Q: Ord + ?Sized>(&self, place: usize, key: &Q) -> Option<usize>
+    where
+        K: Borrow<Q>,
+    {
+        let is_there = self.0.get(place).is_some_and(|(known, _)| known.borrow() == key);
+        if is_there { Some(place) } else { self.place(key).ok() }
     }
 
     fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
@@ -208,10 +244,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in prop::collection::vec((0..4_u8, 0..12_u8, any::<u16>()), 0..200)) {
+        fn it_is_a_map(steps in prop::collection::vec((0..4_u8, 0..12_u8, any::<u16>(), 0..14_usize), 0..200)) {
             let mut map = SortedMap::new();
             let mut tree = BTreeMap::new();
-            for (step, key, value) in steps {
+            for (step, key, value, place) in steps {
                 match step {
                     0 => prop_assert_eq!(map.remove(&key), tree.remove(&key)),
                     1 => {
@@ -223,6 +259,9 @@ mod tests {
                 prop_assert!(map.iter().eq(tree.iter()));
                 prop_assert_eq!(map.get_key_value(&key), tree.get_key_value(&key));
                 prop_assert_eq!(map.contains_key(&key), tree.contains_key(&key));
+                prop_assert_eq!(map.at(place), tree.iter().nth(place));
+                prop_assert_eq!(map.get_key_value_near(place, &key), tree.get_key_value(&key));
+                prop_assert_eq!(map.get_mut_near(place, &key), tree.get_mut(&key));
             }
             let json = serde_json::to_string(&map).unwrap();
             prop_assert_eq!(&json, &serde_json::to_string(&tree).unwrap());

@@ -393,7 +393,7 @@ fn command(op: &Op) -> Command {
         Op::ResetQuota(id) => Command::ResetQuota(id.parse().unwrap()),
         Op::Reserve { id, e2b, user, estimate, ttl_seconds, on_expiry } => Command::Reserve(ReserveRequest {
             id: id.parse().unwrap(),
-            call: call(*e2b, *user),
+            call: call(*e2b, *user).into(),
             terms: HoldTerms {
                 estimate: estimation(estimate),
                 ttl_seconds: *ttl_seconds,
@@ -416,7 +416,7 @@ fn command(op: &Op) -> Command {
         Op::Release(id) => Command::Release(id.parse().unwrap()),
         Op::Record { id, e2b, user, actual, within_limit } => Command::Record(RecordRequest {
             id: id.parse().unwrap(),
-            call: call(*e2b, *user),
+            call: call(*e2b, *user).into(),
             actual: reported(actual),
             mode: if *within_limit { RecordMode::WithinLimit } else { RecordMode::Always },
         }),

@@ -40,7 +40,7 @@ pub(super) fn read_record(json: &str, place: Place) -> Result<RecordRequest, Pro
     };
     let call = call(parts, tier)?;
     let actual = actual(body.usage, body.usd, body.payload, sandbox.map(Actual::Sandbox))?;
-    Ok(RecordRequest { id: body.id, call, actual, mode: body.mode })
+    Ok(RecordRequest { id: body.id, call: call.into(), actual, mode: body.mode })
 }
 
 #[derive(Deserialize)]

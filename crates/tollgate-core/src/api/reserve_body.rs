@@ -110,7 +110,11 @@ impl ReserveBody {
             Estimate::Usd(_) | Estimate::Sandbox(_) => OnExpiry::ChargeHold,
         });
         let on_insufficient = self.on_insufficient.unwrap_or_default();
-        Ok(ReserveRequest { id, call, terms: HoldTerms { estimate, ttl_seconds, on_expiry, on_insufficient } })
+        Ok(ReserveRequest {
+            id,
+            call: call.into(),
+            terms: HoldTerms { estimate, ttl_seconds, on_expiry, on_insufficient },
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod builtin;
 mod describe;
 mod format;
+mod name_hash;
 mod names;
 mod overrides;
 mod pack;
@@ -557,13 +558,13 @@ impl EffectiveRates<'_> {
         self.0.get(meter).is_some()
     }
 
-    /// The dearest rate among the meters of a kind that a predicate lets through.
-    pub(crate) fn dearest(&self, kind: MeterKind, may: impl Fn(Meter) -> bool) -> Option<Rate> {
-        Meter::ALL
-            .into_iter()
-            .filter(|meter| meter.kind() == kind && may(*meter))
-            .filter_map(|meter| self.of(meter))
-            .map(|found| found.rate)
-            .max()
+    /// The dearest rate among the named meters of a kind; among all of that kind, where none is named.
+    pub(crate) fn dearest(&self, kind: MeterKind, named: &[Meter]) -> Option<Rate> {
+        if named.is_empty() {
+            // What stands in for a missing rate is a rate of the same kind.
+            return self.0.0.iter().filter(|(meter, _)| meter.kind() == kind).map(|(_, rate)| *rate).max();
+        }
+        let of_kind = named.iter().filter(|meter| meter.kind() == kind);
+        of_kind.filter_map(|meter| self.of(*meter)).map(|found| found.rate).max()
     }
 }

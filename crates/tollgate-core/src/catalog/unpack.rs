@@ -3,9 +3,9 @@
 
 use core::ops::Range;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use super::name_hash::ByName;
 use super::pack::{BITS, MAGIC, RUN, TOKEN_SCALES, UNIT_SCALES};
 use super::{Adjustment, CatalogError, Change, Confidence, Mode, Model, Rate, RateCard, Rates, Schedule, Tier};
 use crate::money::Usd;
@@ -23,7 +23,7 @@ pub(super) struct Packed {
     /// Where each run of bodies begins.
     runs: Vec<usize>,
     shelves: Vec<Shelf>,
-    by_provider: HashMap<Box<str>, usize>,
+    by_provider: ByName<usize>,
 }
 
 /// One provider's models.
@@ -39,7 +39,7 @@ struct Shelf {
 
 #[derive(Debug)]
 struct Index {
-    by_name: HashMap<Box<str>, usize>,
+    by_name: ByName<usize>,
     entries: Vec<Entry>,
 }
 
@@ -149,7 +149,7 @@ impl Packed {
     fn read_index(&self, shelf: &Shelf) -> Option<Index> {
         let mut names = Reader { bytes: &self.bytes, at: shelf.names.start };
         let mut dates = Reader { bytes: &self.bytes, at: shelf.dates.start };
-        let mut by_name = HashMap::with_capacity(shelf.models.min(self.bytes.len()));
+        let mut by_name = ByName::with_capacity_and_hasher(shelf.models.min(self.bytes.len()), Default::default());
         let mut entries: Vec<Entry> = Vec::with_capacity(shelf.models.min(self.bytes.len()));
         let mut previous = String::new();
         let mut next_body = shelf.first_body;

@@ -95,8 +95,8 @@ pub struct Onboard {
 pub struct ReserveRequest {
     /// Chosen by the caller; the idempotency key.
     pub id: ReservationId,
-    /// What is to be paid for.
-    pub call: Call,
+    /// What is to be paid for. The ledger keeps it as it is.
+    pub call: Arc<Call>,
     /// The most that it can use.
     pub terms: HoldTerms,
 }
@@ -182,8 +182,8 @@ pub struct Reading {
 pub struct RecordRequest {
     /// Chosen by the caller; the idempotency key, in one space with reservations.
     pub id: ReservationId,
-    /// What was paid for.
-    pub call: Call,
+    /// What was paid for. The ledger keeps it as it is.
+    pub call: Arc<Call>,
     /// What it used.
     pub actual: Actual,
     /// Whether limits matter.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Placement, QuotaSource};
+use super::event::{Hint, Placement, QuotaSource};
 use super::funds::Funds;
 use super::rolling::Rolling;
 use crate::amount::Amount;
@@ -42,6 +42,9 @@ pub struct QuotaState {
     /// The period that was counted in last, so that it is not worked out at every reservation.
     #[serde(skip)]
     latest: Option<Window>,
+    /// Where it is among the ledger's quotas.
+    #[serde(skip)]
+    pub(super) place: Hint,
 }
 
 /// What was counted in one period.
@@ -205,6 +208,7 @@ impl QuotaState {
             funds: None,
             calendar: OnceLock::new(),
             latest: None,
+            place: Hint::default(),
         }
     }
 
@@ -281,7 +285,7 @@ impl QuotaState {
     /// What a call is counted in that is reserved at an instant.
     pub(super) fn placement(&self, id: &QuotaId, view: &QuotaView<'_>, now: Timestamp) -> Placement {
         let period_start = if self.rolling().is_some() { now } else { view.window.start };
-        Placement { quota_id: id.clone(), generation: self.generation, period_start }
+        Placement { quota_id: id.clone(), generation: self.generation, period_start, hint: self.place }
     }
 
     /// When there is room by itself, if nothing else is added: at a period's end, or when enough has left the window that so much more

@@ -162,9 +162,8 @@ impl Ledger {
             }
         };
         let charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
-        events.insert(0, Event::Expired(charged));
-        Some(events)
+        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        Some(followed(Event::Expired(charged), crossed))
     }
 
     fn onboard(&self, onboard: &Onboard) -> Result<Decision, Rejection> {
@@ -258,7 +257,7 @@ impl Ledger {
         if let Some(known) = self.reservations.get(&id)
             && !fault::on(Fault::RetryIsCountedTwice)
         {
-            let same = *known.call == request.call
+            let same = known.call == request.call
                 && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
             return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
         }
@@ -268,7 +267,7 @@ impl Ledger {
         let (granted, bound, counted_on) = self.grant(catalog, request, now)?;
         let event = Event::Reserved {
             id: id.clone(),
-            call: Arc::new(request.call.clone()),
+            call: request.call.clone(),
             terms: request.terms.clone(),
             granted,
             held: bound.amounts,
@@ -384,9 +383,9 @@ impl Ledger {
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
         let charged = charged(reservation, None, charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
-        events.insert(0, Event::Metered { reading: reading.clone(), charged });
-        Ok(Decision { events, outcome: outcome(false) })
+        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        let event = Event::Metered { reading: reading.clone(), charged };
+        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 
     fn settle(
@@ -410,14 +409,13 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = charged(reservation, Some(actual.clone()), charge, spent);
-        let mut events = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         let event = if late {
             Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
         } else {
             Event::Settled(charged)
         };
-        events.insert(0, event);
-        Ok(Decision { events, outcome: outcome(false) })
+        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 
     fn release(&self, id: &ReservationId) -> Result<Decision, Rejection> {
@@ -433,7 +431,7 @@ impl Ledger {
     fn record(&self, catalog: &Catalog, request: &RecordRequest, now: Timestamp) -> Result<Decision, Rejection> {
         let id = request.id.clone();
         if let Some(known) = self.reservations.get(&id) {
-            let same = *known.call == request.call
+            let same = known.call == request.call
                 && known.opening == Opening::Record(request.mode)
                 && known.end.as_ref().and_then(|end| end.actual.as_ref()) == Some(&request.actual);
             return replay(same, Outcome::Recorded { id, replayed: true }, request.id.as_str());
@@ -447,18 +445,18 @@ impl Ledger {
                 if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
-        let mut events = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
+        let crossed = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
         let charged = Charged {
             id: id.clone(),
-            call: Arc::new(request.call.clone()),
+            call: request.call.clone(),
             reserved_at: now,
             actual: Some(request.actual.clone()),
             charge,
             spent,
             replaces: None,
         };
-        events.insert(0, Event::Recorded { mode: request.mode, counted_on, charged });
-        Ok(Decision { events, outcome: Outcome::Recorded { id, replayed: false } })
+        let event = Event::Recorded { mode: request.mode, counted_on, charged };
+        Ok(Decision { events: followed(event, crossed), outcome: Outcome::Recorded { id, replayed: false } })
     }
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
@@ -500,7 +498,9 @@ impl Ledger {
         let mut tight = Vec::new();
         let mut left_with_own = Vec::new();
         for placement in reservation.counted_on.iter() {
-            let Some((id, state)) = self.quotas.get_key_value(&placement.quota_id) else { continue };
+            let Some((id, state)) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id) else {
+                continue;
+            };
             let unit = state.quota.unit;
             let more = reservation.resting_of(unit, &bound.amounts).minus(reservation.resting(unit));
             // What adds nothing needs no room, also where there is none.
@@ -544,7 +544,7 @@ impl Ledger {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         for placement in counted_on {
-            let Some(state) = self.quotas.get(&placement.quota_id) else {
+            let Some((_, state)) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id) else {
                 continue;
             };
             if state.generation != placement.generation {
@@ -585,6 +585,13 @@ fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, sp
         spent,
         replaces: reservation.replaced(),
     }
+}
+
+/// An event and what it leads to, which most lead to nothing: room for one is all that is needed then.
+pub(super) fn followed(event: Event, by: Vec<Event>) -> Vec<Event> {
+    let mut events = vec![event];
+    events.extend(by);
+    events
 }
 
 fn quota_set(

@@ -335,7 +335,22 @@ pub struct Placement {
     pub generation: u64,
     /// The start of its period then.
     pub period_start: Timestamp,
+    /// Where it was found among the ledger's quotas, so that it is not searched for again.
+    #[serde(skip)]
+    pub(super) hint: Hint,
 }
+
+/// A place that something was last found at. No part of what has it: any two are equal, and one that is wrong costs a search.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hint(pub(super) usize);
+
+impl PartialEq for Hint {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Hint {}
 
 /// Where a quota comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::command::Reading;
 use super::counter::Change;
-use super::event::{Charged, Entry, Event, Placement, QuotaSource};
+use super::event::{Charged, Entry, Event, Hint, Placement, QuotaSource};
 use super::funds::{Drawn, Funds};
 use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
-use super::{Ledger, QuotaState, Tenant};
+use super::{Ledger, QuotaState, Quotas, Tenant};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::catalog::{Overrides, OverridesDocument, OverridesScope};
@@ -53,7 +53,7 @@ impl Ledger {
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
                 let mut drawn = Vec::new();
-                self.count(counted_on, &mut drawn, entry, u64::MAX, &|unit| Change::hold(unit.held(held)));
+                count(&mut self.quotas, counted_on, &mut drawn, entry, u64::MAX, &|unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
@@ -77,11 +77,11 @@ impl Ledger {
                 });
             }
             Event::Extended { id, extension, held, input, expires_at, basis } => {
-                if let Some(mut reservation) = self.close(id) {
+                if let Some((quotas, reservation)) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
-                    self.move_grown(&mut reservation, held, at);
+                    move_grown(quotas, reservation, held, at);
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| Change {
+                    count(quotas, &reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| Change {
                         held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE
                     });
@@ -98,19 +98,19 @@ impl Ledger {
                         reservation.extensions.remove(0);
                     }
                     reservation.extensions.push(extension.clone());
-                    self.open(reservation);
+                    self.deadlines.insert((*expires_at, id.clone()));
                 }
             }
             Event::Metered { reading, charged } => self.metered(reading, charged, entry),
             Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id } => {
-                if let Some(mut reservation) = self.close(id) {
+                if let Some((quotas, reservation)) = self.close(id) {
                     let mut drawn = core::mem::take(&mut reservation.drawn);
                     let freed = |unit| Change::end(reservation.resting(unit), Amount::ZERO);
-                    self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
+                    count(quotas, &reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
                     if fault::on(Fault::ReleaseFreesTwice) {
-                        self.count(&reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
+                        count(quotas, &reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
                     }
                     // What was metered stays charged.
                     let metered = reservation.metered.as_deref();
@@ -124,7 +124,6 @@ impl Ledger {
                         late: false,
                         adjustments: Vec::new(),
                     });
-                    self.reservations.insert(id.clone(), reservation);
                 }
             }
             Event::SettledLate { counted_on, charged } => {
@@ -133,7 +132,7 @@ impl Ledger {
                 }
             }
             Event::Recorded { mode, counted_on, charged } => {
-                self.count(counted_on, &mut Vec::new(), entry, u64::MAX, &|unit| Change {
+                count(&mut self.quotas, counted_on, &mut Vec::new(), entry, u64::MAX, &|unit| Change {
                     spent: unit.spent(&charged.spent),
                     ..Change::NONE
                 });
@@ -230,95 +229,36 @@ impl Ledger {
         self.tenant_wide.clear();
         self.by_user.clear();
         self.index_lapses();
-        for (id, state) in &self.quotas {
+        for (place, state) in self.quotas.values_mut().enumerate() {
+            state.place = Hint(place);
             match (state.quota.scope, &state.quota.scope_id) {
-                (Scope::User, Some(user)) => self.by_user.entry(user.clone()).or_default().push(id.clone()),
-                _ => self.tenant_wide.push(id.clone()),
+                (Scope::User, Some(user)) => self.by_user.entry(user.clone()).or_default().push(place),
+                _ => self.tenant_wide.push(place),
             }
-        }
-    }
-
-    /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more. Where a change corrects
-    /// what an entry has charged, `corrects` is its number: what a reset has dropped since cannot be given back once more.
-    fn count(
-        &mut self,
-        placements: &[Placement],
-        drawn: &mut Vec<Drawn>,
-        entry: &Entry,
-        corrects: u64,
-        change: &dyn Fn(Unit) -> Change,
-    ) {
-        for placement in placements {
-            let Some(state) = self.quotas.get_mut(&placement.quota_id) else {
-                continue;
-            };
-            if state.generation != placement.generation {
-                continue;
-            }
-            let mut change = change(state.quota.unit);
-            if let Some(counter) = state.open_counter(placement.period_start) {
-                if counter.reset_seq > corrects {
-                    change.spent = change.spent.or_zero();
-                }
-                counter.add(change);
-            }
-            if let Some(funds) = &mut state.funds {
-                funds.draw(&placement.quota_id, drawn, change.spent.plus(change.held), entry.at);
-            }
-        }
-    }
-
-    /// A rolling window counts a call when room was found for it: what grows moves there, so that no window is added to that has been
-    /// looked at before.
-    fn move_grown(&mut self, reservation: &mut Reservation, grown: &Amounts, at: Timestamp) {
-        if fault::on(Fault::GrownHoldStays) {
-            return;
-        }
-        let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
-        let mut placements = reservation.counted_on.to_vec();
-        for placement in &mut placements {
-            let Some(state) = self.quotas.get_mut(&placement.quota_id) else { continue };
-            let unit = state.quota.unit;
-            let held = reservation.resting(unit);
-            let grows = reservation.resting_of(unit, grown) > held;
-            if !grows || state.generation != placement.generation || state.rolling().is_none() {
-                continue;
-            }
-            let mut spent = reservation.metered_of(unit);
-            if let Some(point) = state.open_counter(placement.period_start) {
-                // What a reset has dropped stays dropped.
-                spent = if point.reset_seq > metered_by { Amount::ZERO } else { spent };
-                point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
-            }
-            if let Some(point) = state.open_counter(at) {
-                point.add(Change { spent, ..Change::hold(held) });
-            }
-            placement.period_start = at;
-        }
-        if placements[..] != reservation.counted_on[..] {
-            reservation.counted_on = placements.into();
         }
     }
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
-        if let Some(mut reservation) = self.close(&charged.id) {
+        if let Some((quotas, reservation)) = self.close(&charged.id) {
             let mut drawn = core::mem::take(&mut reservation.drawn);
             let mut counted_on = reservation.counted_on.clone();
             if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
-                counted_on = counted_on.iter().filter(|on| self.tenant_wide.contains(&on.quota_id)).cloned().collect();
+                let state = |on: &Placement| quotas.get(&on.quota_id);
+                let is_tenants = |on: &&Placement| state(on).is_some_and(|state| state.quota.scope == Scope::Tenant);
+                counted_on = counted_on.iter().filter(is_tenants).cloned().collect();
             }
             let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
             let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
             let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
-            self.count(&counted_on, &mut drawn, entry, corrects, &|unit| Change::end(freed(unit), charged.more(unit)));
+            let change = |unit| Change::end(freed(unit), charged.more(unit));
+            count(quotas, &counted_on, &mut drawn, entry, corrects, &change);
             reservation.end = Some(ended(state, charged, entry));
-            self.reservations.insert(charged.id.clone(), reservation);
         }
     }
 
     /// A reading: so much of the hold is spent now.
     fn metered(&mut self, reading: &Reading, charged: &Charged, entry: &Entry) {
-        let Some(mut reservation) = self.reservations.remove(&charged.id) else { return };
+        let Some(reservation) = self.reservations.get_mut(&charged.id) else { return };
         let before = reservation.metered.take();
         let mut metered = Metered {
             seq: entry.seq,
@@ -344,7 +284,7 @@ impl Ledger {
         let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
         let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
         let mut drawn = core::mem::take(&mut reservation.drawn);
-        self.count(&reservation.counted_on, &mut drawn, entry, corrects, &|unit| Change {
+        count(&mut self.quotas, &reservation.counted_on, &mut drawn, entry, corrects, &|unit| Change {
             spent: charged.more(unit),
             held: rests(unit, &charged.spent).minus(rests(unit, &rested)),
             ..Change::NONE
@@ -352,7 +292,6 @@ impl Ledger {
         reservation.drawn = drawn;
         reservation.metered = Some(Box::new(metered));
         reservation.opened_by = None;
-        self.reservations.insert(charged.id.clone(), reservation);
     }
 
     /// A charge after the end: the reservation's state stays, and its charge becomes this one. The correction reaches the counters that still
@@ -361,7 +300,7 @@ impl Ledger {
         let replaced = charged.replaces.as_ref()?;
         let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
         for placement in placements {
-            let state = self.quotas.get_mut(&placement.quota_id);
+            let state = self.quotas.get_mut_near(placement.hint.0, &placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
             if state.rolling().is_some_and(|rolling| placement.period_start <= rolling.since(at)) {
                 // Its point may be gone, and another one must not take the difference.
@@ -394,11 +333,73 @@ impl Ledger {
         self.reservations.insert(reservation.id.clone(), reservation);
     }
 
-    /// Takes an open reservation out.
-    fn close(&mut self, id: &ReservationId) -> Option<Reservation> {
-        let reservation = self.reservations.remove(id)?;
+    /// An open reservation, which has no deadline any more, and the quotas that count it.
+    fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
+        let reservation = self.reservations.get_mut(id)?;
         self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
-        Some(reservation)
+        Some((&mut self.quotas, reservation))
+    }
+}
+
+/// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more. Where a change corrects
+/// what an entry has charged, `corrects` is its number: what a reset has dropped since cannot be given back once more.
+fn count(
+    quotas: &mut Quotas,
+    placements: &[Placement],
+    drawn: &mut Vec<Drawn>,
+    entry: &Entry,
+    corrects: u64,
+    change: &dyn Fn(Unit) -> Change,
+) {
+    for placement in placements {
+        let Some(state) = quotas.get_mut_near(placement.hint.0, &placement.quota_id) else {
+            continue;
+        };
+        if state.generation != placement.generation {
+            continue;
+        }
+        let mut change = change(state.quota.unit);
+        if let Some(counter) = state.open_counter(placement.period_start) {
+            if counter.reset_seq > corrects {
+                change.spent = change.spent.or_zero();
+            }
+            counter.add(change);
+        }
+        if let Some(funds) = &mut state.funds {
+            funds.draw(&placement.quota_id, drawn, change.spent.plus(change.held), entry.at);
+        }
+    }
+}
+
+/// A rolling window counts a call when room was found for it: what grows moves there, so that no window is added to that has been
+/// looked at before.
+fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amounts, at: Timestamp) {
+    if fault::on(Fault::GrownHoldStays) {
+        return;
+    }
+    let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
+    let mut placements = reservation.counted_on.to_vec();
+    for placement in &mut placements {
+        let Some(state) = quotas.get_mut_near(placement.hint.0, &placement.quota_id) else { continue };
+        let unit = state.quota.unit;
+        let held = reservation.resting(unit);
+        let grows = reservation.resting_of(unit, grown) > held;
+        if !grows || state.generation != placement.generation || state.rolling().is_none() {
+            continue;
+        }
+        let mut spent = reservation.metered_of(unit);
+        if let Some(point) = state.open_counter(placement.period_start) {
+            // What a reset has dropped stays dropped.
+            spent = if point.reset_seq > metered_by { Amount::ZERO } else { spent };
+            point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
+        }
+        if let Some(point) = state.open_counter(at) {
+            point.add(Change { spent, ..Change::hold(held) });
+        }
+        placement.period_start = at;
+    }
+    if placements[..] != reservation.counted_on[..] {
+        reservation.counted_on = placements.into();
     }
 }
 

@@ -20,6 +20,7 @@ mod reservation;
 mod rolling;
 mod snapshot;
 
+use std::collections::hash_map::Entry::Occupied;
 use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
@@ -49,15 +50,18 @@ pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
 
+/// Every quota of a ledger, by id.
+type Quotas = SortedMap<QuotaId, QuotaState>;
+
 /// The state of one tenant's ledger.
 #[derive(Debug, Default)]
 pub struct Ledger {
     tenant: Option<Tenant>,
-    quotas: SortedMap<QuotaId, QuotaState>,
-    /// The quotas of scope tenant, in the order of their ids.
-    tenant_wide: Vec<QuotaId>,
-    /// The quotas of each user, in the order of their ids.
-    by_user: HashMap<UserId, Vec<QuotaId>>,
+    quotas: Quotas,
+    /// Where the quotas of scope tenant are among all of them.
+    tenant_wide: Vec<usize>,
+    /// Where the quotas of each user are among all of them.
+    by_user: HashMap<UserId, Vec<usize>>,
     /// Every open reservation, and those ended ones that the owner has not let go of.
     reservations: HashMap<ReservationId, Reservation>,
     /// The open reservations by deadline.
@@ -142,7 +146,7 @@ impl Ledger {
         now: Timestamp,
     ) -> impl Iterator<Item = QuotaView<'a>> {
         reservation.counted_on.iter().filter_map(move |placement| {
-            let (id, state) = self.quotas.get_key_value(&placement.quota_id)?;
+            let (id, state) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id)?;
             state.view_of(id, placement, now)
         })
     }
@@ -247,10 +251,9 @@ impl Ledger {
 
     /// Lets go of an ended reservation and returns it. An open one stays.
     pub fn forget(&mut self, id: &ReservationId) -> Option<Reservation> {
-        if self.reservations.get(id).is_some_and(|reservation| !reservation.is_open()) {
-            self.reservations.remove(id)
-        } else {
-            None
+        match self.reservations.entry(id.clone()) {
+            Occupied(known) if !known.get().is_open() => Some(known.remove()),
+            _ => None,
         }
     }
 
@@ -265,7 +268,7 @@ impl Ledger {
         self.tenant_wide
             .iter()
             .chain(of_user.into_iter().flatten())
-            .filter_map(|id| self.quotas.get_key_value(id))
+            .filter_map(|place| self.quotas.at(*place))
             .filter(move |(_, state)| state.quota.applies_to(call))
     }
 }

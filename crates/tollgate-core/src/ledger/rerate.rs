@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::command::{Actual, Adjustment};
-use super::decide::{Decision, Outcome};
+use super::decide::{Decision, Outcome, followed};
 use super::denial::Rejection;
 use super::event::{Charged, Event};
 use super::rates::At;
@@ -150,11 +150,11 @@ impl Ledger {
             spent,
             replaces: reservation.replaced(),
         };
-        let mut events =
+        let crossed =
             self.thresholds(&reservation.counted_on, now, &|unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
         let counted_on = reservation.counted_on.clone();
-        events.insert(0, Event::Adjusted { adjustment: order.id.clone(), counted_on, charged });
-        Ok(Decision { events, outcome: outcome(false) })
+        let event = Event::Adjusted { adjustment: order.id.clone(), counted_on, charged };
+        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 }
 

@@ -51,18 +51,11 @@ struct Measured {
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tools = tools::set_up(workspace, false)?;
     build::package(workspace, &tools)?;
-    let mut step = Step::begin("Measuring program", "the core and the store, natively, with optimization");
-    let mut command = workspace.cargo();
-    command.args(["build", "--release", "--package", "tollgate-store", "--features", "rusqlite"]);
-    command.args(["--example", "measure_ledger"]);
-    step.run(command, "mend what the compiler names")?;
-    step.done("built");
-
+    let program = super::example(workspace, "tollgate-store", &["rusqlite"], "measure_ledger")?;
     let place = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(workspace.own_folder()?)
         .context("cannot make a folder for the databases")?;
-    let program = workspace.target.join("release/examples/measure_ledger");
     let mut native = Contender::start("the native program", workspace.command(program))?;
     let node = tools.node.script(workspace, Path::new("bench/ledger/local.mjs"))?;
     let mut node = Contender::start("the package", node)?;

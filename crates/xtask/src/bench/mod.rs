@@ -8,9 +8,12 @@ mod price;
 mod report;
 mod worker;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::step::Step;
 use crate::workspace::Workspace;
 
 /// What can be measured.
@@ -31,4 +34,15 @@ pub fn run(workspace: &Workspace, task: &Task) -> Result<()> {
         Task::Price(options) => price::run(workspace, options),
         Task::Worker(options) => worker::run(workspace, options),
     }
+}
+
+/// Builds a package's example program for speed, with the profile `fast`, and says where it is.
+fn example(workspace: &Workspace, package: &str, features: &[&str], name: &str) -> Result<PathBuf> {
+    let mut step = Step::begin("Native program", "optimized as whoever wants speed builds it");
+    let mut command = workspace.cargo();
+    command.args(["build", "--profile", "fast", "--package", package, "--example", name]);
+    command.arg("--features").arg(features.join(","));
+    step.run(command, "see the compiler's message above")?;
+    step.done("built");
+    Ok(workspace.target.join("fast/examples").join(name))
 }

@@ -53,7 +53,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let folder = workspace.root.join(FOLDER);
     let packages = npm_packages(workspace, &tools, &folder)?;
     let python = python::environment(workspace)?;
-    let native = native(workspace)?;
+    let native = super::example(workspace, "tollgate-core", &[], "price_contender")?;
 
     let usages = folder.join("usages.json");
     let dist = workspace.root.join("pkg/dist/index.js");
@@ -133,16 +133,6 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         table.row(row);
     }
     publish(workspace, "price", "cargo xtask bench price", &table.text())
-}
-
-/// The native contender, built for speed.
-fn native(workspace: &Workspace) -> Result<PathBuf> {
-    let mut step = Step::begin("Native contender", "the core, optimized");
-    let mut command = workspace.cargo();
-    command.args(["build", "--release", "--package", "tollgate-core", "--example", "price_contender"]);
-    step.run(command, "see the compiler's message above")?;
-    step.done("built");
-    Ok(workspace.target.join("release/examples/price_contender"))
 }
 
 /// The other npm packages, as their lock file says, in the cache.
