@@ -116,7 +116,7 @@ fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Reservati
     let holds = Vec::<Reservation>::deserialize(deserializer)?;
     let mut ids: Vec<&ReservationId> = holds.iter().map(|hold| &hold.id).collect();
     ids.sort_unstable();
-    match ids.windows(2).find_map(|pair| matches!(pair, [one, other] if one == other).then_some(pair)) {
+    match ids.windows(2).find(|pair| matches!(pair, [one, other] if one == other)) {
         Some([id, ..]) => Err(D::Error::custom(format_args!("the hold {id} is there twice"))),
         _ => Ok(holds),
     }
