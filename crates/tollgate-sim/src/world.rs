@@ -446,6 +446,7 @@ impl<'a> World<'a> {
             command,
             Command::Reserve { .. }
                 | Command::Extend { .. }
+                | Command::Meter { .. }
                 | Command::Settle { .. }
                 | Command::Release { .. }
                 | Command::Record { .. }
