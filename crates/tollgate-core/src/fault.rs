@@ -57,6 +57,20 @@ pub enum Fault {
     IncreaseNeverEnds,
     /// What a period was left and did not use goes on once more.
     RestRollsOverAgain,
+    /// A reading is charged on top of the one before.
+    ReadingAddsUp,
+    /// A reading that comes late takes back what a later one has charged.
+    OvertakenReadingCounts,
+    /// Expiry charges by its rule, also less than what was metered.
+    ExpiryForgetsReadings,
+    /// A settle has the rates of its own instant, not those that it was reserved with.
+    NewRatesReachOpenHolds,
+    /// The same document again is another version.
+    OverridesAreAlwaysNew,
+    /// The snapshot leaves out own rates, aliases and markups.
+    SnapshotLosesOverrides,
+    /// The same adjustment again is posted again.
+    AdjustmentIsPostedTwice,
     /// The bound of a call leaves out its answer.
     BoundForgetsOutput,
     /// A record that minds limits is let in anyway.
@@ -69,6 +83,8 @@ pub enum Fault {
     ClosedRowIsDropped,
     /// The roll-up is added again with the next snapshot.
     RollUpIsAddedTwice,
+    /// A repair leaves the roll-up as it was.
+    RepairLeavesRollUp,
     /// A turn is answered although its commit failed.
     AnswerBeforeCommit,
     /// Memory is believed after a turn that failed.
@@ -79,7 +95,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 41] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -104,12 +120,20 @@ impl Fault {
         Self::FirstCreditGetsAllBack,
         Self::IncreaseNeverEnds,
         Self::RestRollsOverAgain,
+        Self::ReadingAddsUp,
+        Self::OvertakenReadingCounts,
+        Self::ExpiryForgetsReadings,
+        Self::NewRatesReachOpenHolds,
+        Self::OverridesAreAlwaysNew,
+        Self::SnapshotLosesOverrides,
+        Self::AdjustmentIsPostedTwice,
         Self::BoundForgetsOutput,
         Self::RecordMindsNoLimit,
         Self::SnapshotLosesHold,
         Self::JournalRowIsDropped,
         Self::ClosedRowIsDropped,
         Self::RollUpIsAddedTwice,
+        Self::RepairLeavesRollUp,
         Self::AnswerBeforeCommit,
         Self::FailedTurnStaysInMemory,
         Self::StaleInstanceWrites,
@@ -145,12 +169,22 @@ impl Fault {
             Self::FirstCreditGetsAllBack => "what a hold gives back goes to the credit that it drew on first",
             Self::IncreaseNeverEnds => "a limit that was raised for a while stays raised",
             Self::RestRollsOverAgain => "what a period was left and did not use goes on once more",
+            Self::ReadingAddsUp => "a reading is charged on top of the one before",
+            Self::OvertakenReadingCounts => "a reading that comes late takes back what a later one has charged",
+            Self::ExpiryForgetsReadings => "expiry charges by its rule, also less than what was metered",
+            Self::NewRatesReachOpenHolds => {
+                "a settle has the rates of its own instant, not those that it was reserved with"
+            }
+            Self::OverridesAreAlwaysNew => "the same document again is another version",
+            Self::SnapshotLosesOverrides => "the snapshot leaves out own rates, aliases and markups",
+            Self::AdjustmentIsPostedTwice => "the same adjustment again is posted again",
             Self::BoundForgetsOutput => "the bound of a call leaves out its answer",
             Self::RecordMindsNoLimit => "a record that minds limits is let in anyway",
             Self::SnapshotLosesHold => "the snapshot leaves out the last hold",
             Self::JournalRowIsDropped => "the journal leaves out a commit with a single entry",
             Self::ClosedRowIsDropped => "an ended reservation is not stored where expiry ended it",
             Self::RollUpIsAddedTwice => "the roll-up is added again with the next snapshot",
+            Self::RepairLeavesRollUp => "a repair leaves the roll-up as it was",
             Self::AnswerBeforeCommit => "a turn is answered although its commit failed",
             Self::FailedTurnStaysInMemory => "memory is believed after a turn that failed",
             Self::StaleInstanceWrites => "an instance that others have overtaken writes on",

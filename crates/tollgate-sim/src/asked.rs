@@ -15,6 +15,9 @@ pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
     match wanted {
         Move::Settle(pieces) => Command::Settle { id, actual: used(call, estimate, pieces) },
         Move::SettleIncomplete(pieces) => Command::Settle { id, actual: incomplete(used(call, estimate, pieces)) },
+        Move::Meter(reading, pieces) => {
+            Command::Meter { id, reading: format!("m{reading}"), actual: used(call, estimate, pieces) }
+        }
         Move::Release => Command::Release { id },
         Move::Extend(extension, ttl_seconds, hundredths) => {
             let estimate = hundredths.map(|hundredths| scaled(estimate, hundredths));
@@ -57,7 +60,8 @@ pub(crate) fn change(model: &Model, change: &Admin) -> Option<Command> {
             Command::PutQuota(id(number), definition)
         }
         Admin::Delete(number) => Command::DeleteQuota(id(number)),
-        Admin::Reset(number) => Command::ResetQuota(id(number)),
+        Admin::Reset(pick) if pick % 8 == 0 => Command::ResetQuota(format!("q-{}", pick / 8)),
+        Admin::Reset(pick) => Command::ResetQuota(pick_of(model.quotas().keys(), u16::from(*pick / 8))?.clone()),
         Admin::Onboard(plan) => Command::Onboard(*plan),
     })
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tollgate_core::api::{self, Answer, HistoryQuery, Request as Asked};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{Entry, Event, Ledger, QuotaView};
+use tollgate_core::money::Usd;
 use tollgate_core::quota::Enforcement;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{Sql, TenantStore};
@@ -79,6 +80,10 @@ pub(crate) fn state(ledger: &Ledger, model: &Model, clock: i64) -> Result<(), St
         let Some(found) = found.filter(|found| found.is_open()) else { return Err(format!("{id} does not hold")) };
         if found.held.usd.picos() != expected.held.usd || found.expires_at.millis() != expected.expires_at {
             return Err(format!("{id} holds {} until {}, expected {expected:?}", found.held.usd, found.expires_at));
+        }
+        let metered = found.metered.as_ref().map(|metered| metered.spent.usd.picos());
+        if metered != expected.metered.map(|metered| metered.usd) {
+            return Err(format!("{id} is metered at {metered:?}, expected {expected:?}"));
         }
         // Also where its period is over.
         for view in ledger.quotas_of(found, now) {
@@ -274,9 +279,11 @@ pub(crate) fn is_borne_out(command: &Command, acknowledged: &Value, told: &Value
     let state = told.get("state").and_then(Value::as_str).unwrap_or_default();
     let charged = |body: &Value| body.get("charge").and_then(|charge| charge.get("usd")).cloned();
     let expires_at = |body: &Value| body.get("expiresAt").and_then(Value::as_str).map(str::to_owned);
+    let metered = |body: &Value| body.get("metered")?.get("usd")?.as_str()?.parse::<Usd>().ok();
     let is_so = match command {
         Command::Reserve { .. } => same("createdAt") && same("id"),
         Command::Extend { .. } => expires_at(told) >= expires_at(acknowledged),
+        Command::Meter { .. } => metered(told) >= metered(acknowledged),
         Command::Settle { .. } => same("state") && charged(told) == charged(acknowledged),
         Command::Release { .. } => state == "released",
         Command::Record { .. } => state == "recorded" && charged(told) == charged(acknowledged),

@@ -77,6 +77,8 @@ pub enum Move {
     Settle(Pieces),
     /// It reports a part of what it used.
     SettleIncomplete(Pieces),
+    /// It reports what it has used so far.
+    Meter(u8, Pieces),
     /// It made no call.
     Release,
     /// It needs longer, or more: so many hundredths of the estimate.
@@ -111,7 +113,7 @@ pub enum Admin {
     Rollover(u8, Option<Pico>),
     /// A quota goes.
     Delete(u8),
-    /// A quota starts again.
+    /// A quota starts again, most often one that there is.
     Reset(u8),
     /// The plan.
     Onboard(usize),
@@ -214,6 +216,7 @@ impl Storm {
             32 => Step::Crash(client),
             33..41 => Step::Meddle(rng.u16(..), meddling(rng)),
             41..44 => Step::Record(call(rng), pieces(rng), rng.bool()),
+            44 if self.admin == 1 => Step::Administer(Admin::Reset(rng.u8(..8 * QUOTAS))),
             44..47 if self.admin > 0 => Step::Administer(administer(rng, self.funds > 0)),
             44..47 => Step::Ask(question(rng)),
             47..72 => {
@@ -310,10 +313,11 @@ fn pieces(rng: &mut Rng) -> Pieces {
 }
 
 fn going_on(rng: &mut Rng) -> Move {
-    match rng.u32(..10) {
+    match rng.u32(..14) {
         0..4 => Move::Settle(pieces(rng)),
         4 => Move::SettleIncomplete(pieces(rng)),
         5 => Move::Release,
+        6..10 => meter(rng),
         _ => extend(rng),
     }
 }
@@ -323,14 +327,20 @@ fn extend(rng: &mut Rng) -> Move {
     Move::Extend(rng.u8(..10), ttl, if rng.bool() { Some(one_of(rng, &[100, 120, 200])) } else { None })
 }
 
+fn meter(rng: &mut Rng) -> Move {
+    let some = Pieces { output: one_of(rng, &[10, 30, 50, 80, 100, 150]), ..pieces(rng) };
+    Move::Meter(rng.u8(..24), some)
+}
+
 fn meddling(rng: &mut Rng) -> Move {
-    match rng.u32(..8) {
+    match rng.u32(..10) {
         0..2 => Move::Settle(pieces(rng)),
         2 => Move::Release,
         3..5 => extend(rng),
         5 => Move::Reserve(Estimate::Usd(usd(rng))),
         6 => Move::SettleIncomplete(pieces(rng)),
-        _ => Move::Get,
+        7 => Move::Get,
+        _ => meter(rng),
     }
 }
 
@@ -372,7 +382,7 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
         }
         3 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
         4 => Admin::Delete(rng.u8(..QUOTAS)),
-        5..7 => Admin::Reset(rng.u8(..QUOTAS)),
+        5..7 => Admin::Reset(rng.u8(..8 * QUOTAS)),
         7 => Admin::Onboard(rng.usize(..PLANS)),
         _ => roll_over(rng),
     }

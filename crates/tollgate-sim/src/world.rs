@@ -432,11 +432,12 @@ impl<'a> World<'a> {
         self.run.commands += requests.len();
         if self.record.log {
             let logged = requests.iter().zip(expected);
-            self.run.log.extend(logged.map(|(request, (now, expected))| Logged {
-                now,
-                command: request.command.clone(),
-                expected,
-            }));
+            let logged =
+                logged.map(|(request, (now, expected))| Logged { now, command: request.command.clone(), expected });
+            // A turn tells what has happened when all of it has.
+            let (history, commands): (Vec<_>, Vec<_>) =
+                logged.partition(|logged| matches!(logged.command, Command::Usage));
+            self.run.log.extend(commands.into_iter().chain(history));
         }
     }
 
@@ -446,6 +447,7 @@ impl<'a> World<'a> {
             command,
             Command::Reserve { .. }
                 | Command::Extend { .. }
+                | Command::Meter { .. }
                 | Command::Settle { .. }
                 | Command::Release { .. }
                 | Command::Record { .. }

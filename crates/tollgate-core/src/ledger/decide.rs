@@ -154,10 +154,11 @@ impl Ledger {
             OnExpiry::ChargeHold => reservation.held,
         };
         // Never less than what it has used so far.
-        let (charge, spent) = match &reservation.metered {
+        let metered = reservation.metered.as_ref().filter(|_| !fault::on(Fault::ExpiryForgetsReadings));
+        let (charge, spent) = match metered {
             Some(metered) if metered.spent.usd >= spent.usd => (metered.charge.clone(), spent.at_least(&metered.spent)),
             metered => {
-                let spent = metered.as_ref().map_or(spent, |metered| spent.at_least(&metered.spent));
+                let spent = metered.map_or(spent, |metered| spent.at_least(&metered.spent));
                 (Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }, spent)
             }
         };
@@ -378,11 +379,14 @@ impl Ledger {
             }
             actual => self.actual_charge(catalog, reservation, actual)?,
         };
-        if before.is_some_and(|before| spent.usd <= before.spent.usd) {
+        if before.is_some_and(|before| spent.usd <= before.spent.usd) && !fault::on(Fault::OvertakenReadingCounts) {
             // A later reading overtook it.
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
-        let charged = charged(reservation, None, charge, spent);
+        // What was seen of tokens or seconds is not unseen by a reading that says nothing of them.
+        let spent = before.map_or(spent, |before| spent.at_least(&before.spent));
+        let mut charged = charged(reservation, None, charge, spent);
+        charged.replaces = charged.replaces.filter(|_| !fault::on(Fault::ReadingAddsUp));
         let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
         let event = Event::Metered { reading: reading.clone(), charged };
         Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })

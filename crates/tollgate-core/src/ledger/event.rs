@@ -311,6 +311,9 @@ impl Charged {
 pub struct Replaced {
     /// The entry that made it.
     pub seq: u64,
+    /// The entry that first charged a part of it, where another did. What a reset has dropped since then is not given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
     /// What it came to.
     pub amounts: Amounts,
     /// The tokens of the prompt that were reported before, where any were.
@@ -319,6 +322,13 @@ pub struct Replaced {
     /// The tokens of the answer, likewise.
     #[serde(default, skip_serializing_if = "is_none")]
     pub output_tokens: u64,
+}
+
+impl Replaced {
+    /// The entry that first charged something of it.
+    pub(super) fn since(&self) -> u64 {
+        self.first.unwrap_or(self.seq)
+    }
 }
 
 const fn is_none(count: &u64) -> bool {

@@ -46,8 +46,10 @@ impl Ledger {
                 if let Some(state) = self.quotas.get_mut(quota_id) {
                     state.reset(*period_start, entry.seq);
                     if let Some(funds) = &mut state.funds {
-                        let open = self.reservations.values().filter(|reservation| reservation.is_open());
-                        funds.reset(quota_id, open.flat_map(|reservation| &reservation.drawn));
+                        let unit = state.quota.unit;
+                        let open = self.reservations.values_mut().filter(|reservation| reservation.is_open());
+                        let drawn = open.map(|reservation| (reservation.resting(unit), &mut reservation.drawn));
+                        funds.reset(quota_id, drawn, at);
                     }
                 }
             }
@@ -249,7 +251,7 @@ impl Ledger {
             }
             let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
             let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
-            let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.seq);
+            let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.since());
             let change = |unit| Change::end(freed(unit), charged.more(unit));
             count(quotas, &counted_on, &mut drawn, entry, corrects, &change);
             reservation.end = Some(ended(state, charged, entry));
@@ -262,13 +264,14 @@ impl Ledger {
         let before = reservation.metered.take();
         let mut metered = Metered {
             seq: entry.seq,
+            first: charged.replaces.map(|replaced| replaced.since()),
             readings: Vec::new(),
             charge: charged.charge.clone(),
             spent: charged.spent,
             input_tokens: charged.charge.sum(MeterKind::InputTokens),
             output_tokens: charged.charge.sum(MeterKind::OutputTokens),
         };
-        let corrects = before.as_ref().map_or(u64::MAX, |before| before.seq);
+        let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.since());
         if let Some(before) = &before {
             metered.readings.clone_from(&before.readings);
             if metered.readings.len() >= REMEMBERED_EXTENSIONS {
@@ -310,7 +313,7 @@ impl Ledger {
             let more = charged.more(unit);
             if let Some(counter) = state.counter_mut(placement.period_start) {
                 // What a reset has dropped cannot be given back once more.
-                let more = if counter.reset_seq > replaced.seq { more.or_zero() } else { more };
+                let more = if counter.reset_seq > replaced.since() { more.or_zero() } else { more };
                 counter.spent = counter.spent.plus(more);
             }
         }
@@ -377,7 +380,7 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
     if fault::on(Fault::GrownHoldStays) {
         return;
     }
-    let metered_by = reservation.metered.as_ref().map_or(u64::MAX, |metered| metered.seq);
+    let metered_by = reservation.replaced().map_or(u64::MAX, |replaced| replaced.since());
     let mut placements = reservation.counted_on.to_vec();
     for placement in &mut placements {
         let Some(state) = quotas.get_mut_near(placement.hint.0, &placement.quota_id) else { continue };
@@ -388,12 +391,15 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
             continue;
         }
         let mut spent = reservation.metered_of(unit);
+        let mut reset_seq = 0;
         if let Some(point) = state.open_counter(placement.period_start) {
-            // What a reset has dropped stays dropped.
-            spent = if point.reset_seq > metered_by { Amount::ZERO } else { spent };
+            // What a reset has dropped stays dropped, also when it is corrected where it is going.
+            reset_seq = point.reset_seq;
+            spent = if reset_seq > metered_by { Amount::ZERO } else { spent };
             point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
         }
         if let Some(point) = state.open_counter(at) {
+            point.reset_seq = point.reset_seq.max(reset_seq);
             point.add(Change { spent, ..Change::hold(held) });
         }
         placement.period_start = at;

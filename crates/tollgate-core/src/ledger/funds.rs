@@ -244,13 +244,27 @@ impl Funds {
         drawn.retain(|known| !known.amount.is_zero());
     }
 
-    /// After a reset nothing is spent: what is drawn is what open reservations draw.
-    pub(super) fn reset<'a>(&mut self, quota_id: &QuotaId, open: impl Iterator<Item = &'a Drawn>) {
+    /// After a reset nothing is spent: what is drawn is what open reservations draw, each no more than it holds.
+    pub(super) fn reset<'a>(
+        &mut self,
+        quota_id: &QuotaId,
+        open: impl Iterator<Item = (Amount, &'a mut Vec<Drawn>)>,
+        now: Timestamp,
+    ) {
+        let mut by_holds = Vec::new();
+        for (held, drawn) in open {
+            let of_quota = drawn.iter().filter(|drawn| drawn.quota_id == *quota_id);
+            let spent = of_quota.fold(Amount::ZERO, |sum, drawn| sum.plus(drawn.amount)).minus(held);
+            if spent > Amount::ZERO {
+                self.draw(quota_id, drawn, Amount::ZERO.minus(spent), now);
+            }
+            by_holds.extend(drawn.iter().filter(|drawn| drawn.quota_id == *quota_id).cloned());
+        }
         self.forgotten = Amount::ZERO;
         for credit in &mut self.credits {
             credit.drawn = Amount::ZERO;
         }
-        for drawn in open.filter(|drawn| drawn.quota_id == *quota_id) {
+        for drawn in by_holds {
             match self.credits.iter_mut().find(|credit| credit.credit.id == drawn.credit) {
                 Some(credit) => credit.drawn = credit.drawn.plus(drawn.amount),
                 None => self.forgotten = self.forgotten.plus(drawn.amount),
@@ -295,7 +309,7 @@ mod tests {
         }
         assert!(funds.credit(&"c-0".parse().unwrap()).is_none(), "it is forgotten");
         assert_eq!(funds.extra(now), amount("1004"), "what was drawn was paid for");
-        funds.reset(&quota, drawn.iter());
+        funds.reset(&quota, [(amount("4"), &mut drawn)].into_iter(), now);
         assert_eq!(funds.extra(now), amount("1004"), "and is still held");
         funds.draw(&quota, &mut drawn, amount("-3"), now);
         assert_eq!(funds.extra(now), amount("1001"));

@@ -10,6 +10,7 @@ use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
 use crate::catalog::{Catalog, Flag, NoRates, Overrides, OverridesDocument, OverridesScope, PriceBook, Priced, Rating};
 use crate::estimate::{self, UpperBound};
+use crate::fault::{self, Fault};
 use crate::meter::{MeterKind, Quantity, Usage};
 use crate::policy::UnknownModel;
 use crate::price::{self, Basis, Charge, Unpriced};
@@ -215,7 +216,7 @@ impl Ledger {
                 known.map_or_else(|| **document == OverridesDocument::default(), |known| known.document == *document)
             }
         };
-        if is_known {
+        if is_known && !fault::on(Fault::OverridesAreAlwaysNew) {
             return Ok(Decision { events: Vec::new(), outcome });
         }
         let next = known.map_or(0, |known| known.version).saturating_add(1);
@@ -252,7 +253,8 @@ enum By<'a> {
 impl<'a> At<'a> {
     /// When a reservation was made, and by the rates that it was made with.
     pub(super) fn of(ledger: &'a Ledger, reservation: &'a Reservation) -> Self {
-        let by = reservation.basis.as_ref().map_or(By::Prices(&ledger.prices), By::Reserved);
+        let basis = reservation.basis.as_ref().filter(|_| !fault::on(Fault::NewRatesReachOpenHolds));
+        let by = basis.map_or(By::Prices(&ledger.prices), By::Reserved);
         Self { instant: reservation.created_at, by }
     }
 

@@ -11,6 +11,7 @@ use super::rates::At;
 use super::reservation::{End, Reservation};
 use super::{Ledger, MAX_ADJUSTMENTS};
 use crate::catalog::{Catalog, PriceBook};
+use crate::fault::{self, Fault};
 use crate::ids::ReservationId;
 use crate::money::Usd;
 use crate::price::{Basis, Charge};
@@ -134,7 +135,7 @@ impl Ledger {
         let invalid = |message: &str| Rejection::Invalid { field: "post".to_owned(), message: message.to_owned() };
         let end = reservation.end.as_ref().filter(|end| end.charge.is_some());
         let end = end.ok_or_else(|| invalid("only what was charged can be adjusted"))?;
-        if end.adjustments.contains(&order.id) {
+        if end.adjustments.contains(&order.id) && !fault::on(Fault::AdjustmentIsPostedTwice) {
             return Ok(Decision { events: Vec::new(), outcome: outcome(true) });
         }
         if end.adjustments.len() >= MAX_ADJUSTMENTS {

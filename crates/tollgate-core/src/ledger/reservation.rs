@@ -73,6 +73,9 @@ pub struct Reservation {
 pub struct Metered {
     /// The entry that charged it.
     pub seq: u64,
+    /// The entry of the first reading, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
     /// The latest readings, oldest first; the last one is what was charged.
     pub readings: Vec<Reading>,
     /// The price so far.
@@ -163,13 +166,19 @@ impl Reservation {
     pub(super) fn replaced(&self) -> Option<Replaced> {
         let metered = self.metered.as_ref().map(|metered| Replaced {
             seq: metered.seq,
+            first: metered.first,
             amounts: metered.spent,
             input_tokens: metered.input_tokens,
             output_tokens: metered.output_tokens,
         });
         match &self.end {
             None => metered,
-            Some(end) => Some(Replaced { seq: end.seq, amounts: end.spent, ..metered.unwrap_or_default() }),
+            Some(end) => Some(Replaced {
+                seq: end.seq,
+                first: metered.as_ref().map(Replaced::since),
+                amounts: end.spent,
+                ..metered.unwrap_or_default()
+            }),
         }
     }
 

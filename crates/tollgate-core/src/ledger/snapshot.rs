@@ -73,6 +73,7 @@ impl Ledger {
             overrides: [&self.prices.platform, &self.prices.tenant]
                 .into_iter()
                 .flatten()
+                .filter(|_| !fault::on(Fault::SnapshotLosesOverrides))
                 .map(|overrides| OverridesSnapshot {
                     scope: overrides.scope,
                     version: overrides.version,

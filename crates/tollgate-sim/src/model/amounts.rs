@@ -69,6 +69,25 @@ impl Unit {
             _ => self.spent(amounts),
         }
     }
+
+    /// What is still held of the unit where some of it was metered.
+    #[must_use]
+    pub fn resting(self, held: &Amounts, metered: Option<Amounts>) -> Pico {
+        (self.held(held) - metered.map_or(0, |metered| self.spent(&metered))).max(0)
+    }
+}
+
+impl Amounts {
+    /// The greater of both, unit by unit.
+    #[must_use]
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            usd: self.usd.max(other.usd),
+            tokens: self.tokens.max(other.tokens),
+            requests: self.requests.max(other.requests),
+            seconds: self.seconds.max(other.seconds),
+        }
+    }
 }
 
 impl Add for Amounts {

@@ -1,6 +1,8 @@
 //! What adds to a quota's limit: credits, increases, and what a period leaves to the next. A list of who has drawn how much on which
 //! credit; what is left of one is worked out from it whenever somebody asks.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::amounts::{self, Pico, Unit};
@@ -229,10 +231,11 @@ impl Model {
 
     /// So much more is taken from the credits of the quotas that count a reservation; or given back to those that it was taken from, the
     /// one that was drawn on last before the others.
-    pub(super) fn draw(&mut self, counted_on: &[Place], by: &str, more: &dyn Fn(Unit) -> Pico, now: i64) {
-        for (identity, _) in counted_on {
+    pub(super) fn draw(&mut self, counted_on: &[Place], by: &str, more: &dyn Fn(Unit, Place) -> Pico, now: i64) {
+        for place in counted_on {
+            let identity = &place.0;
             let Some(quota) = self.quotas.values().find(|quota| quota.identity == *identity) else { continue };
-            let more = more(quota.definition.unit);
+            let more = more(quota.definition.unit, *place);
             if more > 0 {
                 self.take(*identity, by, more, now);
             } else {
@@ -269,11 +272,25 @@ impl Model {
         self.draws.retain(|draw| draw.amount > 0);
     }
 
-    /// A reset drops what was spent, and so what was drawn for it.
+    /// A reset drops what was spent, and so what was drawn for it: only holds still draw, and no more than they hold.
     pub(super) fn give_back_all_but_holds(&mut self, identity: u64) {
-        let is_open = |by: &str| self.reservations.get(by).is_some_and(|known| known.state == State::Held);
-        let kept = self.draws.iter().filter(|draw| draw.quota != identity || is_open(&draw.by));
-        self.draws = kept.cloned().collect();
+        let Some(unit) = self.quotas.values().find(|quota| quota.identity == identity) else { return };
+        let unit = unit.definition.unit;
+        let holds = |by: &str| {
+            let open = self.reservations.get(by).filter(|known| known.state == State::Held);
+            open.map(|open| unit.resting(&open.held, open.metered))
+        };
+        let of_quota = |draw: &&Draw| draw.quota == identity;
+        let drawing: BTreeSet<String> = self.draws.iter().filter(of_quota).map(|draw| draw.by.clone()).collect();
+        let above = drawing.into_iter().map(|by| {
+            let drawn: Pico =
+                self.draws.iter().filter(of_quota).filter(|draw| draw.by == by).map(|draw| draw.amount).sum();
+            let above = drawn - holds(&by).unwrap_or(0);
+            (by, above)
+        });
+        for (by, above) in above.collect::<Vec<_>>() {
+            self.give_back(identity, &by, above.max(0));
+        }
     }
 
     fn drawn(&self, credit: &Credit) -> Pico {

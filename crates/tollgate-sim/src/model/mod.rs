@@ -12,7 +12,7 @@ pub use render::Expected;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amounts::{Amounts, ONE, Pico};
+use amounts::{Amounts, ONE, Pico, Unit};
 use calendar::{Period, SECOND};
 use funds::{Credit, Draw, Raise};
 use words::{Actual, Call, Command, Definition, Estimate, Fallback, OnExpiry, plan};
@@ -38,7 +38,7 @@ impl Span {
     }
 }
 
-/// How many of a hold's extensions are remembered.
+/// How many of a hold's extensions and of its readings are remembered.
 const REMEMBERED_EXTENSIONS: usize = 8;
 
 /// A tenant's budget, and what became of it.
@@ -111,6 +111,10 @@ pub struct Reservation {
     /// When it ends by itself.
     pub expires_at: i64,
     extensions: Vec<Command>,
+    /// The readings that were charged, by their keys.
+    readings: Vec<(String, Actual)>,
+    /// What they come to.
+    pub metered: Option<Amounts>,
     knows_sandbox: bool,
     /// What became of it.
     pub state: State,
@@ -119,8 +123,8 @@ pub struct Reservation {
     pub charged: Amounts,
     /// Whether its actual charge came after its end.
     pub late: bool,
-    /// How many charges there were when it ended.
-    ended_after: usize,
+    /// How many charges there were when it was first charged. What a reset drops of that is not given back.
+    first_charged: Option<usize>,
     /// Whether only its id is left.
     pub is_archived: bool,
 }
@@ -178,7 +182,7 @@ struct Tight {
     own: Pico,
     end: Option<i64>,
     resets_at: Option<i64>,
-    unit: amounts::Unit,
+    unit: Unit,
 }
 
 impl Tight {
@@ -290,7 +294,7 @@ impl Model {
     pub fn held(&self, quota: &Quota, span: Span) -> Pico {
         let counts = |(identity, start): &Place| *identity == quota.identity && span.holds(*start);
         let open = self.open().filter(|(_, open)| open.counted_on.iter().any(counts));
-        open.map(|(_, open)| quota.definition.unit.held(&open.held)).sum()
+        open.map(|(_, open)| quota.definition.unit.resting(&open.held, open.metered)).sum()
     }
 
     /// The thousandths of a quota's limit that were reached in a span.
@@ -348,19 +352,17 @@ impl Model {
     }
 
     fn expire_hold(&mut self, id: &str, now: i64) {
-        let charges = self.charges.len();
-        let Some(reservation) = self.reservations.get_mut(id) else { return };
-        let Command::Reserve { on_expiry, .. } = &reservation.opening else { return };
-        reservation.charged = match on_expiry {
+        let Some(known) = self.reservations.get_mut(id) else { return };
+        let Command::Reserve { on_expiry, .. } = &known.opening else { return };
+        let charged = match on_expiry {
             OnExpiry::Release => Amounts::default(),
-            OnExpiry::ChargeInput => reservation.input,
-            OnExpiry::ChargeHold => reservation.held,
+            OnExpiry::ChargeInput => known.input,
+            OnExpiry::ChargeHold => known.held,
         };
-        reservation.state = State::Expired;
-        let (counted_on, charged, held) = (reservation.counted_on.clone(), reservation.charged, reservation.held);
-        reservation.ended_after = charges + counted_on.len();
-        self.charge(&counted_on, charged, now);
-        self.draw(&counted_on, id, &|unit| unit.spent(&charged) - unit.held(&held), now);
+        known.state = State::Expired;
+        // Never less than what it has used so far.
+        let charged = charged.at_least(known.charged);
+        self.charge_to(id, charged, &Unit::resting, now);
     }
 
     /// What a command is answered, which is then so.
@@ -392,6 +394,7 @@ impl Model {
             Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
             Command::Reserve { .. } => self.reserve(command, now),
             Command::Extend { .. } => self.extend(command, now),
+            Command::Meter { id, reading, actual } => self.meter(id, reading, *actual, now),
             Command::Settle { id, actual } => self.settle(id, *actual, now),
             Command::Release { id } => self.release(id, now),
             Command::Record { .. } => self.record(command, now),
@@ -555,7 +558,7 @@ impl Model {
             }
         };
         self.count(&counted_on);
-        self.draw(&counted_on, id, &|unit| unit.held(&held), now);
+        self.draw(&counted_on, id, &|unit, _| unit.held(&held), now);
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
@@ -573,7 +576,9 @@ impl Model {
             reported: None,
             charged: Amounts::default(),
             late: false,
-            ended_after: 0,
+            first_charged: None,
+            readings: Vec::new(),
+            metered: None,
             is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
@@ -598,14 +603,20 @@ impl Model {
         if let Some(estimate) = estimate {
             let fallback = self.fallback_of(known);
             let Some((held, input)) = known.call.model.bound(*estimate, fallback) else { return UNPRICED };
+            let metered = known.metered;
+            if metered.is_some_and(|metered| held.usd < metered.usd) {
+                return INVALID;
+            }
             // It may also be less; what is less needs no room.
             let counting = known.counted_on.iter().filter_map(|place| {
                 let (id, quota) = self.quotas.iter().find(|(_, quota)| quota.identity == place.0)?;
                 let unit = quota.definition.unit;
-                let (whole, own) = (unit.held(&held), unit.held(&known.held));
+                let spent = metered.map_or(0, |metered| unit.spent(&metered));
+                let (whole, own) = (unit.resting(&held, metered), unit.resting(&known.held, metered));
                 if whole <= own {
                     return None;
                 }
+                let (whole, own) = (whole + spent, own + spent);
                 // What has left a rolling window comes back into it as it grows.
                 match self.span_of(quota, *place, now) {
                     Some(span) => Some((id, quota, span, whole - own, own)),
@@ -621,8 +632,9 @@ impl Model {
             grown = Some((held, input, *estimate, fallback));
         }
         if let Some((held, ..)) = grown {
-            let (counted_on, before) = (known.counted_on.clone(), known.held);
-            self.draw(&counted_on, id, &|unit| unit.held(&held) - unit.held(&before), now);
+            let (counted_on, before, metered) = (known.counted_on.clone(), known.held, known.metered);
+            let more = |unit: Unit, _| unit.resting(&held, metered) - unit.resting(&before, metered);
+            self.draw(&counted_on, id, &more, now);
             self.move_grown(id, &held, now);
         }
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
@@ -643,21 +655,29 @@ impl Model {
     /// What grows counts in rolling windows from when room was found for it.
     fn move_grown(&mut self, id: &str, grown: &Amounts, now: i64) {
         let Some(known) = self.reservations.get(id) else { return };
+        let (metered, since) = (known.metered, known.first_charged);
         let moves = |place: &Place| {
             self.quotas.values().any(|quota| {
                 let unit = quota.definition.unit;
                 quota.identity == place.0
                     && matches!(quota.definition.period, Period::Rolling(_))
-                    && unit.held(grown) > unit.held(&known.held)
+                    && unit.resting(grown, metered) > unit.resting(&known.held, metered)
             })
         };
-        let moved: Vec<Place> =
-            known.counted_on.iter().map(|place| if moves(place) { (place.0, now) } else { *place }).collect();
-        for (identity, start) in &moved {
-            self.counted.entry(*identity).or_default().insert(*start);
+        let counted_on = known.counted_on.clone();
+        let moving: Vec<Place> = counted_on.iter().filter(|place| moves(place)).copied().collect();
+        let dropped = self.dropped(&moving, since);
+        for place in &moving {
+            self.counted.entry(place.0).or_default().insert(now);
+            // What it was charged so far goes along; of what a reset has dropped a part, nothing does.
+            if let Some(metered) = metered.filter(|_| !dropped.contains(place)) {
+                self.charges.push((*place, Amounts::default() - metered));
+                self.charges.push(((place.0, now), metered));
+            }
         }
         if let Some(known) = self.reservations.get_mut(id) {
-            known.counted_on = moved;
+            let move_one = |place: Place| if moving.contains(&place) { (place.0, now) } else { place };
+            known.counted_on = counted_on.into_iter().map(move_one).collect();
         }
     }
 
@@ -670,41 +690,71 @@ impl Model {
             (State::Released | State::Recorded, _) => return known.state.has_ended(),
             _ => {}
         }
-        if matches!(actual, Actual::Seconds(_)) && !known.knows_sandbox {
-            return INVALID;
-        }
-        let Some(mut cost) = known.call.model.cost(actual, self.fallback_of(known)) else { return UNPRICED };
-        match actual {
+        let cost = match self.cost_of(known, actual) {
+            Ok(cost) => cost,
+            Err(refused) => return refused,
+        };
+        let was_open = known.state == State::Held;
+        let cost = match actual {
             // An amount does not say how many tokens or seconds there were.
-            Actual::Usd(usd) => cost = Amounts { usd, ..known.held },
+            Actual::Usd(usd) => Amounts { usd, ..known.held },
             // What was not seen may have cost all that was held.
             Actual::Incomplete { .. } => {
-                cost.usd = cost.usd.max(known.held.usd);
-                cost.tokens = cost.tokens.max(known.held.tokens);
+                let (usd, tokens) = (cost.usd.max(known.held.usd), cost.tokens.max(known.held.tokens));
+                Amounts { usd, tokens, ..cost }
             }
-            Actual::Usage { .. } | Actual::Seconds(_) => {}
-        }
-        let (counted_on, before, since) = (known.counted_on.clone(), known.charged, known.ended_after);
-        let held = known.held;
-        let was_open = known.state == State::Held;
-        let above = cost - if was_open { known.held } else { before };
-        for place in &counted_on {
-            self.overrun(*place, &above);
-        }
-        let charges = self.charges.len();
+            Actual::Usage { .. } | Actual::Seconds(_) => cost,
+        };
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
         known.reported = Some(actual);
-        known.charged = cost;
         if was_open {
             known.state = State::Settled;
-            known.ended_after = charges + counted_on.len();
-            self.charge(&counted_on, cost, now);
-            self.draw(&counted_on, id, &|unit| unit.spent(&cost) - unit.held(&held), now);
+            self.charge_to(id, cost, &Unit::resting, now);
         } else {
             known.late = true;
-            self.correct(&counted_on, cost - before, since, now);
+            self.correct(id, cost, now);
         }
         Verdict::Done
+    }
+
+    /// A reading says what was used since the beginning. What it says beyond the one before is charged now.
+    fn meter(&mut self, id: &str, reading: &str, actual: Actual, now: i64) -> Verdict {
+        let Some(known) = self.reservations.get(id) else { return RESERVATION_NOT_FOUND };
+        if let Some((_, earlier)) = known.readings.iter().find(|(named, _)| named == reading) {
+            return if *earlier == actual { Verdict::Replayed } else { CONFLICT };
+        }
+        if known.state != State::Held {
+            return known.state.has_ended();
+        }
+        let cost = match self.cost_of(known, actual) {
+            Ok(cost) => cost,
+            Err(refused) => return refused,
+        };
+        if known.metered.is_some_and(|metered| cost.usd <= metered.usd) {
+            // A later one overtook it.
+            return Verdict::Told;
+        }
+        // What was seen of one unit is not unseen by a reading in another.
+        let (metered, before) = (cost.at_least(known.charged), known.metered);
+        let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
+        if known.readings.len() == REMEMBERED_EXTENSIONS {
+            known.readings.remove(0);
+        }
+        known.readings.push((reading.to_owned(), actual));
+        let moved = move |unit: Unit, held: &Amounts, _| unit.resting(held, before) - unit.resting(held, Some(metered));
+        self.charge_to(id, metered, &moved, now);
+        if let Some(known) = self.reservations.get_mut(id) {
+            known.metered = Some(metered);
+        }
+        Verdict::Done
+    }
+
+    /// What a reservation's call comes to by the rates that it was reserved with.
+    fn cost_of(&self, known: &Reservation, actual: Actual) -> Result<Amounts, Verdict> {
+        if matches!(actual, Actual::Seconds(_)) && !known.knows_sandbox {
+            return Err(INVALID);
+        }
+        known.call.model.cost(actual, self.fallback_of(known)).ok_or(UNPRICED)
     }
 
     fn release(&mut self, id: &str, now: i64) -> Verdict {
@@ -712,8 +762,8 @@ impl Model {
             None => RESERVATION_NOT_FOUND,
             Some(known) if known.state == State::Held => {
                 known.state = State::Released;
-                let (counted_on, held) = (known.counted_on.clone(), known.held);
-                self.draw(&counted_on, id, &|unit| -unit.held(&held), now);
+                let (counted_on, held, metered) = (known.counted_on.clone(), known.held, known.metered);
+                self.draw(&counted_on, id, &|unit, _| -unit.resting(&held, metered), now);
                 Verdict::Done
             }
             Some(known) if known.state == State::Released => Verdict::Replayed,
@@ -737,13 +787,13 @@ impl Model {
             let covering = self.quotas.values().filter(|quota| quota.definition.covers(call));
             let places: Vec<Place> = covering.map(|quota| (quota.identity, quota.definition.place(now))).collect();
             for place in &places {
-                self.overrun(*place, &cost);
+                self.overrun(*place, &|unit| unit.spent(&cost));
             }
             places
         };
         self.count(&counted_on);
         self.charge(&counted_on, cost, now);
-        self.draw(&counted_on, id, &|unit| unit.spent(&cost), now);
+        self.draw(&counted_on, id, &|unit, _| unit.spent(&cost), now);
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
@@ -761,7 +811,9 @@ impl Model {
             reported: Some(*actual),
             charged: cost,
             late: false,
-            ended_after: self.charges.len(),
+            first_charged: Some(self.charges.len()),
+            readings: Vec::new(),
+            metered: None,
             is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
@@ -813,7 +865,7 @@ impl Model {
             return None;
         }
         tight.sort_by_key(|quota| (core::cmp::Reverse(quota.end.unwrap_or(i64::MAX)), quota.left(), quota.id.clone()));
-        let usd = tight.iter().filter(|quota| quota.unit == amounts::Unit::Usd).map(|quota| quota.left() + quota.own);
+        let usd = tight.iter().filter(|quota| quota.unit == Unit::Usd).map(|quota| quota.left() + quota.own);
         Some(Denial { usd: usd.min(), tight })
     }
 
@@ -858,26 +910,59 @@ impl Model {
         self.warn(counted_on, now);
     }
 
-    /// The difference that a late settle makes; what a reset has dropped since is not given back once more.
-    fn correct(&mut self, counted_on: &[Place], more: Amounts, since: usize, now: i64) {
-        let or_nothing = Amounts {
-            usd: more.usd.max(0),
-            tokens: more.tokens.max(0),
-            requests: more.requests.max(0),
-            seconds: more.seconds.max(0),
-        };
-        for place in counted_on {
-            let is_reset =
-                |(span, of, after): &(Span, u64, usize)| *of == place.0 && span.holds(place.1) && *after >= since;
-            let was_reset = self.resets.iter().any(is_reset);
-            self.charges.push((*place, if was_reset { or_nothing } else { more }));
+    /// From now on a reservation that was open has been charged so much in all, and so much of its hold is free.
+    fn charge_to(
+        &mut self,
+        id: &str,
+        charged: Amounts,
+        freed: &dyn Fn(Unit, &Amounts, Option<Amounts>) -> Pico,
+        now: i64,
+    ) {
+        let Some(known) = self.reservations.get(id) else { return };
+        let (counted_on, held, metered) = (known.counted_on.clone(), known.held, known.metered);
+        let (more, dropped) = (charged - known.charged, self.dropped(&counted_on, known.first_charged));
+        for place in &counted_on {
+            self.overrun(*place, &|unit| unit.spent(&more) - freed(unit, &held, metered));
         }
-        self.warn(counted_on, now);
+        let or_nothing = more.at_least(Amounts::default());
+        let more_in = |place: &Place| if dropped.contains(place) { or_nothing } else { more };
+        self.charges.extend(counted_on.iter().map(|place| (*place, more_in(place))));
+        let after = self.charges.len();
+        if let Some(known) = self.reservations.get_mut(id) {
+            known.charged = charged;
+            known.first_charged = known.first_charged.or(Some(after));
+        }
+        self.warn(&counted_on, now);
+        let drawn = |unit: Unit, place| unit.spent(&more_in(&place)) - freed(unit, &held, metered);
+        self.draw(&counted_on, id, &drawn, now);
     }
 
-    fn overrun(&mut self, place: Place, above: &Amounts) {
+    /// From now on a reservation that has ended has been charged so much; credits have no part in that.
+    fn correct(&mut self, id: &str, charged: Amounts, now: i64) {
+        let Some(known) = self.reservations.get_mut(id) else { return };
+        let (counted_on, since) = (known.counted_on.clone(), known.first_charged);
+        let more = charged - core::mem::replace(&mut known.charged, charged);
+        let dropped = self.dropped(&counted_on, since);
+        for place in &counted_on {
+            self.overrun(*place, &|unit| unit.spent(&more));
+            let is_dropped = dropped.contains(place);
+            self.charges.push((*place, if is_dropped { more.at_least(Amounts::default()) } else { more }));
+        }
+        self.warn(&counted_on, now);
+    }
+
+    /// Where a reset has dropped something of what was charged since then: it is not given back once more.
+    fn dropped(&self, counted_on: &[Place], since: Option<usize>) -> Vec<Place> {
+        let Some(since) = since else { return Vec::new() };
+        let is_dropped = |place: &&Place| {
+            self.resets.iter().any(|(span, of, after)| *of == place.0 && span.holds(place.1) && *after >= since)
+        };
+        counted_on.iter().filter(is_dropped).copied().collect()
+    }
+
+    fn overrun(&mut self, place: Place, above: &dyn Fn(Unit) -> Pico) {
         let quota = self.quotas.values().find(|quota| quota.identity == place.0);
-        let above = quota.map_or(0, |quota| quota.definition.unit.spent(above));
+        let above = quota.map_or(0, |quota| above(quota.definition.unit));
         if above > 0 {
             *self.overruns.entry(place).or_default() += above;
         }
@@ -916,16 +1001,16 @@ fn shrunk(call: &Call, estimate: Estimate, input: &Amounts, denial: &Denial, fal
     };
     for quota in &denial.tight {
         let buys = match quota.unit {
-            amounts::Unit::Usd => call.model.pays_for(estimate, quota.left(), fallback)?,
-            amounts::Unit::Tokens => {
+            Unit::Usd => call.model.pays_for(estimate, quota.left(), fallback)?,
+            Unit::Tokens => {
                 let left = quota.left() - input.tokens;
                 if left < 0 {
                     return None;
                 }
                 left / ONE
             }
-            amounts::Unit::Seconds => quota.left() / ONE,
-            amounts::Unit::Requests | amounts::Unit::Concurrent => return None,
+            Unit::Seconds => quota.left() / ONE,
+            Unit::Requests | Unit::Concurrent => return None,
         };
         most = most.min(buys);
     }

@@ -49,6 +49,7 @@ impl Model {
                 Command::GetReservation { id } => (200, self.told(id)),
                 Command::Reserve { id, .. } => (201, self.held_reply(id, replayed, now)),
                 Command::Extend { id, .. } => (200, self.held_reply(id, replayed, now)),
+                Command::Meter { id, .. } => (200, self.metered_reply(id, replayed, now)),
                 Command::Settle { id, .. } => (200, self.settled_reply(id, replayed, now)),
                 Command::Release { id } => (200, self.released_reply(id, replayed, now)),
                 Command::Record { id, .. } => (201, self.recorded_reply(id, replayed, now)),
@@ -123,6 +124,21 @@ impl Model {
         with(body, replayed, reservation)
     }
 
+    fn metered_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
+        let Some(reservation) = self.reservations.get(id) else { return Value::Null };
+        let above = reservation.metered.unwrap_or_default().usd - reservation.held.usd;
+        let body = json!({
+            "id": id,
+            "state": reservation.state.name(),
+            "held": held(&reservation.held),
+            "expiresAt": calendar::text(reservation.expires_at),
+            "charge": { "usd": amounts::text(reservation.charged.usd) },
+            "overrun": amounts::text(above.max(0)),
+            "quotas": self.quotas_of(reservation, now),
+        });
+        with(body, replayed, reservation)
+    }
+
     fn settled_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
         let left = reservation.held.usd - reservation.charged.usd;
@@ -139,12 +155,16 @@ impl Model {
 
     fn released_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
-        let body = json!({
+        let left = reservation.held.usd - reservation.charged.usd;
+        let mut body = json!({
             "id": id,
             "state": reservation.state.name(),
-            "released": amounts::text(reservation.held.usd),
+            "released": amounts::text(left.max(0)),
             "quotas": self.quotas_of(reservation, now),
         });
+        if let Some(metered) = reservation.metered {
+            body["charge"] = json!({ "usd": amounts::text(metered.usd) });
+        }
         with(body, replayed, reservation)
     }
 
@@ -168,7 +188,10 @@ impl Model {
             "createdAt": calendar::text(reservation.created_at),
             "expiresAt": calendar::text(reservation.expires_at),
         });
-        if !matches!(reservation.state, State::Held | State::Released) {
+        if let Some(metered) = reservation.metered {
+            body["metered"] = held(&metered);
+        }
+        if reservation.metered.is_some() || !matches!(reservation.state, State::Held | State::Released) {
             body["charge"] = json!({ "usd": amounts::text(reservation.charged.usd) });
         }
         if reservation.late {
@@ -189,6 +212,9 @@ fn with(mut body: Value, replayed: bool, reservation: &Reservation) -> Value {
     }
     if reservation.late {
         body["late"] = true.into();
+    }
+    if let Some(metered) = reservation.metered {
+        body["metered"] = held(&metered);
     }
     body
 }

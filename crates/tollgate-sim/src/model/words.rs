@@ -51,6 +51,15 @@ pub enum Command {
         /// The new estimate.
         estimate: Option<Estimate>,
     },
+    /// Charges what was used so far.
+    Meter {
+        /// Which.
+        id: String,
+        /// The reading's key.
+        reading: String,
+        /// What was used since the beginning.
+        actual: Actual,
+    },
     /// Replaces a hold by a charge.
     Settle {
         /// Which.
@@ -553,6 +562,11 @@ impl Command {
                 }
                 body
             }
+            Self::Meter { id, reading, actual } => {
+                let mut body = json!({ "op": "meter", "id": id, "meter": { "id": reading } });
+                actual.write(&mut body["meter"], false);
+                body
+            }
             Self::Settle { id, actual } => {
                 let mut body = json!({ "op": "settle", "id": id });
                 actual.write(&mut body, false);
@@ -583,6 +597,7 @@ impl Command {
         match self {
             Self::Reserve { id, .. }
             | Self::Extend { id, .. }
+            | Self::Meter { id, .. }
             | Self::Settle { id, .. }
             | Self::Release { id }
             | Self::Record { id, .. }
