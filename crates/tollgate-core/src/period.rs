@@ -229,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn an_hour_that_is_cut_anywhere_has_two_parts() {
+        // Nobody's clocks do this yet: from ten hours to ten and a half, at a quarter past midnight in UTC.
+        let made_up = Calendar { zone: Zone::read("630@600,15:630"), ..calendar("UTC") };
+        let hour = |at| window_of(&made_up, Period::Hour, at);
+        assert_eq!(hour("2025-01-01T00:14:59.999Z"), from_to("2025-01-01T00:00Z", "2025-01-01T00:15Z"));
+        assert_eq!(hour("2025-01-01T00:15:00Z"), from_to("2025-01-01T00:15Z", "2025-01-01T00:30Z"));
+        assert_eq!(hour("2025-01-01T00:30:00Z"), from_to("2025-01-01T00:30Z", "2025-01-01T01:30Z"));
+    }
+
+    #[test]
     fn a_midnight_that_is_skipped_or_comes_twice() {
         let cairo = calendar("Africa/Cairo");
         let day = |at| window_of(&cairo, Period::Day, at);

@@ -102,7 +102,8 @@ impl Zone {
         }
     }
 
-    fn read(rule: &str) -> Self {
+    /// The zone of a rule as a line of the table has it.
+    pub(crate) fn read(rule: &str) -> Self {
         let (rule, listed) = rule.split_once('@').map_or((rule, None), |(rule, listed)| (rule, Some(listed)));
         let mut numbers = rule.split(' ').map(minutes);
         let mut next = || numbers.next();

@@ -695,6 +695,22 @@ fn a_hold_is_extended_without_end_and_remembers_the_latest_extensions() {
     assert_eq!(ask(settle("a", "4")), 200);
 }
 
+/// A reading that is forgotten is overtaken: readings are totals, and it says less than the latest.
+#[test]
+fn a_hold_is_metered_without_end_and_remembers_the_latest_readings() {
+    let meter = |n: usize, usd: usize| json!({ "op": "meter", "id": "a", "meter": { "id": format!("m-{n}"), "usd": usd.to_string() } });
+    let mut desk = Desk::with_monthly_limit("100");
+    desk.expect(reserve("a", "100"), 201, json!({}));
+    for n in 1..=20 {
+        desk.expect(meter(n, n), 200, json!({ "metered": { "usd": n.to_string() } }));
+    }
+    let oldest = 21 - tollgate_core::ledger::REMEMBERED_EXTENSIONS;
+    desk.expect(meter(oldest, oldest), 200, json!({ "replayed": true }));
+    desk.expect(meter(oldest, 1), 409, json!({ "code": "idempotency_conflict" }));
+    desk.expect(meter(oldest - 1, 1), 200, json!({ "metered": { "usd": "20" } }));
+    assert_eq!(desk.spent_and_held("month"), "20/80");
+}
+
 // Idempotency.
 
 /// Everything repeats safely, also after a restart; the same id with other content is an error. Cycles and Stripe do this;
