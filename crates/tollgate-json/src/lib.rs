@@ -52,39 +52,56 @@ struct Writer {
 }
 
 impl Writer {
-    /// A loop, not a copy: what is put is short.
+    /// A loop, not a copy: what is put is short. Eight bytes at once are one store.
     fn put(&mut self, bytes: &[u8]) {
         self.text.reserve(bytes.len());
-        for byte in bytes {
+        let (eights, rest) = bytes.as_chunks();
+        for eight in eights {
+            self.put_eight(*eight);
+        }
+        for byte in rest {
             self.text.push(*byte);
         }
     }
 
+    fn put_eight(&mut self, eight: [u8; 8]) {
+        self.text.extend_from_slice(&eight);
+    }
+
     /// Escapes as `serde_json` does.
     fn escaped(&mut self, text: &str) {
-        let bytes = text.as_bytes();
-        self.text.reserve(bytes.len());
-        for &byte in bytes {
-            if byte >= b' ' && byte != b'"' && byte != b'\\' {
-                self.text.push(byte);
-                continue;
+        self.text.reserve(text.len());
+        let (eights, rest) = text.as_bytes().as_chunks();
+        for eight in eights {
+            if has_escapes(*eight) {
+                eight.iter().for_each(|byte| self.escaped_byte(*byte));
+            } else {
+                self.put_eight(*eight);
             }
-            self.text.push(b'\\');
-            let short = match byte {
-                b'"' | b'\\' => byte,
-                b'\n' => b'n',
-                b'\r' => b'r',
-                b'\t' => b't',
-                8 => b'b',
-                12 => b'f',
-                _ => {
-                    let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
-                    self.put(&[b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-                    continue;
-                }
-            };
-            self.text.push(short);
         }
+        rest.iter().for_each(|byte| self.escaped_byte(*byte));
+    }
+
+    fn escaped_byte(&mut self, byte: u8) {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            self.text.push(byte);
+            return;
+        }
+        self.text.push(b'\\');
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            8 => b'b',
+            12 => b'f',
+            _ => {
+                let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
+                self.put(&[b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+                return;
+            }
+        };
+        self.text.push(short);
     }
 
     fn quoted(&mut self, text: &str) {
@@ -122,6 +139,20 @@ impl Writer {
         self.text.push(b'{');
         self.name(variant);
     }
+}
+
+/// Whether any of eight bytes has to be escaped. All are looked at together: a byte from which 1 can only be taken by borrowing was zero, and one from
+/// which a space can only be taken by borrowing was below it.
+const fn has_escapes(eight: [u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = ONES << 7;
+    let bytes = u64::from_le_bytes(eight);
+    let quotes = bytes ^ (ONES * b'"' as u64);
+    let backslashes = bytes ^ (ONES * b'\\' as u64);
+    let below = bytes.wrapping_sub(ONES * b' ' as u64) & !bytes;
+    let quote = quotes.wrapping_sub(ONES) & !quotes;
+    let backslash = backslashes.wrapping_sub(ONES) & !backslashes;
+    (below | quote | backslash) & HIGH_BITS != 0
 }
 
 /// What `collect_str` writes through.
@@ -545,6 +576,16 @@ mod tests {
                 shown: Shown(shown),
             };
             prop_assert_eq!(to_string(&all).unwrap(), serde_json::to_string(&all).unwrap());
+        }
+    }
+
+    #[test]
+    fn every_character_is_seen_wherever_it_stands() {
+        for character in ('\0'..='\u{100}').chain(['\u{2028}', '\u{10ffff}']) {
+            for before in 0..17 {
+                let text = format!("{}{character}{}", "!".repeat(before), "~".repeat(16 - before));
+                assert_eq!(to_string(&text).unwrap(), serde_json::to_string(&text).unwrap());
+            }
         }
     }
 
