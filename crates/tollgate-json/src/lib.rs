@@ -35,10 +35,24 @@ impl ser::Error for Unwritable {
 /// # Errors
 /// The value has none.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Unwritable> {
-    let mut writer = Writer { text: Vec::with_capacity(CAPACITY) };
+    let mut writer = Writer { text: Vec::with_capacity(CAPACITY), is_raw: false };
     value.serialize(&mut writer)?;
     // All that was written are whole texts and ASCII.
     String::from_utf8(writer.text).map_err(ser::Error::custom)
+}
+
+/// The name of a struct's field that is written as it is, in the place of a member and its name: a text of whole members without the braces around them, which
+/// was written before. An empty one is no member.
+pub const MEMBERS: &str = "$members";
+
+/// A value's members as JSON text, for a field named [`MEMBERS`].
+///
+/// # Errors
+/// The value has no JSON text, or is no object.
+pub fn members<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Unwritable> {
+    let text = to_string(value)?;
+    let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    inside.map(Into::into).ok_or_else(|| ser::Error::custom("not an object"))
 }
 
 /// More than most answers have: growing copies what is there.
@@ -49,6 +63,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 struct Writer {
     text: Vec<u8>,
+    /// The next text is JSON already.
+    is_raw: bool,
 }
 
 impl Writer {
@@ -191,9 +207,26 @@ impl<'a> Members<'a> {
     }
 
     fn member<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Unwritable> {
+        if name == MEMBERS {
+            return self.members(value);
+        }
         self.comma();
         self.writer.name(name);
         value.serialize(&mut *self.writer)
+    }
+
+    fn members<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unwritable> {
+        let before = self.writer.text.len();
+        let was_first = self.first;
+        self.comma();
+        let start = self.writer.text.len();
+        self.writer.is_raw = true;
+        value.serialize(&mut *self.writer)?;
+        if self.writer.text.len() == start {
+            self.writer.text.truncate(before);
+            self.first = was_first;
+        }
+        Ok(())
     }
 
     fn close(self) {
@@ -252,7 +285,11 @@ impl<'a> Serializer for &'a mut Writer {
     }
 
     fn serialize_str(self, value: &str) -> Result<(), Unwritable> {
-        self.quoted(value);
+        if core::mem::take(&mut self.is_raw) {
+            self.put(value.as_bytes());
+        } else {
+            self.quoted(value);
+        }
         Ok(())
     }
 
@@ -587,6 +624,29 @@ mod tests {
                 assert_eq!(to_string(&text).unwrap(), serde_json::to_string(&text).unwrap());
             }
         }
+    }
+
+    #[test]
+    fn members_are_written_once() {
+        #[derive(Serialize)]
+        struct Part {
+            name: &'static str,
+            list: [u8; 2],
+        }
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(rename = "$members")]
+            before: &'a str,
+            own: &'a str,
+            #[serde(rename = "$members")]
+            after: std::borrow::Cow<'a, str>,
+        }
+        let part = members(&Part { name: "\"a\"", list: [1, 2] }).unwrap();
+        let whole =
+            |before, after| to_string(&Whole { before, own: "x", after: std::borrow::Cow::Borrowed(after) }).unwrap();
+        assert_eq!(whole(&part, &part), r#"{"name":"\"a\"","list":[1,2],"own":"x","name":"\"a\"","list":[1,2]}"#);
+        assert_eq!(whole("", ""), r#"{"own":"x"}"#);
+        assert!(members(&1).is_err());
     }
 
     #[test]
