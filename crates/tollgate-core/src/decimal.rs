@@ -44,6 +44,24 @@ pub(crate) fn parse(text: &str, scale: usize) -> Result<i128, Unreadable> {
 /// Digits are split off in groups of so many, because dividing 64 bits is slow in WebAssembly, and 32 is not.
 const GROUP_DIGITS: u32 = 6;
 
+/// 10⁰, 10¹, … and 5⁰, 5¹, …: working them out for every number takes longer than writing it, where overflow is checked.
+const TENS: [u64; 19] = powers(10);
+const FIVES: [u64; 19] = powers(5);
+
+const fn powers<const COUNT: usize>(base: u64) -> [u64; COUNT] {
+    let mut powers = [1; COUNT];
+    let mut rest: &mut [u64] = &mut powers;
+    while let [power, next, ..] = rest {
+        *next = *power * base;
+        (_, rest) = rest.split_at_mut(1);
+    }
+    powers
+}
+
+fn power(powers: &[u64; 19], exponent: u32) -> u64 {
+    powers.get(exponent as usize).copied().unwrap_or(1)
+}
+
 /// A number as plain decimal text, with no more digits than it needs.
 pub(crate) struct Text {
     /// Filled from the end.
@@ -58,11 +76,15 @@ impl Text {
     /// The text of a whole number of 10^−`scale`; `scale` is 18 at most.
     pub(crate) fn new(value: i128, scale: u32) -> Self {
         let mut text = Self { bytes: [0; Self::SIZE], start: Self::SIZE };
-        let one = 10_u64.pow(scale);
+        let one = power(&TENS, scale);
         let magnitude = value.unsigned_abs();
-        // Nearly every number fits 64 bits, whose division is much faster.
-        let (mut whole, mut fraction) = match u64::try_from(magnitude) {
-            Ok(small) => (u128::from(small / one), small % one),
+        // 10ⁿ is 2ⁿ × 5ⁿ, and what is left after 2ⁿ nearly always fits 64 bits, whose division is much faster.
+        let (mut whole, mut fraction) = match u64::try_from(magnitude >> scale) {
+            Ok(shifted) => {
+                let whole = shifted / power(&FIVES, scale);
+                // Below 10ⁿ, so that its lower 64 bits are all of it.
+                (u128::from(whole), (magnitude as u64).wrapping_sub(whole.wrapping_mul(one)))
+            }
             Err(_) => {
                 let one = u128::from(one);
                 (magnitude / one, u64::try_from(magnitude % one).unwrap_or(0))
@@ -71,9 +93,10 @@ impl Text {
         let mut decimals = scale;
         while fraction != 0 {
             let digits = decimals.min(GROUP_DIGITS);
-            let group = 10_u64.pow(digits);
-            text.push_digits((fraction % group) as u32, digits, false);
-            fraction /= group;
+            let group = power(&TENS, digits);
+            let rest = fraction / group;
+            text.push_digits(fraction.wrapping_sub(rest.wrapping_mul(group)) as u32, digits, false);
+            fraction = rest;
             decimals -= digits;
         }
         if text.start < Self::SIZE {
@@ -125,7 +148,9 @@ impl Text {
 
 /// The quotient, rounded to the nearest whole number, halves away from zero. Zero for a divisor of zero.
 pub(crate) fn div_rounded(value: i128, divisor: i128) -> i128 {
-    let (Some(quotient), Some(rest)) = (value.checked_div(divisor), value.checked_rem(divisor)) else { return 0 };
+    let Some(quotient) = value.checked_div(divisor) else { return 0 };
+    // In WebAssembly a second division would take as long as the first.
+    let rest = value - quotient * divisor;
     let half_or_more = rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs();
     if rest == 0 || !half_or_more {
         quotient

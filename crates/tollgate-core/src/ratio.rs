@@ -47,6 +47,10 @@ impl Ratio {
     /// Whether an amount has reached this part of a limit, exactly.
     #[must_use]
     pub const fn is_reached(self, amount: Amount, limit: Amount) -> bool {
+        if self.0 == PICOS {
+            // All of it, as one threshold of most quotas is: 128 bits are not multiplied quickly.
+            return amount.picos() >= limit.picos();
+        }
         amount.picos().saturating_mul(PICOS) >= limit.picos().saturating_mul(self.0)
     }
 

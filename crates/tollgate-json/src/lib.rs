@@ -35,10 +35,24 @@ impl ser::Error for Unwritable {
 /// # Errors
 /// The value has none.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Unwritable> {
-    let mut writer = Writer { text: Vec::with_capacity(CAPACITY) };
+    let mut writer = Writer { text: Vec::with_capacity(CAPACITY), is_raw: false };
     value.serialize(&mut writer)?;
     // All that was written are whole texts and ASCII.
     String::from_utf8(writer.text).map_err(ser::Error::custom)
+}
+
+/// The name of a struct's field that is written as it is, in the place of a member and its name: a text of whole members without the braces around them, which
+/// was written before. An empty one is no member.
+pub const MEMBERS: &str = "$members";
+
+/// A value's members as JSON text, for a field named [`MEMBERS`].
+///
+/// # Errors
+/// The value has no JSON text, or is no object.
+pub fn members<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Unwritable> {
+    let text = to_string(value)?;
+    let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    inside.map(Into::into).ok_or_else(|| ser::Error::custom("not an object"))
 }
 
 /// More than most answers have: growing copies what is there.
@@ -49,42 +63,61 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 struct Writer {
     text: Vec<u8>,
+    /// The next text is JSON already.
+    is_raw: bool,
 }
 
 impl Writer {
-    /// A loop, not a copy: what is put is short.
+    /// A loop, not a copy: what is put is short. Eight bytes at once are one store.
     fn put(&mut self, bytes: &[u8]) {
         self.text.reserve(bytes.len());
-        for byte in bytes {
+        let (eights, rest) = bytes.as_chunks();
+        for eight in eights {
+            self.put_eight(*eight);
+        }
+        for byte in rest {
             self.text.push(*byte);
         }
     }
 
+    fn put_eight(&mut self, eight: [u8; 8]) {
+        self.text.extend_from_slice(&eight);
+    }
+
     /// Escapes as `serde_json` does.
     fn escaped(&mut self, text: &str) {
-        let bytes = text.as_bytes();
-        self.text.reserve(bytes.len());
-        for &byte in bytes {
-            if byte >= b' ' && byte != b'"' && byte != b'\\' {
-                self.text.push(byte);
-                continue;
+        self.text.reserve(text.len());
+        let (eights, rest) = text.as_bytes().as_chunks();
+        for eight in eights {
+            if has_escapes(*eight) {
+                eight.iter().for_each(|byte| self.escaped_byte(*byte));
+            } else {
+                self.put_eight(*eight);
             }
-            self.text.push(b'\\');
-            let short = match byte {
-                b'"' | b'\\' => byte,
-                b'\n' => b'n',
-                b'\r' => b'r',
-                b'\t' => b't',
-                8 => b'b',
-                12 => b'f',
-                _ => {
-                    let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
-                    self.put(&[b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-                    continue;
-                }
-            };
-            self.text.push(short);
         }
+        rest.iter().for_each(|byte| self.escaped_byte(*byte));
+    }
+
+    fn escaped_byte(&mut self, byte: u8) {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            self.text.push(byte);
+            return;
+        }
+        self.text.push(b'\\');
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            8 => b'b',
+            12 => b'f',
+            _ => {
+                let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
+                self.put(&[b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+                return;
+            }
+        };
+        self.text.push(short);
     }
 
     fn quoted(&mut self, text: &str) {
@@ -124,6 +157,20 @@ impl Writer {
     }
 }
 
+/// Whether any of eight bytes has to be escaped. All are looked at together: a byte from which 1 can only be taken by borrowing was zero, and one from
+/// which a space can only be taken by borrowing was below it.
+const fn has_escapes(eight: [u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = ONES << 7;
+    let bytes = u64::from_le_bytes(eight);
+    let quotes = bytes ^ (ONES * b'"' as u64);
+    let backslashes = bytes ^ (ONES * b'\\' as u64);
+    let below = bytes.wrapping_sub(ONES * b' ' as u64) & !bytes;
+    let quote = quotes.wrapping_sub(ONES) & !quotes;
+    let backslash = backslashes.wrapping_sub(ONES) & !backslashes;
+    (below | quote | backslash) & HIGH_BITS != 0
+}
+
 /// What `collect_str` writes through.
 struct Escaping<'a>(&'a mut Writer);
 
@@ -160,9 +207,26 @@ impl<'a> Members<'a> {
     }
 
     fn member<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Unwritable> {
+        if name == MEMBERS {
+            return self.members(value);
+        }
         self.comma();
         self.writer.name(name);
         value.serialize(&mut *self.writer)
+    }
+
+    fn members<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unwritable> {
+        let before = self.writer.text.len();
+        let was_first = self.first;
+        self.comma();
+        let start = self.writer.text.len();
+        self.writer.is_raw = true;
+        value.serialize(&mut *self.writer)?;
+        if self.writer.text.len() == start {
+            self.writer.text.truncate(before);
+            self.first = was_first;
+        }
+        Ok(())
     }
 
     fn close(self) {
@@ -221,7 +285,11 @@ impl<'a> Serializer for &'a mut Writer {
     }
 
     fn serialize_str(self, value: &str) -> Result<(), Unwritable> {
-        self.quoted(value);
+        if core::mem::take(&mut self.is_raw) {
+            self.put(value.as_bytes());
+        } else {
+            self.quoted(value);
+        }
         Ok(())
     }
 
@@ -546,6 +614,39 @@ mod tests {
             };
             prop_assert_eq!(to_string(&all).unwrap(), serde_json::to_string(&all).unwrap());
         }
+    }
+
+    #[test]
+    fn every_character_is_seen_wherever_it_stands() {
+        for character in ('\0'..='\u{100}').chain(['\u{2028}', '\u{10ffff}']) {
+            for before in 0..17 {
+                let text = format!("{}{character}{}", "!".repeat(before), "~".repeat(16 - before));
+                assert_eq!(to_string(&text).unwrap(), serde_json::to_string(&text).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn members_are_written_once() {
+        #[derive(Serialize)]
+        struct Part {
+            name: &'static str,
+            list: [u8; 2],
+        }
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(rename = "$members")]
+            before: &'a str,
+            own: &'a str,
+            #[serde(rename = "$members")]
+            after: std::borrow::Cow<'a, str>,
+        }
+        let part = members(&Part { name: "\"a\"", list: [1, 2] }).unwrap();
+        let whole =
+            |before, after| to_string(&Whole { before, own: "x", after: std::borrow::Cow::Borrowed(after) }).unwrap();
+        assert_eq!(whole(&part, &part), r#"{"name":"\"a\"","list":[1,2],"own":"x","name":"\"a\"","list":[1,2]}"#);
+        assert_eq!(whole("", ""), r#"{"own":"x"}"#);
+        assert!(members(&1).is_err());
     }
 
     #[test]

@@ -9,14 +9,14 @@ use crate::estimate::Affordable;
 use crate::ids::{CreditId, Name, QuotaId, UserId};
 use crate::ledger::{Denial, DenyingQuota, Fit, Funds, Increase, QuotaSource, QuotaView};
 use crate::period::{Period, Weekday};
-use crate::quota::{Enforcement, Filter, ResourceFilter, Scope, Thresholds, Unit};
+use crate::quota::{Enforcement, Filter, Quota, ResourceFilter, Scope, Thresholds, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
-/// A quota as it stands.
+/// The first part of what a quota says; the limit that is in force comes behind it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct QuotaBody<'a> {
+struct HeadBody<'a> {
     id: &'a QuotaId,
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,9 +24,12 @@ pub(super) struct QuotaBody<'a> {
     resource: ResourceFilter,
     unit: Unit,
     limit: Amount,
-    /// With what adds to it, where anything does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    effective_limit: Option<Amount>,
+}
+
+/// The rest of what it says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TermsBody<'a> {
     period: Period,
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<&'a Name>,
@@ -42,6 +45,46 @@ pub(super) struct QuotaBody<'a> {
     #[serde(skip_serializing_if = "Filter::is_empty")]
     filter: &'a Filter,
     enforcement: Enforcement,
+}
+
+/// Both parts, as members: written once for each quota, because they were half of what writing an answer took.
+fn rendered(id: &QuotaId, quota: &Quota) -> [Box<str>; 2] {
+    let head = HeadBody {
+        id,
+        scope: quota.scope,
+        scope_id: quota.scope_id.as_ref(),
+        resource: quota.resource,
+        unit: quota.unit,
+        limit: quota.limit,
+    };
+    let terms = TermsBody {
+        period: quota.period,
+        time_zone: quota.time_zone.as_ref(),
+        week_starts_on: (quota.period == Period::Week).then_some(quota.week_starts_on),
+        month_starts_on: (quota.period == Period::Month).then_some(quota.month_starts_on),
+        day_starts_at: Some(quota.day_starts_at).filter(|hour| *hour != 0),
+        rollover: quota.rollover,
+        warn_at: &quota.warn_at,
+        filter: &quota.filter,
+        enforcement: quota.enforcement,
+    };
+    // Neither has anything that JSON lacks.
+    [tollgate_json::members(&head).unwrap_or_default(), tollgate_json::members(&terms).unwrap_or_default()]
+}
+
+/// A quota as it stands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QuotaBody<'a> {
+    /// See [`HeadBody`].
+    #[serde(rename = "$members")]
+    head: Cow<'a, str>,
+    /// With what adds to it, where anything does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_limit: Option<Amount>,
+    /// See [`TermsBody`].
+    #[serde(rename = "$members")]
+    terms: Cow<'a, str>,
     source: QuotaSource,
     spent: Amount,
     held: Amount,
@@ -63,23 +106,15 @@ pub(super) struct QuotaBody<'a> {
 
 impl<'a> From<&QuotaView<'a>> for QuotaBody<'a> {
     fn from(view: &QuotaView<'a>) -> Self {
+        let render = || rendered(view.id, view.quota);
+        let [head, terms] = match view.rendered {
+            Some(kept) => kept.text(render).each_ref().map(|part| Cow::Borrowed(&**part)),
+            None => render().map(|part| Cow::Owned(part.into())),
+        };
         Self {
-            id: view.id,
-            scope: view.quota.scope,
-            scope_id: view.quota.scope_id.as_ref(),
-            resource: view.quota.resource,
-            unit: view.quota.unit,
-            limit: view.quota.limit,
+            head,
             effective_limit: effective(view),
-            period: view.quota.period,
-            time_zone: view.quota.time_zone.as_ref(),
-            week_starts_on: (view.quota.period == Period::Week).then_some(view.quota.week_starts_on),
-            month_starts_on: (view.quota.period == Period::Month).then_some(view.quota.month_starts_on),
-            day_starts_at: Some(view.quota.day_starts_at).filter(|hour| *hour != 0),
-            rollover: view.quota.rollover,
-            warn_at: &view.quota.warn_at,
-            filter: &view.quota.filter,
-            enforcement: view.quota.enforcement,
+            terms,
             source: view.source,
             spent: view.spent,
             held: view.held,

@@ -28,7 +28,7 @@ pub use overrides::{
     Alias, Changes, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope,
     OwnChange, OwnRates,
 };
-pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, PriceBook, Priced, Rating};
+pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, Card, PriceBook, Priced, Rating};
 
 use unpack::Packed;
 

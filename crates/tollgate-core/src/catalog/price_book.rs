@@ -1,6 +1,6 @@
 //! Which rates a call has: the price list's, or what the platform or the tenant has agreed on.
 
-use std::borrow::Cow;
+use core::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ pub struct Rating<'a> {
     /// The price list.
     pub catalog: &'a Catalog,
     /// The card.
-    pub card: Cow<'a, RateCard>,
+    pub card: Card<'a>,
     /// What chooses among its rates.
     pub terms: Terms<'a>,
     /// What applies besides.
@@ -99,7 +99,7 @@ impl<'a> Rating<'a> {
     /// By a card alone.
     #[must_use]
     pub const fn of_card(catalog: &'a Catalog, card: &'a RateCard, terms: Terms<'a>) -> Self {
-        Self { catalog, card: Cow::Borrowed(card), terms, applied: None }
+        Self { catalog, card: Card::Listed(card), terms, applied: None }
     }
 
     /// The rates that apply to a prompt of so many tokens (all input meters together).
@@ -138,6 +138,26 @@ impl<'a> Rating<'a> {
             catalog: self.catalog.version().clone(),
             rate_card: self.card.id.clone(),
             applied: self.applied.clone(),
+        }
+    }
+}
+
+/// A rate card of the price list, or one that was made for a call. That is rare, and apart, so that ratings are small.
+#[derive(Clone, Debug)]
+pub enum Card<'a> {
+    /// The price list's, or a document's.
+    Listed(&'a RateCard),
+    /// Made of what applied to a charge.
+    Made(Box<RateCard>),
+}
+
+impl Deref for Card<'_> {
+    type Target = RateCard;
+
+    fn deref(&self) -> &RateCard {
+        match self {
+            Self::Listed(card) => card,
+            Self::Made(card) => card,
         }
     }
 }
@@ -272,9 +292,9 @@ impl Applied {
         // What was applied was checked before.
         let unknown = || NoRates::UnknownModel { provider: provider.to_owned(), model: model.to_owned() };
         let card = match (&self.rates, &self.fallback) {
-            (Some(rates), _) => Cow::Owned(rates.entry.card(rates.scope, "rates").map_err(|_| unknown())?),
-            (None, Some(rates)) => Cow::Owned(rates.to_rate_card(FALLBACK).map_err(|_| unknown())?),
-            (None, None) => Cow::Borrowed(catalog.rate_card(provider, model, call.terms.at)?),
+            (Some(rates), _) => Card::Made(rates.entry.card(rates.scope, "rates").map_err(|_| unknown())?.into()),
+            (None, Some(rates)) => Card::Made(rates.to_rate_card(FALLBACK).map_err(|_| unknown())?.into()),
+            (None, None) => Card::Listed(catalog.rate_card(provider, model, call.terms.at)?),
         };
         let terms = match self.fallback {
             None => call.terms,

@@ -42,10 +42,33 @@ pub struct QuotaState {
     /// The period that was counted in last, so that it is not worked out at every reservation.
     #[serde(skip)]
     latest: Option<Window>,
+    /// What it says, as answers have it.
+    #[serde(skip)]
+    rendered: Rendered,
     /// Where it is among the ledger's quotas.
     #[serde(skip)]
     pub(super) place: Hint,
 }
+
+/// What a quota says as JSON text, in the parts that an answer needs; made when it is first asked for. What is in it follows from the quota, so that any two are
+/// equal.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered(OnceLock<[Box<str>; 2]>);
+
+impl Rendered {
+    /// The text, made by `render` where it is not there yet.
+    pub(crate) fn text(&self, render: impl FnOnce() -> [Box<str>; 2]) -> &[Box<str>; 2] {
+        self.0.get_or_init(render)
+    }
+}
+
+impl PartialEq for Rendered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Rendered {}
 
 /// What was counted in one period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +168,8 @@ pub struct QuotaView<'a> {
     pub id: &'a QuotaId,
     /// What it says.
     pub quota: &'a Quota,
+    /// What it says as JSON text, where it is kept.
+    pub(crate) rendered: Option<&'a Rendered>,
     /// Where it comes from.
     pub source: QuotaSource,
     /// The period that holds the instant. Of a rolling window: from the last instant that has left it, without an end.
@@ -208,6 +233,7 @@ impl QuotaState {
             funds: None,
             calendar: OnceLock::new(),
             latest: None,
+            rendered: Rendered::default(),
             place: Hint::default(),
         }
     }
@@ -216,6 +242,7 @@ impl QuotaState {
     pub(super) fn edit(&mut self, quota: &Quota, source: QuotaSource, at: Timestamp) {
         self.since = quota.rollover.map(|_| self.since.unwrap_or(at));
         self.quota = quota.clone();
+        self.rendered = Rendered::default();
         self.source = source;
         self.rearm(at);
     }
@@ -250,6 +277,7 @@ impl QuotaState {
         QuotaView {
             id,
             quota: &self.quota,
+            rendered: Some(&self.rendered),
             source: self.source,
             window: Window::LIFETIME,
             limit: self.limit(now),

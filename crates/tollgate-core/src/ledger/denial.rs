@@ -122,6 +122,7 @@ impl DenyingQuota {
         QuotaView {
             id: &self.id,
             quota: &self.quota,
+            rendered: None,
             source: self.source,
             window: self.window,
             limit: self.limit,
