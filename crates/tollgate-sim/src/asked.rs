@@ -2,9 +2,10 @@
 
 use crate::model::amounts::{ONE, Pico, Unit};
 use crate::model::calendar::Period;
+use crate::model::prices::{Dates, Document};
 use crate::model::words::{Actual, Call, Command, Credit, Definition, Estimate, Increase, Model as Priced, OnExpiry};
 use crate::model::{Model, Quota};
-use crate::scenario::{Admin, Fund, Move, Pieces};
+use crate::scenario::{Admin, Fund, Lasting, Move, Pieces, Pricing};
 
 /// What a client or meddler does about an id, in terms of what was estimated.
 pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
@@ -45,7 +46,7 @@ pub(crate) fn used_without_estimate(call: Call, pieces: Pieces) -> Actual {
 }
 
 /// What the administrator asks for.
-pub(crate) fn change(model: &Model, change: &Admin) -> Option<Command> {
+pub(crate) fn change(model: &Model, clock: i64, change: &Admin) -> Option<Command> {
     let id = |number: &u8| format!("q-{number}");
     Some(match change {
         Admin::Put(number, definition) => Command::PutQuota(id(number), definition.clone()),
@@ -63,7 +64,20 @@ pub(crate) fn change(model: &Model, change: &Admin) -> Option<Command> {
         Admin::Reset(pick) if pick % 8 == 0 => Command::ResetQuota(format!("q-{}", pick / 8)),
         Admin::Reset(pick) => Command::ResetQuota(pick_of(model.quotas().keys(), u16::from(*pick / 8))?.clone()),
         Admin::Onboard(plan) => Command::Onboard(*plan),
+        Admin::Prices(pricing) => Command::PutOverrides(document(clock, pricing)),
     })
+}
+
+fn document(clock: i64, pricing: &Pricing) -> Document {
+    let dates = |(from, until): Lasting| {
+        let instant = |after: i64| (clock + after).max(0);
+        Dates { from: from.map(instant), until: until.map(instant) }
+    };
+    Document {
+        own: pricing.own.map(|(model, input, output, lasting)| (model, input, output, dates(lasting))),
+        alias: pricing.alias.map(dates),
+        markups: pricing.markups.iter().map(|(marked, factor, lasting)| (*marked, *factor, dates(*lasting))).collect(),
+    }
 }
 
 /// In tenths of what it is, or of a dollar or unit where that is nothing.

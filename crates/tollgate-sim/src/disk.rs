@@ -28,6 +28,33 @@ impl Failure {
     }
 }
 
+/// What is changed behind the ledger's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The roll-up's sums.
+    RollUp,
+    /// All of the roll-up.
+    NoRollUp,
+    /// What the snapshot says was spent.
+    Snapshot,
+    /// The first of the reservations that have ended.
+    Ended,
+}
+
+impl Damage {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::RollUp, Self::NoRollUp, Self::Snapshot, Self::Ended];
+
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::RollUp => "UPDATE usage SET usd_pico = usd_pico + 1",
+            Self::NoRollUp => "DELETE FROM usage",
+            Self::Snapshot => "UPDATE snapshot SET state = replace(state, '\"spent\":\"', '\"spent\":\"1')",
+            Self::Ended => "DELETE FROM closed WHERE id = (SELECT MIN(id) FROM closed WHERE reservation <> '')",
+        }
+    }
+}
+
 /// One tenant's storage, shared by the instances that come and go.
 #[derive(Clone, Debug)]
 pub struct Disk(Rc<Inner>);
@@ -109,6 +136,14 @@ impl Disk {
             _ => None,
         });
         Ok(ids.collect())
+    }
+
+    /// Changes what is stored.
+    ///
+    /// # Errors
+    /// SQLite's message.
+    pub fn damage(&self, damage: Damage) -> Result<(), SqlError> {
+        self.0.database.query(damage.statement(), &[]).map(|_| ())
     }
 
     fn fails(&self, what: &str) -> SqlError {

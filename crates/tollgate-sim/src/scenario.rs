@@ -3,9 +3,10 @@
 
 use fastrand::Rng;
 
-use crate::disk::Failure;
+use crate::disk::{Damage, Failure};
 use crate::model::amounts::{ONE, Pico, Unit};
 use crate::model::calendar::{Calendar, DAY, Period, SECOND, Zone};
+use crate::model::prices::Marked;
 use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, PREPAID, Resource};
 
 /// A run before it happens.
@@ -66,6 +67,10 @@ pub enum Step {
     Fork,
     /// Somebody audits.
     Audit,
+    /// The administrator re-rates all charges, and under an id makes up the differences.
+    Rerate(Option<u8>, Option<Failure>),
+    /// What is stored besides the journal is damaged behind the ledger's back, and the administrator repairs it.
+    Repair(Damage, Option<Failure>),
     /// The administrator exports the entries, and drops some of them.
     Archive(u16, Option<Failure>),
 }
@@ -117,7 +122,23 @@ pub enum Admin {
     Reset(u8),
     /// The plan.
     Onboard(usize),
+    /// Own rates, other names and markups.
+    Prices(Pricing),
 }
+
+/// Own rates of a model, another name and markups, each with its [`Lasting`]. Rates are 10⁻¹² USD, factors hundredths.
+#[derive(Clone, Debug)]
+pub struct Pricing {
+    /// Rates of input and output.
+    pub own: Option<(Model, Pico, Pico, Lasting)>,
+    /// Another name for a model.
+    pub alias: Option<Lasting>,
+    /// Factors.
+    pub markups: Vec<(Marked, Pico, Lasting)>,
+}
+
+/// From when to when something holds, in milliseconds after it was asked for.
+pub type Lasting = (Option<i64>, Option<i64>);
 
 /// What the administrator adds to a quota, or ends of that. Amounts are numbers of what is usual for the quota's unit, durations
 /// milliseconds.
@@ -180,9 +201,15 @@ impl Scenario {
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let storm = Storm { failures: rng.u32(0..4), forks: rng.bool(), admin: rng.u32(0..3), funds: rng.u32(0..3) };
+        let storm = Storm {
+            failures: rng.u32(0..4),
+            forks: rng.bool(),
+            admin: rng.u32(0..3),
+            funds: rng.u32(0..3),
+            prices: if rng.u32(..3) == 0 { 16 } else { 0 },
+        };
         let start = STARTS[rng.usize(..STARTS.len())];
-        let count = rng.usize(40..120);
+        let count = rng.usize(50..140);
         Self {
             start: tollgate_start(start),
             plan: if storm.funds > 0 && rng.bool() { PREPAID } else { rng.usize(..PLANS) },
@@ -200,13 +227,17 @@ struct Storm {
     forks: bool,
     admin: u32,
     funds: u32,
+    prices: u32,
 }
 
 impl Storm {
     fn step(&self, rng: &mut Rng) -> Step {
         let client = rng.u8(..CLIENTS);
-        match rng.u32(..100 + 12 * self.funds) {
-            100.. => self.step_of_funds(rng),
+        match rng.u32(..100 + self.prices + 12 * self.funds) {
+            116.. => self.step_of_funds(rng),
+            100.. if self.prices == 0 => self.step_of_funds(rng),
+            100..107 => Step::Administer(Admin::Prices(pricing(rng))),
+            107.. => Step::Rerate((rng.u32(..3) > 0).then(|| rng.u8(..2)), self.failure(rng)),
             0..12 => {
                 let call = call(rng);
                 Step::Begin(client, call, estimate(rng, call.model), ttl(rng), on_expiry(rng), rng.u32(..6) == 0)
@@ -228,7 +259,9 @@ impl Storm {
             86..88 => Step::Double(rng.u16(..)),
             88..93 => Step::Tick(tick(rng)),
             93..95 => Step::Alarm(rng.u32(..3) == 0, self.failure(rng)),
-            95..97 => Step::Evict,
+            95 => Step::Evict,
+            96 if rng.bool() => Step::Repair(one_of(rng, &Damage::ALL), self.failure(rng)),
+            96 => Step::Evict,
             97..99 if self.forks => Step::Fork,
             97 => Step::Audit,
             99 => Step::Archive(rng.u16(..), self.failure(rng)),
@@ -324,7 +357,7 @@ fn going_on(rng: &mut Rng) -> Move {
 
 fn extend(rng: &mut Rng) -> Move {
     let ttl = if rng.bool() { Some(ttl(rng)) } else { None };
-    Move::Extend(rng.u8(..10), ttl, if rng.bool() { Some(one_of(rng, &[100, 120, 200])) } else { None })
+    Move::Extend(rng.u8(..10), ttl, if rng.bool() { Some(one_of(rng, &[80, 120, 200])) } else { None })
 }
 
 fn meter(rng: &mut Rng) -> Move {
@@ -388,6 +421,26 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
     }
 }
 
+fn pricing(rng: &mut Rng) -> Pricing {
+    let mut markups = Vec::new();
+    for marked in [Marked::All, Marked::Llm, Marked::OpenAi, Marked::Gpt4o] {
+        if rng.u32(..3) == 0 {
+            markups.push((marked, one_of(rng, &[50, 90, 120, 200]), lasting(rng)));
+        }
+    }
+    let alias = (rng.u32(..4) == 0).then(|| lasting(rng));
+    let model = if rng.bool() || alias.is_some() { Model::Gpt4o } else { Model::Unknown };
+    let rates = (Pico::from(rng.u32(1..6)) * 1_000_000, Pico::from(rng.u32(1..20)) * 1_000_000);
+    let own = rng.bool().then(|| (model, rates.0, rates.1, lasting(rng)));
+    Pricing { own, alias, markups }
+}
+
+fn lasting(rng: &mut Rng) -> Lasting {
+    let from = one_of(rng, &[None, None, Some(-SECOND), Some(0), Some(60 * SECOND)]);
+    let until = one_of(rng, &[None, None, Some(61 * SECOND), Some(3_600 * SECOND), Some(DAY)]);
+    (from, until)
+}
+
 fn roll_over(rng: &mut Rng) -> Admin {
     Admin::Rollover(rng.u8(..QUOTAS), rng.bool().then(|| Pico::from(rng.u32(1..12))))
 }
@@ -413,7 +466,7 @@ fn part_of(rng: &mut Rng, unit: Unit, limit: Pico) -> Pico {
 }
 
 fn fund(rng: &mut Rng) -> Fund {
-    let (quota, number, much) = (rng.u16(..), rng.u8(..12), rng.u8(1..20));
+    let (quota, number, much) = (rng.u16(..), rng.u8(..12), one_of(rng, &[1, 2, 3, 5, 8, 13, 20]));
     let lasts = one_of(rng, &[1, SECOND, 60 * SECOND, 600 * SECOND, 3_600 * SECOND, DAY, 31 * DAY]);
     match rng.u32(..12) {
         0..6 => {

@@ -50,6 +50,8 @@ fn replayable(mut scenario: Scenario) -> Scenario {
         !matches!(
             step,
             Step::Archive(..)
+                | Step::Rerate(..)
+                | Step::Repair(..)
                 | Step::Administer(Admin::Onboard(_))
                 | Step::Tick(Tick::Back(_) | Tick::ToDeadline(..0) | Tick::ToBoundary(..0) | Tick::ToEndOfFunds(..0))
         )

@@ -1,9 +1,11 @@
 //! The world of a run: the object with its storage, clock and alarm, the clients, and the requests and answers that are on their way.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tollgate_core::api::{self, Answer, ArchiveRequest, Request as Asked};
+use tollgate_core::api::{self, Answer, Request as Asked};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{Actual as Reported, Command as Ordered, Entry, Onboard};
 use tollgate_core::meter::{Meter, Usage};
@@ -100,6 +102,7 @@ struct World<'a> {
     acknowledged: Vec<(Command, Value)>,
     /// What was asked about credits and increases, for whoever asks again.
     funding: Vec<Command>,
+    has_archived: bool,
     /// The entries that somebody has read.
     exported: Vec<Entry>,
     others: u32,
@@ -146,6 +149,7 @@ impl<'a> World<'a> {
             ids: Vec::new(),
             acknowledged: Vec::new(),
             funding: Vec::new(),
+            has_archived: false,
             exported: Vec::new(),
             others: 0,
         })
@@ -201,7 +205,7 @@ impl<'a> World<'a> {
                 self.ask(Command::Record { id, call: *call, actual, within_limit: *within_limit });
             }
             Step::Administer(change) => {
-                if let Some(command) = asked::change(&self.model, change) {
+                if let Some(command) = asked::change(&self.model, self.clock, change) {
                     self.ask(command);
                 }
             }
@@ -277,6 +281,8 @@ impl<'a> World<'a> {
                 }
             }
             Step::Audit => self.audit()?,
+            Step::Rerate(post, failure) => self.rerate(*post, *failure)?,
+            Step::Repair(damage, failure) => self.repair(*damage, *failure)?,
             Step::Archive(pick, failure) => self.archive(*pick, *failure)?,
         }
         Ok(())
@@ -431,13 +437,15 @@ impl<'a> World<'a> {
     fn keep_log(&mut self, requests: &[Request], expected: Vec<(i64, Expected)>) {
         self.run.commands += requests.len();
         if self.record.log {
-            let logged = requests.iter().zip(expected);
-            let logged =
-                logged.map(|(request, (now, expected))| Logged { now, command: request.command.clone(), expected });
-            // A turn tells what has happened when all of it has.
-            let (history, commands): (Vec<_>, Vec<_>) =
-                logged.partition(|logged| matches!(logged.command, Command::Usage));
-            self.run.log.extend(commands.into_iter().chain(history));
+            // What was spent is told at the end of a turn; where commands come one by one, it is asked for there.
+            let (last, logged): (Vec<_>, Vec<_>) =
+                requests.iter().zip(expected).partition(|(request, _)| request.command == Command::Usage);
+            let logged = logged.into_iter().chain(last);
+            self.run.log.extend(logged.map(|(request, (now, expected))| Logged {
+                now,
+                command: request.command.clone(),
+                expected,
+            }));
         }
     }
 
@@ -485,54 +493,6 @@ impl<'a> World<'a> {
         }
         self.live = Some(found);
         Ok(())
-    }
-
-    /// All entries are exported; then those up to some row of the journal are dropped.
-    fn archive(&mut self, pick: u16, failure: Option<Failure>) -> Result<(), String> {
-        let now = timestamp(self.clock);
-        let mut store = match self.live.take() {
-            Some(store) => store,
-            None => open(&self.disk, self.scenario).map_err(|error| error.to_string())?,
-        };
-        // What is due ends before anything else, as in every turn.
-        self.model.expire(self.clock);
-        check::export(&mut store, self.catalog, now, &mut self.exported)?;
-        let rows = self.disk.rows().map_err(|error| error.to_string())?;
-        let Some((through, head)) = pick_of(&rows, pick).cloned() else { return Ok(()) };
-        let before = self.disk.last_entry().map_err(|error| error.to_string())?;
-        self.disk.fail(failure);
-        let result = store.archive(now, &ArchiveRequest { through, head, forget_through: None });
-        let has_failed = self.disk.end_failure();
-        let after = self.disk.last_entry().map_err(|error| error.to_string())?;
-        self.note(|| format!("entries through {through} are archived: {result:?}; entries {before} to {after}"));
-        if after > before {
-            let archived = self.disk.archived().map_err(|error| error.to_string())?;
-            self.model.archive(self.clock, &archived)?;
-        }
-        match result {
-            Ok(Ok(report)) if report.complete && report.archived_through == through => {
-                check::state(store.ledger(), &self.model, self.clock)?;
-                self.live = Some(store);
-            }
-            Ok(answer) => return Err(format!("archiving through {through} is answered {answer:?}")),
-            Err(error) => {
-                self.run.failures += 1;
-                if !has_failed || !matches!(error, StoreError::Sql(_)) {
-                    return Err(format!("archiving fails by itself: {error}"));
-                }
-                if self.scenario.keeps_failed_instance && !failure.is_some_and(Failure::kills) {
-                    self.live = Some(store);
-                }
-            }
-        }
-        arm(&mut self.alarm, self.model.next_deadline());
-        Ok(())
-    }
-
-    fn audit(&mut self) -> Result<(), String> {
-        self.note(|| "an audit".to_owned());
-        let store = open(&self.disk, self.scenario).map_err(|error| error.to_string())?;
-        check::audit(&store)
     }
 
     /// Everybody stops. Alarms go on, and every hold ends; then everything that was acknowledged is looked for.

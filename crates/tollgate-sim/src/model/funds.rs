@@ -115,12 +115,13 @@ impl Model {
         self.raises.iter().filter(move |raise| raise.quota == identity && now < raise.until).map(|raise| &raise.asked)
     }
 
-    /// The next instant at which a credit or an increase ends.
+    /// The next instant at which a credit or an increase ends, or a price begins or ends.
     #[must_use]
     pub fn next_end(&self, clock: i64) -> Option<i64> {
         let now = self.now(clock);
         let raises = self.raises.iter().map(|raise| raise.until).filter(|until| *until > now);
-        self.next_lapse().into_iter().chain(raises).min()
+        let prices = self.overrides.instants().filter(|instant| *instant > now);
+        self.next_lapse().into_iter().chain(raises).chain(prices).min()
     }
 
     /// What the period before left of the quota's own limit, up to what goes on.

@@ -1,21 +1,29 @@
 //! The ledger as one would explain it: a list of reservations, a list of charges, and sums that are worked out from scratch whenever
 //! somebody asks. Nothing of the core is used, neither its arithmetic nor its calendar.
 
+mod admission;
 pub mod amounts;
 pub mod calendar;
+mod charges;
 mod funds;
+pub mod prices;
 mod render;
+mod rerate;
 pub mod words;
 
+pub use admission::Denial;
 pub use funds::CreditLeft;
 pub use render::Expected;
+pub use rerate::Rerated;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use admission::shrunk;
 use amounts::{Amounts, ONE, Pico, Unit};
 use calendar::{Period, SECOND};
 use funds::{Credit, Draw, Raise};
-use words::{Actual, Call, Command, Definition, Estimate, Fallback, OnExpiry, plan};
+use prices::{Document, Rates};
+use words::{Actual, Call, Command, Definition, Estimate, OnExpiry, plan};
 
 /// A quota that counts one thing, and the start of a period of it, or the instant at which a rolling window counts.
 pub type Place = (u64, i64);
@@ -73,6 +81,10 @@ pub struct Model {
     raises: Vec<Raise>,
     /// What a period had been left by the one before when something was first counted in it.
     carried: BTreeMap<Place, Pico>,
+    /// Own rates, other names and markups.
+    overrides: Document,
+    /// How often they were changed.
+    overrides_version: u64,
     /// Quotas get another number whenever they start to count something else.
     identities: u64,
 }
@@ -104,8 +116,8 @@ pub struct Reservation {
     pub estimate: Option<Estimate>,
     /// Whether that is less than was asked for.
     granted: bool,
-    /// The rates of unknown models when it was opened.
-    fallback: Fallback,
+    /// The rates that it was priced by.
+    rates: Rates,
     /// When it was opened.
     pub created_at: i64,
     /// When it ends by itself.
@@ -125,6 +137,10 @@ pub struct Reservation {
     pub late: bool,
     /// How many charges there were when it was first charged. What a reset drops of that is not given back.
     first_charged: Option<usize>,
+    /// How often anything had happened when its charge was made; None once nobody can read that any more.
+    charged_in: Option<usize>,
+    /// Under which ids its charge was adjusted.
+    adjusted: Vec<String>,
     /// Whether only its id is left.
     pub is_archived: bool,
 }
@@ -159,36 +175,6 @@ pub enum Verdict {
     Explained(Result<(), Denial>),
     /// It is answered with what is there.
     Told,
-}
-
-/// The quotas that did not fit, the one that ends last first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    tight: Vec<Tight>,
-    /// The dollars that were left, where dollars were short.
-    usd: Option<Pico>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Tight {
-    id: String,
-    /// What was set.
-    limit: Pico,
-    /// What is in force.
-    effective: Pico,
-    spent: Pico,
-    held: Pico,
-    /// What of it is the caller's own already.
-    own: Pico,
-    end: Option<i64>,
-    resets_at: Option<i64>,
-    unit: Unit,
-}
-
-impl Tight {
-    fn left(&self) -> Pico {
-        (self.effective - self.spent - self.held).max(0)
-    }
 }
 
 const TENANT_NOT_FOUND: Verdict = Verdict::Refused(404, "tenant_not_found");
@@ -227,6 +213,12 @@ impl Model {
     #[must_use]
     pub fn now(&self, clock: i64) -> i64 {
         self.last.max(clock)
+    }
+
+    /// How often own rates, other names and markups were changed.
+    #[must_use]
+    pub const fn overrides_version(&self) -> u64 {
+        self.overrides_version
     }
 
     /// How often anything has happened.
@@ -392,13 +384,14 @@ impl Model {
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
             Command::Increase(id, increase) => self.increase(id, increase, now),
             Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
+            Command::PutOverrides(document) => self.put_overrides(document),
             Command::Reserve { .. } => self.reserve(command, now),
             Command::Extend { .. } => self.extend(command, now),
             Command::Meter { id, reading, actual } => self.meter(id, reading, *actual, now),
             Command::Settle { id, actual } => self.settle(id, *actual, now),
             Command::Release { id } => self.release(id, now),
             Command::Record { .. } => self.record(command, now),
-            Command::Explain { call, estimate } => match call.model.bound(*estimate, self.fallback()) {
+            Command::Explain { call, estimate } => match self.rates(call, now).bound(*estimate) {
                 None => UNPRICED,
                 Some((held, _)) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
             },
@@ -412,13 +405,16 @@ impl Model {
         verdict
     }
 
-    /// Entries were dropped, and of these reservations only the ids are left.
+    /// Entries were dropped, and of these reservations only the ids are left. `still_told` says of which reservations' charges there is still
+    /// an entry.
     ///
     /// # Errors
     /// One of them may still change, and its entries are needed.
-    pub fn archive(&mut self, clock: i64, ids: &[String]) -> Result<(), String> {
-        self.last = self.now(clock);
-        self.changes += 1;
+    pub fn archive(&mut self, clock: i64, ids: &[String], still_told: &BTreeSet<String>) -> Result<(), String> {
+        for (_, known) in self.reservations.iter_mut().filter(|(id, _)| !still_told.contains(*id)) {
+            known.charged_in = None;
+        }
+        self.note(clock);
         for id in ids {
             let reservation =
                 self.reservations.get_mut(id).ok_or_else(|| format!("{id} is archived, and was never there"))?;
@@ -435,6 +431,12 @@ impl Model {
         Ok(())
     }
 
+    /// An entry tells of something that changes nothing that counts.
+    pub fn note(&mut self, clock: i64) {
+        self.last = self.now(clock);
+        self.changes += 1;
+    }
+
     fn is_archived(&self, command: &Command) -> bool {
         let known = command.subject().and_then(|id| self.reservations.get(id));
         known.is_some_and(|known| known.is_archived)
@@ -444,13 +446,27 @@ impl Model {
         self.reservations.iter().filter(|(_, reservation)| reservation.state == State::Held)
     }
 
-    /// What an unknown model costs a reservation: what it did when the hold was priced, or, where the hold is an amount, what it does now.
-    fn fallback_of(&self, known: &Reservation) -> Fallback {
-        if matches!(known.estimate, Some(Estimate::Usd(_))) { self.fallback() } else { known.fallback }
+    /// The rates of a reservation: those of when its hold was priced, or, where the hold is an amount, what holds now for when it was made.
+    fn rates_of(&self, known: &Reservation) -> Rates {
+        if matches!(known.estimate, Some(Estimate::Usd(_))) {
+            self.rates(&known.call, known.created_at)
+        } else {
+            known.rates
+        }
     }
 
-    fn fallback(&self) -> Fallback {
-        self.plan.and_then(|which| plan(which).fallback)
+    fn rates(&self, call: &Call, at: i64) -> Rates {
+        let fallback = self.plan.and_then(|which| plan(which).fallback);
+        Rates::of(call.model, at, &self.overrides, fallback)
+    }
+
+    fn put_overrides(&mut self, document: &Document) -> Verdict {
+        if self.overrides == *document {
+            return Verdict::Told;
+        }
+        self.overrides = document.clone();
+        self.overrides_version += 1;
+        Verdict::Done
     }
 
     fn onboard(&mut self, which: usize, now: i64) -> Verdict {
@@ -482,47 +498,6 @@ impl Model {
         self.limit_changes(identity, now);
     }
 
-    /// A quota has another limit now.
-    fn limit_changes(&mut self, identity: u64, now: i64) {
-        let Some(quota) = self.quotas.values().find(|quota| quota.identity == identity).cloned() else { return };
-        // Thresholds that the new limit puts out of reach may be crossed again.
-        let places: Vec<Place> = self.warned.keys().filter(|place| place.0 == identity).copied().collect();
-        for place in places {
-            let Some(span) = self.span_of(&quota, place, now) else { continue };
-            let (spent, limit) = (self.spent(&quota, span), self.limit(&quota, span, now));
-            if let Some(warned) = self.warned.get_mut(&place) {
-                warned.retain(|thousandths| spent * 1000 >= limit * thousandths);
-            }
-        }
-        self.allow_what_is_used_of(&quota, now);
-    }
-
-    /// What is used already stays used under a limit that is lower now, also where it fell by itself.
-    fn allow_what_is_used(&mut self, now: i64) {
-        for quota in self.quotas.values().cloned().collect::<Vec<_>>() {
-            self.allow_what_is_used_of(&quota, now);
-        }
-    }
-
-    fn allow_what_is_used_of(&mut self, quota: &Quota, now: i64) {
-        let identity = quota.identity;
-        let mut places: Vec<Place> =
-            self.counted.get(&identity).into_iter().flatten().map(|start| (identity, *start)).collect();
-        places.push((identity, quota.definition.place(now)));
-        // The latest first: in a rolling window it stands for all, and leaves last.
-        for place in places.into_iter().rev() {
-            let Some(span) = self.span_of(quota, place, now) else { continue };
-            let used = self.spent(quota, span) + self.held(quota, span);
-            let over = used - self.limit(quota, span, now) - self.overruns(quota, span);
-            if over > 0 {
-                *self.overruns.entry(place).or_default() += over;
-            }
-            if matches!(span, Span::From(_)) {
-                break;
-            }
-        }
-    }
-
     fn reset_quota(&mut self, id: &str, now: i64) -> Verdict {
         let Some(quota) = self.quotas.get(id) else { return QUOTA_NOT_FOUND };
         let (identity, span) = match quota.definition.period {
@@ -540,16 +515,16 @@ impl Model {
         if let Some(known) = self.reservations.get(id) {
             return if known.opening == *command { Verdict::Replayed } else { CONFLICT };
         }
-        let fallback = self.fallback();
-        let Some((mut held, mut input)) = call.model.bound(*estimate, fallback) else { return UNPRICED };
+        let rates = self.rates(call, now);
+        let Some((mut held, mut input)) = rates.bound(*estimate) else { return UNPRICED };
         let mut estimate = *estimate;
         let mut granted = false;
         let counted_on = match self.admit(call, &held, true, now) {
             Ok(counted_on) => counted_on,
             Err(denial) => {
-                let smaller = if *shrink { shrunk(call, estimate, &input, &denial, fallback) } else { None };
+                let smaller = if *shrink { shrunk(estimate, &input, &denial, &rates) } else { None };
                 let Some(smaller) = smaller else { return Verdict::Denied(denial) };
-                let Some((less, part)) = call.model.bound(smaller, fallback) else { return UNPRICED };
+                let Some((less, part)) = rates.bound(smaller) else { return UNPRICED };
                 (held, input, estimate, granted) = (less, part, smaller, true);
                 match self.admit(call, &held, true, now) {
                     Ok(counted_on) => counted_on,
@@ -567,7 +542,7 @@ impl Model {
             input,
             estimate: Some(estimate),
             granted,
-            fallback,
+            rates,
             created_at: now,
             expires_at: now + i64::from(*ttl_seconds) * SECOND,
             extensions: Vec::new(),
@@ -579,6 +554,8 @@ impl Model {
             first_charged: None,
             readings: Vec::new(),
             metered: None,
+            charged_in: None,
+            adjusted: Vec::new(),
             is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
@@ -601,8 +578,8 @@ impl Model {
         }
         let mut grown = None;
         if let Some(estimate) = estimate {
-            let fallback = self.fallback_of(known);
-            let Some((held, input)) = known.call.model.bound(*estimate, fallback) else { return UNPRICED };
+            let rates = self.rates_of(known);
+            let Some((held, input)) = rates.bound(*estimate) else { return UNPRICED };
             let metered = known.metered;
             if metered.is_some_and(|metered| held.usd < metered.usd) {
                 return INVALID;
@@ -629,7 +606,7 @@ impl Model {
             if let Some(denial) = self.denial(counting, now) {
                 return Verdict::Denied(denial);
             }
-            grown = Some((held, input, *estimate, fallback));
+            grown = Some((held, input, *estimate, rates));
         }
         if let Some((held, ..)) = grown {
             let (counted_on, before, metered) = (known.counted_on.clone(), known.held, known.metered);
@@ -638,8 +615,8 @@ impl Model {
             self.move_grown(id, &held, now);
         }
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
-        if let Some((held, input, estimate, fallback)) = grown {
-            (known.held, known.input, known.estimate, known.fallback) = (held, input, Some(estimate), fallback);
+        if let Some((held, input, estimate, rates)) = grown {
+            (known.held, known.input, known.estimate, known.rates) = (held, input, Some(estimate), rates);
             known.knows_sandbox |= matches!(estimate, Estimate::Seconds(_));
         }
         if let Some(seconds) = ttl_seconds {
@@ -712,6 +689,7 @@ impl Model {
             self.charge_to(id, cost, &Unit::resting, now);
         } else {
             known.late = true;
+            known.charged_in = Some(self.changes);
             self.correct(id, cost, now);
         }
         Verdict::Done
@@ -754,7 +732,7 @@ impl Model {
         if matches!(actual, Actual::Seconds(_)) && !known.knows_sandbox {
             return Err(INVALID);
         }
-        known.call.model.cost(actual, self.fallback_of(known)).ok_or(UNPRICED)
+        self.rates_of(known).cost(actual).ok_or(UNPRICED)
     }
 
     fn release(&mut self, id: &str, now: i64) -> Verdict {
@@ -776,8 +754,8 @@ impl Model {
         if let Some(known) = self.reservations.get(id) {
             return if known.opening == *command { Verdict::Replayed } else { CONFLICT };
         }
-        let fallback = self.fallback();
-        let Some(cost) = call.model.cost(*actual, fallback) else { return UNPRICED };
+        let rates = self.rates(call, now);
+        let Some(cost) = rates.cost(*actual) else { return UNPRICED };
         let counted_on = if *within_limit {
             match self.admit(call, &cost, false, now) {
                 Ok(counted_on) => counted_on,
@@ -802,7 +780,7 @@ impl Model {
             input: Amounts::default(),
             estimate: None,
             granted: false,
-            fallback,
+            rates,
             created_at: now,
             expires_at: now,
             extensions: Vec::new(),
@@ -814,209 +792,11 @@ impl Model {
             first_charged: Some(self.charges.len()),
             readings: Vec::new(),
             metered: None,
+            charged_in: Some(self.changes),
+            adjusted: Vec::new(),
             is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
         Verdict::Done
     }
-
-    /// Where a call is counted, if it fits everywhere.
-    fn admit(&self, call: &Call, amounts: &Amounts, holds: bool, now: i64) -> Result<Vec<Place>, Denial> {
-        let covering: Vec<_> = self
-            .quotas
-            .iter()
-            .filter(|(_, quota)| quota.definition.covers(call))
-            .map(|(id, quota)| {
-                let unit = quota.definition.unit;
-                let needed = if holds { unit.held(amounts) } else { unit.spent(amounts) };
-                (id, quota, quota.definition.span(now), needed, 0)
-            })
-            .collect();
-        if let Some(denial) = self.denial(covering.iter().copied(), now) {
-            return Err(denial);
-        }
-        if covering.is_empty() && self.plan.is_some_and(|which| plan(which).denies_without_quota) {
-            return Err(Denial { tight: Vec::new(), usd: None });
-        }
-        Ok(covering.into_iter().map(|(_, quota, ..)| (quota.identity, quota.definition.place(now))).collect())
-    }
-
-    /// A denial by the quotas that do not have so much left. Each comes with what is needed, and what of it is the caller's own already.
-    fn denial<'a>(
-        &'a self,
-        needs: impl Iterator<Item = (&'a String, &'a Quota, Span, Pico, Pico)>,
-        now: i64,
-    ) -> Option<Denial> {
-        let mut tight: Vec<Tight> = needs
-            .filter_map(|(id, quota, span, needed, own)| {
-                let (spent, held) = (self.spent(quota, span), self.held(quota, span));
-                let Definition { limit, unit, .. } = quota.definition;
-                let effective = self.limit(quota, span, now);
-                let short = !quota.definition.warns_only && spent + held + needed > effective;
-                let end = match span {
-                    Span::Period(start) => quota.definition.around(start).1,
-                    Span::From(_) => self.has_room_at(quota, span, needed, effective),
-                };
-                let resets_at = end.filter(|end| *end > now);
-                short.then(|| Tight { id: id.clone(), limit, effective, spent, held, own, end, resets_at, unit })
-            })
-            .collect();
-        if tight.is_empty() {
-            return None;
-        }
-        tight.sort_by_key(|quota| (core::cmp::Reverse(quota.end.unwrap_or(i64::MAX)), quota.left(), quota.id.clone()));
-        let usd = tight.iter().filter(|quota| quota.unit == Unit::Usd).map(|quota| quota.left() + quota.own);
-        Some(Denial { usd: usd.min(), tight })
-    }
-
-    /// When so much has left a rolling window that so much more fits; for more than the limit, when all has.
-    fn has_room_at(&self, quota: &Quota, span: Span, needed: Pico, limit: Pico) -> Option<i64> {
-        let Period::Rolling(seconds) = quota.definition.period else { return None };
-        let within = self.counted.get(&quota.identity)?.iter().filter(|start| span.holds(**start));
-        let mut used = self.spent(quota, span) + self.held(quota, span) + needed;
-        let mut leaves = None;
-        for start in within {
-            used -= self.spent(quota, Span::Period(*start)) + self.held(quota, Span::Period(*start));
-            leaves = Some(start + seconds * SECOND);
-            if used <= limit {
-                break;
-            }
-        }
-        leaves
-    }
-
-    fn count(&mut self, counted_on: &[Place]) {
-        for (identity, period) in counted_on {
-            let earlier = self.counted.entry(*identity).or_default().clone();
-            let quota = self.quotas.values().find(|quota| quota.identity == *identity);
-            let rolls = quota.is_some_and(|quota| matches!(quota.definition.period, Period::Rolling(_)));
-            if let Some(quota) = quota.filter(|_| !rolls && !earlier.contains(period)) {
-                let carried = self.left_by_the_period_before(quota, *period);
-                self.carried.insert((*identity, *period), carried);
-            }
-            if !rolls && earlier.iter().all(|earlier| earlier < period) {
-                let is_idle =
-                    |earlier: &i64| !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
-                let idle: Vec<Place> =
-                    earlier.into_iter().filter(is_idle).map(|earlier| (*identity, earlier)).collect();
-                self.over.extend(idle);
-            }
-            self.counted.entry(*identity).or_default().insert(*period);
-        }
-    }
-
-    fn charge(&mut self, counted_on: &[Place], amounts: Amounts, now: i64) {
-        self.charges.extend(counted_on.iter().map(|place| (*place, amounts)));
-        self.warn(counted_on, now);
-    }
-
-    /// From now on a reservation that was open has been charged so much in all, and so much of its hold is free.
-    fn charge_to(
-        &mut self,
-        id: &str,
-        charged: Amounts,
-        freed: &dyn Fn(Unit, &Amounts, Option<Amounts>) -> Pico,
-        now: i64,
-    ) {
-        let Some(known) = self.reservations.get(id) else { return };
-        let (counted_on, held, metered) = (known.counted_on.clone(), known.held, known.metered);
-        let (more, dropped) = (charged - known.charged, self.dropped(&counted_on, known.first_charged));
-        for place in &counted_on {
-            self.overrun(*place, &|unit| unit.spent(&more) - freed(unit, &held, metered));
-        }
-        let or_nothing = more.at_least(Amounts::default());
-        let more_in = |place: &Place| if dropped.contains(place) { or_nothing } else { more };
-        self.charges.extend(counted_on.iter().map(|place| (*place, more_in(place))));
-        let after = self.charges.len();
-        if let Some(known) = self.reservations.get_mut(id) {
-            known.charged = charged;
-            known.first_charged = known.first_charged.or(Some(after));
-        }
-        self.warn(&counted_on, now);
-        let drawn = |unit: Unit, place| unit.spent(&more_in(&place)) - freed(unit, &held, metered);
-        self.draw(&counted_on, id, &drawn, now);
-    }
-
-    /// From now on a reservation that has ended has been charged so much; credits have no part in that.
-    fn correct(&mut self, id: &str, charged: Amounts, now: i64) {
-        let Some(known) = self.reservations.get_mut(id) else { return };
-        let (counted_on, since) = (known.counted_on.clone(), known.first_charged);
-        let more = charged - core::mem::replace(&mut known.charged, charged);
-        let dropped = self.dropped(&counted_on, since);
-        for place in &counted_on {
-            self.overrun(*place, &|unit| unit.spent(&more));
-            let is_dropped = dropped.contains(place);
-            self.charges.push((*place, if is_dropped { more.at_least(Amounts::default()) } else { more }));
-        }
-        self.warn(&counted_on, now);
-    }
-
-    /// Where a reset has dropped something of what was charged since then: it is not given back once more.
-    fn dropped(&self, counted_on: &[Place], since: Option<usize>) -> Vec<Place> {
-        let Some(since) = since else { return Vec::new() };
-        let is_dropped = |place: &&Place| {
-            self.resets.iter().any(|(span, of, after)| *of == place.0 && span.holds(place.1) && *after >= since)
-        };
-        counted_on.iter().filter(is_dropped).copied().collect()
-    }
-
-    fn overrun(&mut self, place: Place, above: &dyn Fn(Unit) -> Pico) {
-        let quota = self.quotas.values().find(|quota| quota.identity == place.0);
-        let above = quota.map_or(0, |quota| above(quota.definition.unit));
-        if above > 0 {
-            *self.overruns.entry(place).or_default() += above;
-        }
-    }
-
-    /// Notes the thresholds that spend has reached, unless the period is over for good.
-    fn warn(&mut self, counted_on: &[Place], now: i64) {
-        for place in counted_on {
-            let found = self.quotas.iter().find(|(_, quota)| quota.identity == place.0);
-            let Some((id, quota)) = found else { continue };
-            let Some(span) = self.span_of(quota, *place, now) else { continue };
-            let (spent, warned) = (self.spent(quota, span), self.warned(quota, span));
-            let limit = self.limit(quota, span, now);
-            let reached = |thousandths: &&Pico| spent != 0 && spent * 1000 >= limit * **thousandths;
-            let fresh = quota.definition.warn_at.iter().filter(reached).filter(|reached| !warned.contains(*reached));
-            for thousandths in fresh {
-                self.warned.entry(*place).or_default().insert(*thousandths);
-                self.crossings.push(format!("{id} {thousandths} {}", place.1));
-            }
-        }
-    }
-}
-
-/// The largest part of an estimate that fits where it was denied. None where nothing worth having does.
-fn shrunk(call: &Call, estimate: Estimate, input: &Amounts, denial: &Denial, fallback: Fallback) -> Option<Estimate> {
-    if denial.tight.is_empty() {
-        return None;
-    }
-    if let Estimate::Usd(_) = estimate {
-        return denial.usd.filter(|usd| *usd > 0).map(Estimate::Usd);
-    }
-    let mut most = match estimate {
-        Estimate::Tokens { output, .. } => Pico::from(output),
-        Estimate::Seconds(seconds) => Pico::from(seconds),
-        Estimate::Usd(_) => return None,
-    };
-    for quota in &denial.tight {
-        let buys = match quota.unit {
-            Unit::Usd => call.model.pays_for(estimate, quota.left(), fallback)?,
-            Unit::Tokens => {
-                let left = quota.left() - input.tokens;
-                if left < 0 {
-                    return None;
-                }
-                left / ONE
-            }
-            Unit::Seconds => quota.left() / ONE,
-            Unit::Requests | Unit::Concurrent => return None,
-        };
-        most = most.min(buys);
-    }
-    let most = u32::try_from(most).ok().filter(|most| *most > 0)?;
-    Some(match estimate {
-        Estimate::Tokens { input, .. } => Estimate::Tokens { input, output: most },
-        _ => Estimate::Seconds(most),
-    })
 }

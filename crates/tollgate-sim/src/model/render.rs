@@ -39,6 +39,7 @@ impl Model {
                     let quota = self.quotas.get(id).map(|quota| self.quota(id, quota, quota.definition.span(now), now));
                     (200, quota.unwrap_or_default())
                 }
+                Command::PutOverrides(_) => (200, json!({ "version": self.overrides_version })),
                 Command::DeleteQuota(_) => (204, Value::Null),
                 Command::Explain { .. } => (200, Value::Null),
                 Command::Usage => {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Span;
-use super::amounts::{self, Amounts, ONE, Pico, Unit};
+use super::amounts::{self, ONE, Pico, Unit};
 use super::calendar::{self, Calendar, Period, Zone};
+use super::prices::Document;
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Command {
     Increase(String, Increase),
     /// Ends a quota's increase.
     EndIncrease(String, String),
+    /// Puts another document of own rates, other names and markups in force.
+    PutOverrides(Document),
     /// Holds money.
     Reserve {
         /// The key.
@@ -322,7 +325,7 @@ pub fn plan(which: usize) -> Plan {
                 quota("q-0", None, Resource::All, Unit::Usd, dime, Period::Lifetime),
                 quota("q-1", None, Resource::All, Unit::Usd, 2 * dime, Period::Day),
                 quota("q-2", Some(0), Resource::Llm, Unit::Tokens, 20_000 * ONE, Period::Lifetime),
-                quota("q-3", None, Resource::All, Unit::Requests, 4 * ONE, Period::Rolling(600)),
+                quota("q-3", None, Resource::All, Unit::Usd, 3 * dime, Period::Rolling(600)),
             ];
             quotas[1].1.rollover = Some(dime);
             Plan { quotas, fallback: Some((2_000_000, 2_000_000)), denies_without_quota: false }
@@ -357,76 +360,6 @@ impl Model {
             Self::Sandbox => ("e2b", "gpu"),
         }
     }
-
-    /// 10⁻¹² USD per token: the dearest of input, plain input, cached input, output. None where there are none.
-    const fn rates(self, fallback: Fallback) -> Option<[Pico; 4]> {
-        match (self, fallback) {
-            (Self::Gpt4o, _) => Some([2_500_000, 2_500_000, 1_250_000, 10_000_000]),
-            (Self::Sonnet, _) => Some([6_000_000, 3_000_000, 300_000, 15_000_000]),
-            (Self::Unknown, Some((input, output))) => Some([input, input, input, output]),
-            (Self::Unknown, None) | (Self::Sandbox, _) => None,
-        }
-    }
-
-    /// The most that an estimate comes to, and the input's part of it. None where it has no price.
-    #[must_use]
-    pub fn bound(self, estimate: Estimate, fallback: Fallback) -> Option<(Amounts, Amounts)> {
-        let once = Amounts { requests: ONE, ..Amounts::default() };
-        match estimate {
-            Estimate::Usd(usd) => Some((Amounts { usd, ..once }, Amounts { usd, ..once })),
-            Estimate::Tokens { input, output } => {
-                let [dearest, _, _, out] = self.rates(fallback)?;
-                let (input, output) = (Pico::from(input), Pico::from(output));
-                let prompt = Amounts { usd: input * dearest, tokens: input * ONE, ..once };
-                let answer = Amounts { usd: output * out, tokens: output * ONE, ..Amounts::default() };
-                Some((prompt + answer, prompt))
-            }
-            Estimate::Seconds(seconds) => {
-                let all = sandbox(seconds);
-                (self == Self::Sandbox).then_some((all, all))
-            }
-        }
-    }
-
-    /// How much of the answer or life an amount of dollars pays for. None where it does not even pay for the prompt, or nothing is priced by piece.
-    #[must_use]
-    pub fn pays_for(self, estimate: Estimate, usd: Pico, fallback: Fallback) -> Option<Pico> {
-        match estimate {
-            Estimate::Usd(_) => None,
-            Estimate::Tokens { input, output } => {
-                let [dearest, _, _, out] = self.rates(fallback)?;
-                let left = usd - Pico::from(input) * dearest;
-                (left >= 0).then(|| (left / out).min(Pico::from(output)))
-            }
-            Estimate::Seconds(seconds) => Some((usd / SANDBOX_SECOND).min(Pico::from(seconds))),
-        }
-    }
-
-    /// What a usage comes to without a hold. None where it has no price.
-    #[must_use]
-    pub fn cost(self, actual: Actual, fallback: Fallback) -> Option<Amounts> {
-        let once = Amounts { requests: ONE, ..Amounts::default() };
-        match actual {
-            Actual::Usd(usd) => Some(Amounts { usd, ..once }),
-            // Nothing costs nothing, of whatever has a price.
-            Actual::Usage { input: 0, cached: 0, output: 0 } if self == Self::Sandbox => Some(once),
-            Actual::Usage { input, cached, output } => {
-                let [_, plain, read, out] = self.rates(fallback)?;
-                let (input, cached, output) = (Pico::from(input), Pico::from(cached), Pico::from(output));
-                let usd = input * plain + cached * read + output * out;
-                Some(Amounts { usd, tokens: (input + cached + output) * ONE, ..once })
-            }
-            Actual::Incomplete { input, output } => self.cost(Actual::Usage { input, cached: 0, output }, fallback),
-            Actual::Seconds(seconds) => (self == Self::Sandbox).then(|| sandbox(seconds)),
-        }
-    }
-}
-
-const SANDBOX_SECOND: Pico = ONE / 1000;
-
-fn sandbox(seconds: u32) -> Amounts {
-    let seconds = Pico::from(seconds);
-    Amounts { usd: seconds * SANDBOX_SECOND, tokens: 0, requests: ONE, seconds: seconds * ONE }
 }
 
 impl Definition {
@@ -544,6 +477,7 @@ impl Command {
                 json!({ "op": "increaseLimit", "id": id, "increase": increase.to_json() })
             }
             Self::EndIncrease(id, increase) => json!({ "op": "endIncrease", "id": id, "increaseId": increase }),
+            Self::PutOverrides(document) => json!({ "op": "putOverrides", "overrides": document.to_json() }),
             Self::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink } => {
                 let mut body = json!({ "op": "reserve", "id": id, "estimate": estimate.to_json(), "ttlSeconds": ttl_seconds, "onExpiry": on_expiry.name() });
                 call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
