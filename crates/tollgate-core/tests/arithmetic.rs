@@ -10,12 +10,12 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Desk, reserve_tokens, with};
+use support::{Desk, OPENING, at, reserve_tokens, with};
 use tollgate_core::arithmetic::arithmetic;
 use tollgate_core::call::Call;
 use tollgate_core::catalog::{Catalog, Mode, Rating, Terms};
 use tollgate_core::meter::{Meter, Usage};
-use tollgate_core::price::price;
+use tollgate_core::price::{Charge, price};
 use tollgate_core::ratio::Ratio;
 
 fn desk() -> Desk {
@@ -118,6 +118,29 @@ fn what_has_no_lines_says_why() {
     assert_eq!(explanation(&mut desk, "b"), ["charged 0.5 USD as a whole"]);
     let held = desk.expect(reserve_tokens("c", ("openai", "gpt-4o"), 1, 1), 201, json!({}));
     assert_eq!(held["explanation"], Value::Null);
+}
+
+/// What a list of another day says is not known any more: no source is named, and a line has the price of one that was charged.
+#[test]
+fn a_charge_under_an_older_price_list_is_told_by_its_own_prices() {
+    let catalog = Catalog::builtin().unwrap();
+    let call: Call =
+        serde_json::from_value(json!({ "resource": "llm", "provider": "openai", "model": "gpt-4o" })).unwrap();
+    let charge: Charge = serde_json::from_value(json!({
+        "usd": "0.003",
+        "lines": [{ "meter": "input", "quantity": "1000", "unitPrice": "0.000003", "usd": "0.003" }],
+        "basis": { "catalog": "2025-01-01", "rateCard": "openai/gpt-4o@2024-10-01" },
+        "flags": [],
+    }))
+    .unwrap();
+    assert_eq!(
+        arithmetic(catalog, &call, at(OPENING), &charge),
+        [
+            "rates of openai/gpt-4o@2024-10-01, in the price list of 2025-01-01",
+            "1000 input × 0.000003 USD = 0.003 USD",
+            "sum 0.003 USD",
+        ]
+    );
 }
 
 /// Over every card, mode and region: the factors that are written come to the price that was charged.
