@@ -59,6 +59,18 @@ describe("what goes together", () => {
     assert.equal(request?.headers.authorization, "Bearer token-1");
   });
 
+  it("makes ids that begin with the time: UUIDs of version 7", async () => {
+    const tollgate = client();
+    const before = Date.now();
+    const made = await Promise.all(Array.from({ length: 50 }, () => tollgate.reserve({ resource: "llm", estimate: { usd: "1" } })));
+    const found = made.map(({ id }) => /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.exec(id) ?? assert.fail(id));
+    for (const [, high = "", low = ""] of found) {
+      const time = Number.parseInt(high + low, 16);
+      assert.ok(before <= time && time <= Date.now(), `${time}`);
+    }
+    assert.equal(new Set(found.map(([id]) => id)).size, 50);
+  });
+
   it("gathers what is asked while batches are under way, and never has more under way than it may", async () => {
     const tollgate = client({ maxInFlight: 2 });
     server.next({ kind: "slow", ms: 300 }, { kind: "slow", ms: 300 });

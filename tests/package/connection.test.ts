@@ -84,6 +84,22 @@ describe("batches", () => {
     if (socket?.readyState !== PlainWebSocket.CLOSED) await once(socket as WebSocket, "close");
   });
 
+  it("go over another WebSocket before the Worker ends the first", async (context) => {
+    globalThis.WebSocket = Watched as typeof WebSocket;
+    const tollgate = client();
+    await spend(tollgate, 20);
+    assert.equal(Watched.opened.length, 1);
+    // The client's own clock alone: for the Worker, no time has passed.
+    context.mock.timers.enable({ apis: ["Date"], now: Date.now() + 46_000 });
+    await spend(tollgate, 20);
+    assert.equal(Watched.opened.length, 2);
+    const [first, second] = Watched.opened;
+    assert.ok(first !== undefined && first.readyState >= PlainWebSocket.CLOSING, "the first was let go of");
+    assert.equal(second?.readyState, PlainWebSocket.OPEN);
+    assert.equal(posts + Watched.sent, 80);
+    await expectSpent("20");
+  });
+
   it("go by HTTP while there are few", async () => {
     globalThis.WebSocket = Watched as typeof WebSocket;
     await spend(client(), 2);

@@ -42,7 +42,7 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Unwritable>
 }
 
 /// The name of a struct's field that is written as it is, in the place of a member and its name: a text of whole members without the braces around them, which
-/// was written before. An empty one is no member.
+/// was written before.
 pub const MEMBERS: &str = "$members";
 
 /// A value's members as JSON text, for a field named [`MEMBERS`].
@@ -216,17 +216,12 @@ impl<'a> Members<'a> {
     }
 
     fn members<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unwritable> {
-        let before = self.writer.text.len();
-        let was_first = self.first;
         self.comma();
         let start = self.writer.text.len();
         self.writer.is_raw = true;
         value.serialize(&mut *self.writer)?;
-        if self.writer.text.len() == start {
-            self.writer.text.truncate(before);
-            self.first = was_first;
-        }
-        Ok(())
+        let is_text = !core::mem::take(&mut self.writer.is_raw);
+        if is_text && self.writer.text.len() > start { Ok(()) } else { Err(ser::Error::custom("no members")) }
     }
 
     fn close(self) {
@@ -642,11 +637,22 @@ mod tests {
             after: std::borrow::Cow<'a, str>,
         }
         let part = members(&Part { name: "\"a\"", list: [1, 2] }).unwrap();
-        let whole =
-            |before, after| to_string(&Whole { before, own: "x", after: std::borrow::Cow::Borrowed(after) }).unwrap();
-        assert_eq!(whole(&part, &part), r#"{"name":"\"a\"","list":[1,2],"own":"x","name":"\"a\"","list":[1,2]}"#);
-        assert_eq!(whole("", ""), r#"{"own":"x"}"#);
+        let whole = |before, after| to_string(&Whole { before, own: "x", after: std::borrow::Cow::Borrowed(after) });
+        let written = r#"{"name":"\"a\"","list":[1,2],"own":"x","name":"\"a\"","list":[1,2]}"#;
+        assert_eq!(whole(&part, &part).unwrap(), written);
+        // What could not be written before is not left out.
+        assert!(whole("", &part).is_err() && whole(&part, "").is_err());
         assert!(members(&1).is_err());
+    }
+
+    #[test]
+    fn members_are_a_text() {
+        #[derive(Serialize)]
+        struct Wrong {
+            #[serde(rename = "$members")]
+            part: u8,
+        }
+        assert!(to_string(&Wrong { part: 1 }).is_err());
     }
 
     #[test]

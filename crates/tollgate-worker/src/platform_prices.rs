@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
-use tollgate_core::api;
+use tollgate_core::api::{self, Code, Problem};
 use tollgate_core::catalog::{Overrides, OverridesScope, PriceBook};
 use tollgate_core::time::Timestamp;
 
@@ -23,14 +23,24 @@ thread_local! {
 /// The platform's document, ready to use.
 #[derive(Debug, Default)]
 pub struct PlatformPrices {
-    /// Whether the platform's object has ever said. Until then there may be a document that is not known here.
-    pub is_known: bool,
     /// Counts up; 0 where there is none.
     pub version: u64,
     /// As it is sent to a tenant's object.
     pub document: String,
+    /// As a price is looked up in it. None until the platform's object has said whether there is one.
+    book: Option<PriceBook>,
+}
+
+impl PlatformPrices {
     /// As a price is looked up in it.
-    pub book: PriceBook,
+    ///
+    /// # Errors
+    /// It was never seen: the price list alone might be the wrong price.
+    pub fn book(&self) -> Result<&PriceBook, Problem> {
+        self.book.as_ref().ok_or_else(|| {
+            Problem::new(Code::Unavailable, "the platform's overrides cannot be read now; nothing was changed")
+        })
+    }
 }
 
 #[derive(Default)]
@@ -91,7 +101,7 @@ fn read(answer: &str) -> Result<PlatformPrices, String> {
         let overrides = Overrides::new(OverridesScope::Platform, version, read);
         book.put(overrides.map_err(|error| error.to_string())?);
     }
-    Ok(PlatformPrices { is_known: true, version, document, book })
+    Ok(PlatformPrices { version, document, book: Some(book) })
 }
 
 #[cfg(test)]
@@ -105,8 +115,9 @@ mod tests {
     fn one_asks_again_after_a_while_and_the_others_go_on_meanwhile() {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000).unwrap();
         assert!(seen(at(0)).is_none(), "nothing is known");
-        assert!(!last_seen(at(0)).is_known, "and nobody could be asked");
-        assert!(note(ANSWER, at(0)).unwrap().is_known);
+        let unknown = last_seen(at(0)).book().unwrap_err();
+        assert_eq!(unknown.code, Code::Unavailable, "and nobody could be asked");
+        assert!(note(ANSWER, at(0)).unwrap().book().is_ok());
         assert_eq!(seen(at(59)).unwrap().version, 3);
         assert!(seen(at(60)).is_none());
         assert_eq!(seen(at(60)).unwrap().version, 3);
@@ -120,7 +131,7 @@ mod tests {
     #[test]
     fn an_empty_document_leaves_the_price_list_alone() {
         let none = read(r#"{"version":0,"rates":[],"aliases":[],"markups":[]}"#).unwrap();
-        assert!(none.book.is_empty());
-        assert!(!read(ANSWER).unwrap().book.is_empty());
+        assert!(none.book().unwrap().is_empty());
+        assert!(!read(ANSWER).unwrap().book().unwrap().is_empty());
     }
 }

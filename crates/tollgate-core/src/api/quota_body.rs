@@ -68,7 +68,7 @@ fn rendered(id: &QuotaId, quota: &Quota) -> [Box<str>; 2] {
         filter: &quota.filter,
         enforcement: quota.enforcement,
     };
-    // Neither has anything that JSON lacks.
+    // Neither has anything that JSON lacks; an answer with an empty one could not be written.
     [tollgate_json::members(&head).unwrap_or_default(), tollgate_json::members(&terms).unwrap_or_default()]
 }
 

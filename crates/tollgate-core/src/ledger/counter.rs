@@ -53,11 +53,11 @@ pub struct QuotaState {
 /// What a quota says as JSON text, in the parts that an answer needs; made when it is first asked for. What is in it follows from the quota, so that any two are
 /// equal.
 #[derive(Clone, Debug, Default)]
-pub struct Rendered(OnceLock<[Box<str>; 2]>);
+pub(crate) struct Rendered(OnceLock<[Box<str>; 2]>);
 
 impl Rendered {
     /// The text, made by `render` where it is not there yet.
-    pub(crate) fn text(&self, render: impl FnOnce() -> [Box<str>; 2]) -> &[Box<str>; 2] {
+    pub fn text(&self, render: impl FnOnce() -> [Box<str>; 2]) -> &[Box<str>; 2] {
         self.0.get_or_init(render)
     }
 }

@@ -28,7 +28,7 @@ pub use command::{
     RecordMode, RecordRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
-pub use counter::{Counter, QuotaState, QuotaView, Rendered};
+pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
