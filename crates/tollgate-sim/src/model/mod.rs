@@ -507,6 +507,8 @@ impl Model {
         self.resets.push((span, identity, self.charges.len()));
         self.warned.retain(|place, _| place.0 != identity || !span.holds(place.1));
         self.give_back_all_but_holds(identity);
+        // Room that a correction had freed was paid for by a credit, and goes with it; a hold may have taken it.
+        self.limit_changes(identity, now);
         Verdict::Done
     }
 
