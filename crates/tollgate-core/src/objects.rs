@@ -4,7 +4,6 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::sorted_map::SortedMap;
@@ -55,32 +54,6 @@ pub(crate) fn shared_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Arc<T>, D::Error> {
     object(deserializer).map(Arc::new)
-}
-
-/// For a field of what is stored that is read apart from what is around it. Serde makes code for every type in each of the ways in which a
-/// tagged and flattened entry is read; for a struct that is rarely there and large, that code is better there once.
-///
-/// # Errors
-/// As the struct's own.
-pub(crate) fn apart<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Arc<T>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    read_apart(&value).map_err(de::Error::custom)
-}
-
-/// The same for a field that may be left out.
-///
-/// # Errors
-/// As the struct's own.
-pub(crate) fn optional_apart<'de, D, T>(deserializer: D) -> Result<Option<Arc<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    apart(deserializer).map(Some)
-}
-
-fn read_apart<T: DeserializeOwned>(value: &serde_json::Value) -> Result<Arc<T>, serde_json::Error> {
-    serde_json::from_str(&value.to_string()).map(|Object(value)| Arc::new(value))
 }
 
 /// For a field that is a list of structs.

@@ -8,7 +8,6 @@ use crate::bounds::SandboxBounds;
 use crate::catalog::{Applied, EffectiveRates, Flag, NoRates, RateCard, Rating};
 use crate::meter::{Meter, MeterKind, Quantity, Usage};
 use crate::money::Usd;
-use crate::objects;
 
 /// What a call costs, with the arithmetic that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +47,7 @@ pub struct Basis {
     /// The rate card's id, `provider/model@date`; own rates have the scope of their document before it, `tenant:provider/model@date`.
     pub rate_card: Arc<str>,
     /// What applied besides the price list.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "objects::optional_apart")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Arc<Applied>>,
 }
 

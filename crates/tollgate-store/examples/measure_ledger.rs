@@ -22,6 +22,9 @@ use tollgate_store::{Cell, Param, Sql, Sqlite, TenantStore};
 const NOW: &str = "2026-11-24T12:00:00Z";
 /// Reserves, and as many settles, in a commit while a ledger is filled.
 const FILL: u64 = 250;
+/// Lifecycles whose requests are read before they are measured in the core: few enough that they are still in the processor's cache, as a request is that has just
+/// come.
+const AT_ONCE: u64 = 500;
 
 fn main() {
     let mut stores = HashMap::new();
@@ -106,13 +109,20 @@ fn core(lifecycles: u64) -> Value {
     for request in onboard() {
         execute(&request, &mut entries);
     }
-    let requests: Vec<Request> = (0..lifecycles).flat_map(|number| [reserve(number), settle(number)]).collect();
-    let start = Instant::now();
-    for request in &requests {
-        entries.clear();
-        execute(request, &mut entries);
+    let mut spent = 0;
+    let mut next = 0;
+    while next < lifecycles {
+        let numbers = next..lifecycles.min(next + AT_ONCE);
+        next = numbers.end;
+        let requests: Vec<Request> = numbers.flat_map(|number| [reserve(number), settle(number)]).collect();
+        let start = Instant::now();
+        for request in &requests {
+            entries.clear();
+            execute(request, &mut entries);
+        }
+        spent += nanoseconds(start);
     }
-    json!({ "nanoseconds": nanoseconds(start) })
+    json!({ "nanoseconds": spent })
 }
 
 /// A ledger on disk.

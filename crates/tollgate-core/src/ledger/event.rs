@@ -11,7 +11,6 @@ use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{AdjustmentId, CreditId, IncreaseId, Name, PlanName, QuotaId, ReservationId, TenantId};
-use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
 use crate::quota::{Quota, Unit};
@@ -19,7 +18,9 @@ use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
 /// One line of a tenant's ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// `entry_json` has how it is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// 1, 2, 3, … without gaps.
     pub seq: u64,
@@ -55,7 +56,7 @@ impl Entry {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
     /// The tenant became known, or got another plan or other rules.
@@ -105,7 +106,7 @@ pub enum Event {
         /// How much, how long, and what then.
         terms: HoldTerms,
         /// The estimate that was held, where the one that was asked for did not fit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         granted: Option<Estimate>,
         /// The upper bound in every unit.
         held: Amounts,
@@ -114,7 +115,7 @@ pub enum Event {
         /// When the hold ends unless extended.
         expires_at: Timestamp,
         /// Where the rates come from.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
         /// The quotas, with their periods, that hold it.
         counted_on: Arc<[Placement]>,
@@ -132,7 +133,7 @@ pub enum Event {
         /// When the hold ends now.
         expires_at: Timestamp,
         /// Where the rates of the new bound come from.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
     },
     /// What a call has used so far was charged; the hold stays for the rest.
@@ -195,7 +196,7 @@ pub enum Event {
         /// How much lapsed.
         amount: Amount,
         /// How much goes on, and until when.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         rolled: Option<Rollover>,
     },
     /// A quota's limit was raised for a while. That it ends is no entry: it says itself when.
@@ -232,7 +233,6 @@ pub enum Event {
         /// Its version.
         version: u64,
         /// All of it.
-        #[serde(deserialize_with = "objects::apart")]
         document: Arc<OverridesDocument>,
     },
     /// A charge was re-rated, and the difference made up.
@@ -276,7 +276,7 @@ pub struct Repair {
 }
 
 /// A charge, with all that a report needs to know of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Charged {
     /// Which reservation or record.
@@ -286,14 +286,14 @@ pub struct Charged {
     /// When it was reserved or recorded: the instant that decides its periods.
     pub reserved_at: Timestamp,
     /// What was reported, where anything was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<Actual>,
     /// The price and its arithmetic.
     pub charge: Charge,
     /// What it comes to in every unit.
     pub spent: Amounts,
     /// What a correction replaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaced>,
 }
 

@@ -9,7 +9,6 @@ use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId};
-use crate::objects;
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
@@ -35,7 +34,6 @@ pub struct Snapshot {
 struct OverridesSnapshot {
     scope: OverridesScope,
     version: u64,
-    #[serde(deserialize_with = "objects::apart")]
     document: Arc<OverridesDocument>,
 }
 
