@@ -10,12 +10,13 @@ import { Batching, Single } from "./tollgate.mjs";
 import { RedisScript } from "./redis-script.mjs";
 import { SqlTransaction } from "./sql-transaction.mjs";
 
-const { worker, postgres, redis } = JSON.parse(process.argv[2]);
+const { worker, bare, postgres, redis } = JSON.parse(process.argv[2]);
 const contenders = {
   batching: new Batching(worker),
   single: new Single(worker),
   sql: new SqlTransaction(postgres),
   redis: new RedisScript(redis),
+  bare: new Batching(bare),
   app: new App(postgres),
 };
 for (const contender of Object.values(contenders)) await contender.start();

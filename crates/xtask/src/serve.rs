@@ -32,6 +32,18 @@ pub struct Server {
 impl Server {
     /// Starts the Worker and returns when it answers. Port 0 takes a free one.
     pub fn start(workspace: &Workspace, tools: &Tools, port: u16, state: &Path, admin_token: &str) -> Result<Self> {
+        Self::start_other(workspace, tools, CONFIG, port, state, admin_token)
+    }
+
+    /// Starts another Worker, which has a service `state` and answers `/healthz` too.
+    pub fn start_other(
+        workspace: &Workspace,
+        tools: &Tools,
+        config: &str,
+        port: u16,
+        state: &Path,
+        admin_token: &str,
+    ) -> Result<Self> {
         std::fs::create_dir_all(state).map_err(|error| {
             failure(
                 format!("cannot make the state folder {}: {error}", state.display()),
@@ -42,7 +54,7 @@ impl Server {
         let mut command = workspace.command(&tools.workerd);
         command
             .arg("serve")
-            .arg(CONFIG)
+            .arg(config)
             .arg(format!("--socket-addr=http=127.0.0.1:{port}"))
             .arg(format!("--directory-path=state={}", absolute(state)?.display()))
             // workerd writes there which port it got.

@@ -280,7 +280,7 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
     use serde_json::{Map, Value, json};
 
     use super::*;

@@ -51,9 +51,9 @@ pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
 
-/// Values by what others name. Several look-ups are made for each command, and SipHash is a tenth of one; whoever chose names that collide would slow down
+/// Values by what others name. Several look-ups are made for each command, and SipHash is a tenth of one. Whoever chose names that collide would slow down
 /// their own ledger alone.
-type ByName<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+type ByName<K, V> = HashMap<K, V, rustc_hash::FxBuildHasher>;
 
 /// Every quota of a ledger, by id.
 type Quotas = SortedMap<QuotaId, QuotaState>;

@@ -22,12 +22,18 @@ use crate::{build, install};
 const PROGRAM: &str = "bench/worker";
 
 /// Whom to measure: the name that the program knows, and how it is called in the report.
-const CONTENDERS: [(&str, &str); 4] = [
+const CONTENDERS: [(&str, &str); 5] = [
     ("batching", "Tollgate, its client"),
     ("single", "Tollgate, a request each"),
     ("sql", "PostgreSQL, the audit's SQL"),
     ("redis", "Redis, a Lua script"),
+    BARE,
 ];
+
+/// What the platform itself takes: the same client, asked the same, of an object that has no rules at all. It has no budget, so no part in the race.
+const BARE: (&str, &str) = ("bare", "an object that decides nothing");
+/// Its config.
+const BARE_CONFIG: &str = "bench/worker/bare.capnp";
 
 /// What the app does today; it takes part in the race alone.
 const APP: (&str, &str) = ("app", "PostgreSQL, check and then record");
@@ -64,12 +70,14 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let step = Step::begin("Servers", "the Worker, PostgreSQL and Redis, on loopback, on one disk");
     let token = random_token()?;
     let server = Server::start(workspace, &tools, 0, &place.path().join("worker"), &token)?;
+    let bare = Server::start_other(workspace, &tools, BARE_CONFIG, 0, &place.path().join("bare"), &token)?;
     let postgres = Postgres::start(place.path())?;
     let redis = Redis::start(place.path())?;
-    step.done("all three answer");
+    step.done("all answer");
 
     let connections = json!({
         "worker": { "url": server.url, "token": token },
+        "bare": { "url": bare.url, "token": token },
         "postgres": postgres.connection(),
         "redis": redis.connection(),
     });
@@ -143,7 +151,7 @@ struct Race {
 fn race(program: &mut Contender) -> Result<Vec<Race>> {
     let step = Step::begin("Race", "twice as many one-dollar requests at once as the budget has dollars");
     let mut outcomes = Vec::new();
-    for (contender, name) in CONTENDERS.into_iter().chain([APP]) {
+    for (contender, name) in CONTENDERS.into_iter().filter(|contender| *contender != BARE).chain([APP]) {
         let outcome = program.ask(&json!({ "task": "race", "contender": contender, "dollars": RACE_DOLLARS }))?;
         // A count, far below 2⁵³.
         outcomes.push(Race { name, admitted: number(&outcome, "admitted")? as u64, spent: number(&outcome, "spent")? });
