@@ -46,8 +46,11 @@ impl Ledger {
                 if let Some(state) = self.quotas.get_mut(quota_id) {
                     state.reset(*period_start, entry.seq);
                     if let Some(funds) = &mut state.funds {
-                        let unit = state.quota.unit;
+                        let (unit, generation) = (state.quota.unit, state.generation);
+                        // What was drawn before the quota began to count something else was drawn on other credits, which went with it.
+                        let counts = |on: &Placement| on.quota_id == *quota_id && on.generation == generation;
                         let open = self.reservations.values_mut().filter(|reservation| reservation.is_open());
+                        let open = open.filter(|reservation| reservation.counted_on.iter().any(counts));
                         let drawn = open.map(|reservation| (reservation.resting(unit), &mut reservation.drawn));
                         funds.reset(quota_id, drawn, at);
                     }
