@@ -137,6 +137,12 @@ impl Counter {
     }
 }
 
+/// Whether so much more fits a limit. Exactly at the limit fits.
+fn fits(amount: Amount, spent: Amount, held: Amount, limit: Amount) -> bool {
+    let held = if fault::on(Fault::HeldIsIgnored) { Amount::ZERO } else { held };
+    spent.plus(held).plus(amount) <= limit
+}
+
 const fn is_nothing(amount: &Amount) -> bool {
     amount.is_zero()
 }
@@ -211,8 +217,7 @@ impl<'a> QuotaView<'a> {
     /// Whether so much more fits. Exactly at the limit fits.
     #[must_use]
     pub fn fits(&self, amount: Amount) -> bool {
-        let held = if fault::on(Fault::HeldIsIgnored) { Amount::ZERO } else { self.held };
-        self.spent.plus(held).plus(amount) <= self.limit
+        fits(amount, self.spent, self.held, self.limit)
     }
 
     /// (spent + held) ÷ limit, to 6 decimals. None for a limit of zero.
@@ -316,6 +321,28 @@ impl QuotaState {
         Placement { quota_id: id.clone(), generation: self.generation, period_start, hint: self.place }
     }
 
+    /// The same for a call that needs so much, where there is room in a period that was counted in before: without working out what a view has besides. None where
+    /// that takes a view.
+    pub(super) fn placement_with_room(&self, id: &QuotaId, needed: Amount, now: Timestamp) -> Option<Placement> {
+        if self.rolling().is_some() {
+            return None;
+        }
+        let period_start = self.window(now).start;
+        let counter = self.counter(period_start)?;
+        fits(needed, counter.spent, counter.held, self.limit_of(counter, now)).then(|| Placement {
+            quota_id: id.clone(),
+            generation: self.generation,
+            period_start,
+            hint: self.place,
+        })
+    }
+
+    /// The limit in force in a period that was counted in.
+    fn limit_of(&self, counter: &Counter, now: Timestamp) -> Amount {
+        let limit = self.limit(now);
+        if self.quota.rollover.is_some() { limit.plus(counter.carried) } else { limit }
+    }
+
     /// When there is room by itself, if nothing else is added: at a period's end, or when enough has left the window that so much more
     /// fits. None where waiting does not help.
     pub(super) fn resets_at(&self, view: &QuotaView<'_>, amount: Amount, now: Timestamp) -> Option<Timestamp> {
@@ -374,20 +401,27 @@ impl QuotaState {
         more: Amount,
         now: Timestamp,
     ) -> (Vec<Ratio>, Amount, Amount) {
+        let is_rolling = self.rolling().is_some();
+        let counter = self.counter(placement.period_start).filter(|_| !is_rolling);
+        if let Some(counter) = counter.filter(|_| self.generation == placement.generation) {
+            // Nearly always: without working out what a view has besides.
+            return self.crossed(counter.spent.plus(more), self.limit_of(counter, now), &counter.warned);
+        }
         let view = match self.view_of(&placement.quota_id, placement, now) {
             Some(view) => view,
-            None if self.rolling().is_none() && self.is_later(placement.period_start) => {
-                self.view(&placement.quota_id, now)
-            }
+            None if !is_rolling && self.is_later(placement.period_start) => self.view(&placement.quota_id, now),
             // The period is over and its counter gone; who should be warned was.
             None => return (Vec::new(), Amount::ZERO, Amount::ZERO),
         };
-        let spent = view.spent.plus(more);
+        self.crossed(view.spent.plus(more), view.limit, &view.warned)
+    }
+
+    /// The thresholds that are reached, but for those that were before; with what is spent, and the limit.
+    fn crossed(&self, spent: Amount, limit: Amount, warned: &[Ratio]) -> (Vec<Ratio>, Amount, Amount) {
         // A limit of zero is reached by the first spend, not by none at all.
         let thresholds = self.quota.warn_at.as_slice().iter().filter(|_| !spent.is_zero());
-        let crossed =
-            thresholds.filter(|fraction| fraction.is_reached(spent, view.limit) && !view.warned.contains(fraction));
-        (crossed.copied().collect(), spent, view.limit)
+        let crossed = thresholds.filter(|fraction| fraction.is_reached(spent, limit) && !warned.contains(fraction));
+        (crossed.copied().collect(), spent, limit)
     }
 
     /// Whether something that was paid for in advance is left of it.

@@ -479,8 +479,12 @@ impl Ledger {
         let mut tight = Vec::new();
         let mut placements = Vec::new();
         for (id, state) in self.applicable(call) {
-            let view = state.view(id, now);
             let requested = need(state.quota.unit, &bound.amounts);
+            if let Some(placement) = state.placement_with_room(id, requested, now) {
+                placements.push(placement);
+                continue;
+            }
+            let view = state.view(id, now);
             let is_checked = placements.is_empty() || !fault::on(Fault::OnlyFirstQuotaIsChecked);
             if !is_checked || view.fits(requested) || state.quota.enforcement == Enforcement::Warn {
                 placements.push(state.placement(id, &view, now));
