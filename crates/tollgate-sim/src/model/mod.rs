@@ -508,7 +508,7 @@ impl Model {
         self.warned.retain(|place, _| place.0 != identity || !span.holds(place.1));
         self.give_back_all_but_holds(identity);
         // Room that a correction had freed was paid for by a credit, and goes with it; a hold may have taken it.
-        self.limit_changes(identity, now);
+        self.allow_what_is_used(now);
         Verdict::Done
     }
 
