@@ -318,7 +318,7 @@ impl QuotaState {
     /// What a call is counted in that is reserved at an instant.
     pub(super) fn placement(&self, id: &QuotaId, view: &QuotaView<'_>, now: Timestamp) -> Placement {
         let period_start = if self.rolling().is_some() { now } else { view.window.start };
-        Placement { quota_id: id.clone(), generation: self.generation, period_start, hint: self.place }
+        self.placed(id, period_start)
     }
 
     /// The same for a call that needs so much, where there is room in a period that was counted in before: without working out what a view has besides. None where
@@ -329,12 +329,12 @@ impl QuotaState {
         }
         let period_start = self.window(now).start;
         let counter = self.counter(period_start)?;
-        fits(needed, counter.spent, counter.held, self.limit_of(counter, now)).then(|| Placement {
-            quota_id: id.clone(),
-            generation: self.generation,
-            period_start,
-            hint: self.place,
-        })
+        let has_room = fits(needed, counter.spent, counter.held, self.limit_of(counter, now));
+        has_room.then(|| self.placed(id, period_start))
+    }
+
+    fn placed(&self, id: &QuotaId, period_start: Timestamp) -> Placement {
+        Placement { quota_id: id.clone(), generation: self.generation, period_start, hint: self.place }
     }
 
     /// The limit in force in a period that was counted in.
@@ -393,7 +393,7 @@ impl QuotaState {
         }
     }
 
-    /// The thresholds that are crossed where so much more is spent in a placement's period, ascending; what is spent then, and the limit
+    /// The thresholds that are crossed where so much more is spent in the period of a placement of this generation, ascending; what is spent then, and the limit
     /// that is in force.
     pub(super) fn newly_crossed(
         &self,
@@ -401,19 +401,18 @@ impl QuotaState {
         more: Amount,
         now: Timestamp,
     ) -> (Vec<Ratio>, Amount, Amount) {
-        let is_rolling = self.rolling().is_some();
-        let counter = self.counter(placement.period_start).filter(|_| !is_rolling);
-        if let Some(counter) = counter.filter(|_| self.generation == placement.generation) {
+        let id = &placement.quota_id;
+        let view = if self.rolling().is_some() {
+            self.view_of(id, placement, now)
+        } else if let Some(counter) = self.counter(placement.period_start) {
             // Nearly always: without working out what a view has besides.
             return self.crossed(counter.spent.plus(more), self.limit_of(counter, now), &counter.warned);
-        }
-        let view = match self.view_of(&placement.quota_id, placement, now) {
-            Some(view) => view,
-            None if !is_rolling && self.is_later(placement.period_start) => self.view(&placement.quota_id, now),
-            // The period is over and its counter gone; who should be warned was.
-            None => return (Vec::new(), Amount::ZERO, Amount::ZERO),
+        } else {
+            self.is_later(placement.period_start).then(|| self.view(id, now))
         };
-        self.crossed(view.spent.plus(more), view.limit, &view.warned)
+        // Without a view, the period is over and its counter gone; who should be warned was.
+        let nothing = (Vec::new(), Amount::ZERO, Amount::ZERO);
+        view.map_or(nothing, |view| self.crossed(view.spent.plus(more), view.limit, &view.warned))
     }
 
     /// The thresholds that are reached, but for those that were before; with what is spent, and the limit.
