@@ -207,7 +207,13 @@ impl<S: Sql> TenantStore<S> {
         self.state.ledger.next_deadline()
     }
 
-    /// The state, for checks.
+    /// Whether the last turn failed, so that the state is read anew before the next.
+    #[must_use]
+    pub const fn is_stale(&self) -> bool {
+        self.state.stale
+    }
+
+    /// The state, for checks. What a turn that failed has left there counts for nothing.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.state.ledger
