@@ -29,10 +29,10 @@ pub struct Module {
 
 /// The Worker's module.
 pub const WORKER: Module =
-    Module { name: "Worker", path: "crates/tollgate-worker/build/index_bg.wasm", budget: 600_000 };
+    Module { name: "Worker", path: "crates/tollgate-worker/build/index_bg.wasm", budget: 1_000_000 };
 
 /// The npm package's module.
-pub const PACKAGE: Module = Module { name: "package", path: "pkg/wasm/tollgate_bg.wasm", budget: 250_000 };
+pub const PACKAGE: Module = Module { name: "package", path: "pkg/wasm/tollgate_bg.wasm", budget: 300_000 };
 
 /// Builds the Worker into `crates/tollgate-worker/build`.
 pub fn worker(workspace: &Workspace, tools: &Tools) -> Result<()> {
