@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::holds_body::holds_page;
 use super::problem::{Problem, ProblemBody};
 use super::quota_body::{DenialBody, QuotaBody};
 use super::request::StateQuery;
@@ -55,7 +56,10 @@ impl Answer {
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
         let body = tollgate_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
-        let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        let mut headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        if let Some(holds) = &problem.holds {
+            headers.push(("Retry-After", holds.retry_after_seconds().to_string()));
+        }
         Self { status: problem.code.status(), body, headers }
     }
 
@@ -93,6 +97,14 @@ impl Answer {
             Outcome::Metered { id, replayed } => of(id, 200, *replayed, ReplyKind::Metered),
             Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
+            Outcome::HoldsReleased { released, remaining } => {
+                #[derive(Serialize)]
+                struct Body {
+                    released: usize,
+                    remaining: usize,
+                }
+                Self::json(200, &Body { released: *released, remaining: *remaining })
+            }
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
             Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
             Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
@@ -137,6 +149,7 @@ impl Answer {
                 || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
                 |reservation| Self::json(200, &ReservationBody::new(catalog, reservation)),
             ),
+            StateQuery::Holds(query) => holds_page(ledger, catalog, query),
             StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
                 Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
                 Err(rejection) => Self::problem(&rejection.into()),
@@ -443,7 +456,7 @@ impl From<&Estimate> for GrantedBody {
 /// A reservation or record by itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ReservationBody<'a> {
+pub(super) struct ReservationBody<'a> {
     id: &'a ReservationId,
     state: &'static str,
     resource: Resource,
@@ -479,7 +492,7 @@ struct ReservationBody<'a> {
 }
 
 impl<'a> ReservationBody<'a> {
-    fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
+    pub(super) fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
         let end = reservation.end.as_ref();
         // What was charged at its end, or so far.
         let charge =

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::actual_body::{MeterBody, read_settle};
 use super::fields::{Place, parse_id};
 use super::history_query::{entries, usage_query};
+use super::holds_body::{read_holds_query, read_holds_release};
 use super::json;
 use super::price_body::read_price;
 use super::problem::Problem;
@@ -75,6 +76,8 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
             Request::Command(parse_part(json, head.op, id()?)?)
         }
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
+        Op::ListReservations => read_holds_query(json)?,
+        Op::ReleaseReservations => Request::Command(Command::ReleaseHolds(read_holds_release(json, Place::Batch)?)),
         Op::ListQuotas => {
             let _: OnlyOp = json::read(json)?;
             Request::State(StateQuery::Quotas)
@@ -171,6 +174,8 @@ enum Op {
     Record,
     Explain,
     GetReservation,
+    ListReservations,
+    ReleaseReservations,
     ListQuotas,
     PutQuota,
     DeleteQuota,

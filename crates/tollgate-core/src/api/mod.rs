@@ -8,6 +8,7 @@ mod batch;
 mod call_body;
 mod fields;
 mod history_query;
+mod holds_body;
 pub(crate) mod json;
 mod maintenance;
 mod price_body;
@@ -27,12 +28,13 @@ pub use answer::{Answer, WholeDocument};
 pub use batch::{MAX_BATCH, parse_batch, parse_command};
 pub use fields::parse_id;
 pub use history_query::{MAX_ENTRIES, parse_catalog_query, parse_entries_query, parse_usage_query};
+pub use holds_body::{MAX_LISTED_HOLDS, parse_holds_query, parse_holds_release};
 pub use maintenance::{
     ArchiveRequest, JournalQuery, MAX_JOURNAL_ROWS, RepairRequest, parse_archive, parse_journal_query, parse_repair,
 };
 pub use price_body::{PriceRequest, parse_price, parse_tenant_price};
 pub use problem::{Code, Problem};
 pub use record_body::parse_record;
-pub use request::{HistoryQuery, Request, StateQuery};
+pub use request::{HistoryQuery, HoldsQuery, Request, StateQuery};
 pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};
 pub use reserve_body::{parse_explain, parse_extend, parse_reserve};

@@ -2,7 +2,7 @@
 
 use super::price_body::PriceRequest;
 use crate::ids::ReservationId;
-use crate::ledger::{Command, ReserveRequest};
+use crate::ledger::{Command, HoldPlace, HoldsFilter, ReserveRequest};
 use crate::usage_report::UsageQuery;
 
 /// What can be asked about or of one tenant's ledger.
@@ -39,10 +39,23 @@ pub enum StateQuery {
     Quotas,
     /// One reservation or record.
     Reservation(ReservationId),
+    /// Open holds, by page.
+    Holds(Box<HoldsQuery>),
     /// What a reservation would be answered.
     Explain(Box<ReserveRequest>),
     /// Own rates, aliases and markups.
     Overrides,
     /// What a usage costs this tenant.
     Price(Box<PriceRequest>),
+}
+
+/// A page of open holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsQuery {
+    /// Which.
+    pub filter: HoldsFilter,
+    /// The place of the last hold that the caller has.
+    pub after: Option<HoldPlace>,
+    /// The most holds to return.
+    pub limit: u32,
 }

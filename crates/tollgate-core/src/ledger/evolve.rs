@@ -103,7 +103,8 @@ impl Ledger {
                         reservation.extensions.remove(0);
                     }
                     reservation.extensions.push(extension.clone());
-                    self.deadlines.insert((*expires_at, id.clone()));
+                    let call = Arc::clone(&reservation.call);
+                    self.holds.insert((*expires_at, id.clone()), call.user_id.as_ref());
                 }
             }
             Event::Metered { reading, charged } => self.metered(reading, charged, entry),
@@ -244,6 +245,9 @@ impl Ledger {
     }
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
+        if state == EndState::Expired && fault::on(Fault::ExpiredHoldStaysCounted) {
+            self.holds.count(entry.at, charged.call.user_id.as_ref());
+        }
         if let Some((quotas, reservation)) = self.close(&charged.id) {
             let mut drawn = core::mem::take(&mut reservation.drawn);
             let mut counted_on = reservation.counted_on.clone();
@@ -335,14 +339,15 @@ impl Ledger {
     }
 
     pub(super) fn open(&mut self, reservation: Reservation) {
-        self.deadlines.insert((reservation.expires_at, reservation.id.clone()));
+        self.holds.insert((reservation.expires_at, reservation.id.clone()), reservation.call.user_id.as_ref());
         self.reservations.insert(reservation.id.clone(), reservation);
     }
 
     /// An open reservation, which has no deadline any more, and the quotas that count it.
     fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
         let reservation = self.reservations.get_mut(id)?;
-        self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
+        let place = (reservation.expires_at, reservation.id.clone());
+        self.holds.remove(&place, reservation.call.user_id.as_ref());
         Some((&mut self.quotas, reservation))
     }
 }
