@@ -60,6 +60,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
         | Endpoint::PutOverrides
+        // It ends other callers' holds.
+        | Endpoint::ReleaseReservations
         // It reads many entries, and can change what was charged.
         | Endpoint::Rerate => Access::Administer,
         Endpoint::Reserve
@@ -75,6 +77,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetOverrides
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
+        | Endpoint::ListReservations
         | Endpoint::GetReservation
         | Endpoint::Explain
         | Endpoint::Usage
@@ -141,6 +144,8 @@ mod tests {
         POST   /v1/tenants/{tenant}/quotas/{id}/increases     a
         DELETE /v1/tenants/{tenant}/quotas/{id}/increases/{part} a
         POST   /v1/tenants/{tenant}/reservations              asa
+        GET    /v1/tenants/{tenant}/reservations              asar
+        POST   /v1/tenants/{tenant}/reservations/release      a
         GET    /v1/tenants/{tenant}/reservations/{id}         asar
         POST   /v1/tenants/{tenant}/reservations/{id}/meter   asa
         POST   /v1/tenants/{tenant}/reservations/{id}/settle  asa
