@@ -20,6 +20,8 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
@@ -57,6 +59,7 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract setOverrides(overrides: Overrides): Promise<OverridesState>;
   abstract quotas(): Promise<QuotaState[]>;
   abstract reservation(id: string): Promise<ReservationState>;
+  abstract reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
 
   reserve(request: ReserveRequest): Promise<Reservation> {
     return this.open(withId(request));

@@ -18,6 +18,10 @@ import type {
   QuotaDefinition,
   QuotaState,
   ReservationBody,
+  ReservationsFilter,
+  ReservationsPage,
+  ReservationsQuery,
+  ReservationsReleased,
   ReservationState,
   ReserveRequest,
   UnknownModel,
@@ -63,6 +67,8 @@ export interface LocalTollgate extends Tollgate {
   increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
   /** Ends an increase before its time. */
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
+  /** Releases open holds in bulk, 500 at most at a time. */
+  releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased>;
   /** The ledger, line by line. */
   entries(query?: EntriesQuery): Promise<EntriesPage>;
 }
@@ -130,6 +136,14 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async reservation(id: string): Promise<ReservationState> {
     return this.run<ReservationState>({ op: "getReservation", id });
+  }
+
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    return this.run<ReservationsPage>({ ...query, op: "listReservations" });
+  }
+
+  async releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased> {
+    return this.run<ReservationsReleased>({ ...which, op: "releaseReservations" });
   }
 
   async setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState> {

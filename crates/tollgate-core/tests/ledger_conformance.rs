@@ -27,6 +27,8 @@ const OPS: &[&str] = &[
     "record",
     "explain",
     "getReservation",
+    "listReservations",
+    "releaseReservations",
     "listQuotas",
     "putQuota",
     "deleteQuota",
