@@ -114,7 +114,8 @@ fn has_ledgers(state: &Path) -> bool {
     files.flatten().any(|file| {
         let path = file.path();
         // The runtime's own database is there beside the objects'.
-        path.extension().is_some_and(|extension| extension == "sqlite") && path.file_stem().is_some_and(|name| name != "metadata")
+        path.extension().is_some_and(|extension| extension == "sqlite")
+            && path.file_stem().is_some_and(|name| name != "metadata")
     })
 }
 
