@@ -9,6 +9,7 @@ use tollgate_core::ids::TenantId;
 use tollgate_core::ledger::Rejection;
 use tollgate_core::time::Timestamp;
 use worker::Env;
+use worker::web_sys::Response;
 
 use crate::body::Body;
 use crate::config;
@@ -24,11 +25,24 @@ const BURST: u32 = 64;
 /// How long until one more may be.
 const REFILL_SECONDS: u32 = 10;
 
-/// What a tenant's object says, or the registry.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What is said of a tenant that is known.
+#[derive(Debug, Serialize)]
 struct Since {
     since: Timestamp,
+}
+
+/// What can be said: since when a tenant is known, or the code of a problem.
+#[derive(Debug, Default, Deserialize)]
+struct Said {
+    #[serde(default)]
+    since: Option<Timestamp>,
+    #[serde(default)]
+    code: Option<String>,
+}
+
+fn said(text: &str) -> Said {
+    // What is no JSON says neither.
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// The answer of an object whose tenant is known since an instant, or is not.
@@ -39,10 +53,25 @@ pub fn answer(since: Option<Timestamp>) -> Answer {
     }
 }
 
+/// What an object, or the registry, answers of a tenant.
+///
+/// # Errors
+/// It does not say. [`Code::NotFound`] where it runs a version that knows no such question, as it can while a new version is deployed.
+pub async fn since_in(answer: &Response) -> Result<Option<Timestamp>, Problem> {
+    let text = text_of(answer).await?;
+    match (answer.status(), said(&text)) {
+        (200, Said { since: Some(since), .. }) => Ok(Some(since)),
+        (404, Said { code: Some(code), .. }) if code == Code::TenantNotFound.name() => Ok(None),
+        (404, _) => Err(Problem::new(Code::NotFound, "an older version answers")),
+        (503, _) => Err(Problem::new(Code::Unavailable, "the ledger cannot be reached at the moment")),
+        _ => Err(internal("asking for a tenant", &text)),
+    }
+}
+
 /// Since when a tenant's object has a ledger. None where it has none.
 ///
 /// # Errors
-/// It does not say.
+/// As of [`since_in`].
 pub async fn ledger_since(env: &Env, tenant: &TenantId) -> Result<Option<Timestamp>, Problem> {
     let objects = config::tenant_ledgers(env).map_err(|error| internal("finding the ledgers", &error))?;
     let call = Call {
@@ -56,19 +85,7 @@ pub async fn ledger_since(env: &Env, tenant: &TenantId) -> Result<Option<Timesta
         connection_ends: None,
         repeats_safely: true,
     };
-    let answer = call.send().await?;
-    match answer.status() {
-        404 => Ok(None),
-        200 => {
-            let since: Since = serde_json::from_str(&text_of(&answer).await?)
-                .map_err(|error| internal("reading what an object says of its tenant", &error))?;
-            Ok(Some(since.since))
-        }
-        status => Err(match status {
-            503 => Problem::new(Code::Unavailable, "the ledger cannot be reached at the moment"),
-            _ => internal("asking an object for its tenant", &text_of(&answer).await?),
-        }),
-    }
+    since_in(&call.send().await?).await
 }
 
 /// How many objects may still be asked for nothing.
@@ -114,6 +131,17 @@ impl Bucket {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
+
+    #[test]
+    fn what_is_said_is_read_back() {
+        let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let known = said(&answer(Some(at)).body);
+        assert_eq!((known.since, known.code), (Some(at), None));
+        let unknown = said(&answer(None).body);
+        assert_eq!((unknown.since, unknown.code.as_deref()), (None, Some(Code::TenantNotFound.name())));
+        assert_eq!(answer(None).status, 404);
+        assert!(said("<html>").code.is_none());
+    }
 
     #[test]
     fn so_many_are_asked_for_nothing_and_then_one_every_ten_seconds() {

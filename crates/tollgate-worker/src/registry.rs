@@ -257,7 +257,7 @@ mod tests {
         let found = asks(probes.next(&tenant(65), at(10)));
         probes.end(&tenant(65), &Ok(Some(at(1))));
         assert_eq!(told(found), Some(at(1)));
-        let _ = asks(probes.next(&tenant(66), at(10)));
+        let _asking = asks(probes.next(&tenant(66), at(10)));
         assert!(matches!(probes.next(&tenant(67), at(10)), Next::Waits(_)));
         probes.end(&tenant(66), &Ok(None));
         assert!(matches!(probes.next(&tenant(67), at(10)), Next::Refused(10)));
