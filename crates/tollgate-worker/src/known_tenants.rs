@@ -39,7 +39,7 @@ const MAX_KNOWN: usize = 20_000;
 thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
     static ASKS: RefCell<Asks> = RefCell::default();
-    static PROBES: RefCell<Bucket> = RefCell::default();
+    static PROBES: RefCell<Probes> = RefCell::default();
 }
 
 /// Lets a tenant that exists pass: None. Or else the answer to whatever is asked of it.
@@ -133,13 +133,16 @@ async fn ask(env: &Env, tenant: &TenantId, now: Option<Timestamp>) -> Result<Fou
 
 /// Looks for a tenant at its own object.
 async fn look(env: &Env, tenant: &TenantId) -> Result<Option<Answer>, Problem> {
-    if let Err(seconds) = PROBES.with_borrow_mut(|bucket| bucket.take(clock::now())) {
-        return Ok(Some(later(&seconds.to_string())));
+    let until = clock::now().plus_seconds(PATIENCE_SECONDS);
+    while let Err(seconds) = PROBES.with_borrow_mut(|probes| probes.begin(clock::now())) {
+        if PROBES.with_borrow(|probes| probes.under_way == 0) || clock::now() >= until {
+            return Ok(Some(later(&seconds.to_string())));
+        }
+        // Those that are looked for may all be there, which is free.
+        Delay::from(LOOK_AGAIN).await;
     }
     let found = probe::ledger_since(env, tenant).await;
-    if !matches!(found, Ok(None)) {
-        PROBES.with_borrow_mut(Bucket::give_back);
-    }
+    PROBES.with_borrow_mut(|probes| probes.end(matches!(found, Ok(None))));
     match found {
         Ok(Some(_)) => {
             note(tenant);
@@ -235,6 +238,28 @@ impl Asks {
             asked.under_way = None;
         }
         asked.unknown = asked.unknown.max(number);
+    }
+}
+
+/// The tenants that this isolate looks for by itself, and how many more there may be that do not exist.
+#[derive(Debug, Default)]
+struct Probes {
+    bucket: Bucket,
+    under_way: usize,
+}
+
+impl Probes {
+    fn begin(&mut self, now: Timestamp) -> Result<(), u64> {
+        self.bucket.take(now)?;
+        self.under_way += 1;
+        Ok(())
+    }
+
+    fn end(&mut self, is_absent: bool) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if !is_absent {
+            self.bucket.give_back();
+        }
     }
 }
 
