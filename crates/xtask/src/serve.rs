@@ -224,19 +224,20 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
 
     #[test]
     fn a_state_is_new_until_a_tenant_has_a_database() {
-        let state = std::env::temp_dir().join(format!("tollgate-serve-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path();
         let ledgers = state.join(LEDGERS);
-        assert!(!has_ledgers(&state));
+        assert!(!has_ledgers(state));
         std::fs::create_dir_all(&ledgers).unwrap();
         std::fs::write(ledgers.join("metadata.sqlite"), "").unwrap();
-        assert!(!has_ledgers(&state));
+        assert!(!has_ledgers(state));
         std::fs::write(ledgers.join("00ff.sqlite"), "").unwrap();
-        assert!(has_ledgers(&state));
-        std::fs::remove_dir_all(&state).unwrap();
+        assert!(has_ledgers(state));
     }
 
     #[test]
