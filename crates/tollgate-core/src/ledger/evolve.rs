@@ -246,7 +246,7 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if state == EndState::Expired && fault::on(Fault::ExpiredHoldStaysCounted) {
-            self.holds.count(entry.at, charged.call.user_id.as_ref());
+            self.holds.count(charged.call.user_id.as_ref());
         }
         if let Some((quotas, reservation)) = self.close(&charged.id) {
             let mut drawn = core::mem::take(&mut reservation.drawn);
@@ -347,7 +347,7 @@ impl Ledger {
     fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
         let reservation = self.reservations.get_mut(id)?;
         let place = (reservation.expires_at, reservation.id.clone());
-        self.holds.remove(&place, reservation.call.user_id.as_ref());
+        self.holds.remove(&place);
         Some((&mut self.quotas, reservation))
     }
 }

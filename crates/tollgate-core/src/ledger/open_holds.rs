@@ -3,7 +3,7 @@
 //! A hold of nothing costs nothing, so quotas do not bound how many there are. Two caps do: one for the tenant, whose ledger has them all in memory, and a
 //! smaller one for each user, so that no user can use up the tenant's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::ByName;
@@ -19,6 +19,9 @@ pub const MAX_OPEN_HOLDS: usize = 10_000;
 pub const MAX_USER_HOLDS: usize = 1_000;
 /// The most holds that one command releases.
 pub const MAX_BULK_RELEASE: usize = 500;
+
+/// How many users without holds are left at most, beside two for each open hold.
+const IDLE_USERS: usize = 1_024;
 
 /// Where a hold stands among the open ones: its deadline and its id.
 pub type HoldPlace = (Timestamp, ReservationId);
@@ -41,15 +44,10 @@ pub struct TooManyHolds {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct OpenHolds {
-    places: BTreeSet<HoldPlace>,
-    of_users: ByName<UserId, OfUser>,
-}
-
-/// How many holds a user has, in all and by deadline. Ids are left out: only numbers are asked for.
-#[derive(Debug, Default)]
-struct OfUser {
-    count: usize,
-    deadlines: BTreeMap<Timestamp, usize>,
+    /// In order, with whose they are.
+    places: BTreeMap<HoldPlace, Option<UserId>>,
+    /// How many each user has. Whoever has none any more is left for a while: most come back, and their numbers are cheaper to change than to make.
+    of_users: ByName<UserId, usize>,
 }
 
 impl TooManyHolds {
@@ -74,50 +72,44 @@ impl OpenHolds {
     }
 
     pub(super) fn first(&self) -> Option<&HoldPlace> {
-        self.places.first()
+        self.places.first_key_value().map(|(place, _)| place)
     }
 
     /// Those behind a place, or all, in order.
     pub(super) fn after(&self, place: Option<&HoldPlace>) -> impl Iterator<Item = &HoldPlace> {
         let start = place.map_or(Bound::Unbounded, Bound::Excluded);
-        self.places.range((start, Bound::Unbounded))
+        self.places.range((start, Bound::Unbounded)).map(|(place, _)| place)
     }
 
     pub(super) fn insert(&mut self, place: HoldPlace, user: Option<&UserId>) {
-        let deadline = place.0;
-        if self.places.insert(place) {
-            self.count(deadline, user);
+        self.count(user);
+        if let Some(replaced) = self.places.insert(place, user.cloned()) {
+            self.uncount(replaced.as_ref());
         }
     }
 
-    pub(super) fn remove(&mut self, place: &HoldPlace, user: Option<&UserId>) {
-        if !self.places.remove(place) {
-            return;
-        }
-        let Some((user, of_user)) = user.and_then(|user| Some((user, self.of_users.get_mut(user)?))) else { return };
-        of_user.count = of_user.count.saturating_sub(1);
-        if let Some(at_once) = of_user.deadlines.get_mut(&place.0) {
-            *at_once = at_once.saturating_sub(1);
-            if *at_once == 0 {
-                of_user.deadlines.remove(&place.0);
-            }
-        }
-        if of_user.count == 0 {
-            self.of_users.remove(user);
+    pub(super) fn remove(&mut self, place: &HoldPlace) {
+        if let Some(user) = self.places.remove(place) {
+            self.uncount(user.as_ref());
         }
     }
 
     /// Counts one more of a user's holds.
-    pub(super) fn count(&mut self, deadline: Timestamp, user: Option<&UserId>) {
+    pub(super) fn count(&mut self, user: Option<&UserId>) {
         let Some(user) = user else { return };
-        let add = |of_user: &mut OfUser| {
-            of_user.count = of_user.count.saturating_add(1);
-            let at_once = of_user.deadlines.entry(deadline).or_default();
-            *at_once = at_once.saturating_add(1);
-        };
-        match self.of_users.get_mut(user) {
-            Some(of_user) => add(of_user),
-            None => add(self.of_users.entry(user.clone()).or_default()),
+        if let Some(count) = self.of_users.get_mut(user) {
+            *count = count.saturating_add(1);
+            return;
+        }
+        if self.of_users.len() >= self.places.len().saturating_mul(2).saturating_add(IDLE_USERS) {
+            self.of_users.retain(|_, count| *count > 0);
+        }
+        self.of_users.insert(user.clone(), 1);
+    }
+
+    fn uncount(&mut self, user: Option<&UserId>) {
+        if let Some(count) = user.and_then(|user| self.of_users.get_mut(user)) {
+            *count = count.saturating_sub(1);
         }
     }
 
@@ -125,16 +117,15 @@ impl OpenHolds {
     /// has it no later.
     pub(super) fn check(&self, user: Option<&UserId>, now: Timestamp) -> Result<(), Box<TooManyHolds>> {
         let Caps { tenant, user: most } = caps();
-        let of_user = user.and_then(|user| Some((user, self.of_users.get(user)?)));
-        if let Some((user, OfUser { count, deadlines })) = of_user
-            && *count >= most
+        if let Some(user) = user
+            && let Some(count) = self.of_users.get(user).filter(|count| **count >= most)
         {
-            // A ledger from before there was this cap can be above it.
-            let ending = deadlines.iter().flat_map(|(at, count)| core::iter::repeat_n(*at, *count));
+            // Only a refusal looks through the holds.
+            let ending = self.places.iter().filter(|(_, of)| of.as_ref() == Some(user)).map(|((at, _), _)| *at);
             return Err(too_many(Some(user), *count, most, ending, now));
         }
         if self.len() >= tenant {
-            return Err(too_many(None, self.len(), tenant, self.places.iter().map(|(at, _)| *at), now));
+            return Err(too_many(None, self.len(), tenant, self.places.keys().map(|(at, _)| *at), now));
         }
         Ok(())
     }
@@ -160,6 +151,7 @@ fn too_many(
     mut ending: impl Iterator<Item = Timestamp>,
     now: Timestamp,
 ) -> Box<TooManyHolds> {
+    // A ledger from before there was a user's cap can be above it.
     let frees_at = ending.nth(open.saturating_sub(most)).unwrap_or(now);
     Box::new(TooManyHolds { at: now, user: user.cloned(), open, most, frees_at })
 }
@@ -199,4 +191,28 @@ fn caps() -> Caps {
 #[cfg(feature = "seeded-bugs")]
 pub fn set_caps(caps: Option<Caps>) {
     CAPS.set(caps);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn users_who_have_none_are_forgotten_and_those_who_have_are_counted() {
+        let place = |n: usize| (Timestamp::default(), format!("r-{n}").parse().unwrap());
+        let user = |n: usize| -> UserId { format!("u-{n}").parse().unwrap() };
+        let mut holds = OpenHolds::default();
+        holds.insert(place(0), Some(&user(0)));
+        for n in 1..10_000 {
+            holds.insert(place(n), Some(&user(n)));
+            holds.insert(place(n), Some(&user(n)));
+            assert_eq!(holds.of_users.get(&user(n)), Some(&1), "the same place again is the same hold");
+            holds.remove(&place(n));
+            holds.remove(&place(n));
+            assert!(holds.of_users.len() <= IDLE_USERS + 4);
+        }
+        assert_eq!(holds.of_users.get(&user(0)), Some(&1));
+        assert_eq!((holds.len(), holds.of_users.values().sum::<usize>()), (1, 1));
+    }
 }
