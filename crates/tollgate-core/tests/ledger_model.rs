@@ -304,7 +304,7 @@ impl Pair {
                 Event::Expired(charged) => (&charged.id, "expired"),
                 Event::SettledLate { charged, .. } => (&charged.id, "settled_late"),
                 Event::Recorded { charged, .. } => (&charged.id, "recorded"),
-                Event::Released { id } => (id, "released"),
+                Event::Released { id, .. } => (id, "released"),
                 _ => continue,
             };
             ends.entry(id.as_str()).or_default().push(kind);
@@ -354,7 +354,7 @@ fn verdict(rejection: &Rejection) -> Verdict {
         },
         Rejection::ReservationNotFound(_) | Rejection::QuotaNotFound(_) => Verdict::NotFound,
         Rejection::IdempotencyConflict(_) => Verdict::Conflict,
-        Rejection::AlreadyEnded { .. } => Verdict::Ended,
+        Rejection::AlreadyEnded { .. } | Rejection::StillHeld(_) => Verdict::Ended,
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
         Rejection::TooManyHolds | Rejection::TenantNotFound | Rejection::NotFound(_) => panic!("{rejection:?}"),
     }

@@ -117,7 +117,7 @@ impl<'a> Facts<'a> {
             Event::Extended { id, held, .. } => {
                 Self { id: id.to_string(), held_usd: held.usd.to_string(), ..Self::default() }
             }
-            Event::Released { id } => Self { id: id.to_string(), ..Self::default() },
+            Event::Released { id, .. } => Self { id: id.to_string(), ..Self::default() },
             Event::Settled(charged)
             | Event::Metered { charged, .. }
             | Event::Expired(charged)

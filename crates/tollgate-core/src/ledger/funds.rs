@@ -103,6 +103,28 @@ pub struct Drawn {
     amount: Amount,
 }
 
+impl Drawn {
+    /// Lets go of what draws nothing any more.
+    pub(super) fn strip(drawn: &mut Vec<Self>) {
+        drawn.retain(|known| !known.amount.is_zero());
+    }
+
+    /// A reset of a quota gave everything back.
+    pub(super) fn give_all_back(drawn: &mut [Self], quota_id: &QuotaId) {
+        for known in drawn.iter_mut().filter(|known| known.quota_id == *quota_id) {
+            known.amount = Amount::ZERO;
+        }
+    }
+
+    fn is_of(&self, quota_id: &QuotaId, credit: &CreditId) -> bool {
+        self.quota_id == *quota_id && self.credit == *credit
+    }
+
+    fn amount_of(drawn: &[Self], quota_id: &QuotaId, credit: &CreditId) -> Amount {
+        drawn.iter().find(|known| known.is_of(quota_id, credit)).map_or(Amount::ZERO, |known| known.amount)
+    }
+}
+
 impl CreditState {
     /// What is left of it at an instant.
     #[must_use]
@@ -118,12 +140,42 @@ impl CreditState {
         self.amount = self.drawn;
         self.ended = true;
     }
+
+    /// What it adds to the limit.
+    fn extra(&self, now: Timestamp) -> Amount {
+        if self.is_over(now) { self.drawn } else { self.amount }
+    }
+
+    /// What a call that drew on it can still draw. Of a credit that has ended, what lapsed of it; of one that goes on, and ended once while the call had drawn on it, what
+    /// lapsed then, too.
+    fn room_for(&self, reserved_at: Timestamp) -> Amount {
+        let whole = if self.ended || self.is_before_its_end(reserved_at) { self.credit.amount } else { self.amount };
+        whole.minus(self.drawn).or_zero()
+    }
+
+    /// A call draws so much more, or less. Nothing of what has lapsed, and nothing that comes back of it, can be spent by others.
+    fn redraw(&mut self, more: Amount, reserved_at: Timestamp) {
+        self.drawn = self.drawn.plus(more);
+        if self.ended {
+            if !(more < Amount::ZERO && fault::on(Fault::LapsedCreditComesBack)) {
+                self.amount = self.drawn;
+            }
+        } else if self.expires_at != self.credit.expires_at && self.is_before_its_end(reserved_at) {
+            let lapsed = self.credit.amount.minus(self.amount);
+            self.amount = self.amount.plus(more.min(lapsed));
+        }
+    }
+
+    /// Whether an instant comes before the end that it was asked for with.
+    fn is_before_its_end(&self, at: Timestamp) -> bool {
+        self.credit.expires_at.is_none_or(|end| at < end)
+    }
 }
 
 impl Funds {
     /// What they add to the limit at an instant.
     pub(super) fn extra(&self, now: Timestamp) -> Amount {
-        let credits = self.credits.iter().map(|credit| if credit.is_over(now) { credit.drawn } else { credit.amount });
+        let credits = self.credits.iter().map(|credit| credit.extra(now));
         let increases = self.increases(now).map(|increase| increase.amount);
         credits.chain(increases).fold(self.forgotten, Amount::plus)
     }
@@ -200,6 +252,80 @@ impl Funds {
     pub(super) fn end_increase(&mut self, id: &IncreaseId, now: Timestamp) {
         for known in self.increases.iter_mut().filter(|known| known.increase.id == *id) {
             known.until = known.until.min(now);
+        }
+    }
+
+    /// Works out what a call draws where so much more of it is spent or held: first on the credits that it drew on, also where they have ended, then on those
+    /// that can be spent, in their order. What it gives back goes to those that it draws on, the last one first.
+    pub(super) fn plan(
+        &self,
+        quota_id: &QuotaId,
+        drawn: &mut Vec<Drawn>,
+        more: Amount,
+        reserved_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let mut more = more;
+        for known in drawn.iter_mut().filter(|known| known.quota_id == *quota_id) {
+            let credit = self.credit(&known.credit).filter(|_| !fault::on(Fault::LateCostDrawsAnew));
+            let amount = credit.map_or(Amount::ZERO, |credit| credit.room_for(reserved_at)).min(more);
+            if amount > Amount::ZERO {
+                known.amount = known.amount.plus(amount);
+                more = more.minus(amount);
+            }
+        }
+        for credit in self.credits(now) {
+            let amount = credit.amount.minus(credit.drawn).min(more);
+            let id = &credit.credit.id;
+            if amount <= Amount::ZERO || drawn.iter().any(|known| known.is_of(quota_id, id)) {
+                continue;
+            }
+            drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount });
+            more = more.minus(amount);
+        }
+        let mut less = Amount::ZERO.minus(more);
+        if fault::on(Fault::FirstCreditGetsAllBack) {
+            drawn.reverse();
+        }
+        for known in drawn.iter_mut().rev().filter(|known| known.quota_id == *quota_id) {
+            let amount = known.amount.min(less);
+            if amount > Amount::ZERO {
+                known.amount = known.amount.minus(amount);
+                less = less.minus(amount);
+            }
+        }
+    }
+
+    /// How much higher the limit is at an instant where a call draws otherwise.
+    pub(super) fn raised_by(
+        &self,
+        quota_id: &QuotaId,
+        before: &[Drawn],
+        after: &[Drawn],
+        reserved_at: Timestamp,
+        now: Timestamp,
+    ) -> Amount {
+        let mut raised = Amount::ZERO;
+        for (id, more) in changes(quota_id, before, after) {
+            raised = raised.plus(match self.credit(id) {
+                Some(credit) => {
+                    let mut changed = credit.clone();
+                    changed.redraw(more, reserved_at);
+                    changed.extra(now).minus(credit.extra(now))
+                }
+                None => more,
+            });
+        }
+        raised
+    }
+
+    /// A call draws otherwise from now on.
+    pub(super) fn redraw(&mut self, quota_id: &QuotaId, before: &[Drawn], after: &[Drawn], reserved_at: Timestamp) {
+        for (id, more) in changes(quota_id, before, after) {
+            match self.credits.iter_mut().find(|credit| credit.credit.id == *id) {
+                Some(credit) => credit.redraw(more, reserved_at),
+                None => self.forgotten = self.forgotten.plus(more),
+            }
         }
     }
 
@@ -281,6 +407,21 @@ impl Funds {
         let place = self.credits.partition_point(|other| end(other) <= end(&credit));
         self.credits.insert(place, credit);
     }
+}
+
+/// How much more of each credit of a quota is drawn after than before.
+fn changes<'a>(
+    quota_id: &'a QuotaId,
+    before: &'a [Drawn],
+    after: &'a [Drawn],
+) -> impl Iterator<Item = (&'a CreditId, Amount)> {
+    let gone = before.iter().filter(|known| !after.iter().any(|other| other.is_of(quota_id, &known.credit)));
+    let all = after.iter().chain(gone).filter(|known| known.quota_id == *quota_id);
+    let more = |known: &'a Drawn| {
+        let of = |drawn| Drawn::amount_of(drawn, quota_id, &known.credit);
+        (&known.credit, of(after).minus(of(before)))
+    };
+    all.map(more).filter(|(_, more)| !more.is_zero())
 }
 
 #[cfg(test)]
