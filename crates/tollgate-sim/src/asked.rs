@@ -32,6 +32,11 @@ pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
             let (ttl_seconds, on_expiry, shrink) = (600, OnExpiry::ChargeHold, false);
             Command::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink }
         }
+        Move::Refund(number, hundredths, why) => {
+            let left = known.map_or(0, |known| known.charged.usd);
+            let usd = hundredths.map(|hundredths| left * Pico::from(hundredths) / 100);
+            Command::Refund { id, refund: format!("f{number}"), usd, why }
+        }
         Move::Get => Command::GetReservation { id },
     }
 }

@@ -297,6 +297,7 @@ pub(crate) fn is_borne_out(command: &Command, acknowledged: &Value, told: &Value
         Command::Settle { .. } => same("state") && same_charge(),
         Command::Release { .. } => state == "released",
         Command::Record { .. } => state == "recorded" && same_charge(),
+        Command::Refund { .. } => told["refunds"].as_array().is_some_and(|all| all.contains(&acknowledged["refund"])),
         _ => true,
     };
     if is_so {

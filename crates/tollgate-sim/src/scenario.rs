@@ -90,6 +90,8 @@ pub enum Move {
     Extend(u8, Option<u32>, Option<u8>),
     /// It reserves, with another content where the id is known.
     Reserve(Estimate),
+    /// Its charge is taken back: so many hundredths of what is left, or all of that; for one of two reasons.
+    Refund(u8, Option<u8>, u8),
     /// It asks.
     Get,
 }
@@ -365,14 +367,20 @@ fn meter(rng: &mut Rng) -> Move {
     Move::Meter(rng.u8(..24), some)
 }
 
+fn refund(rng: &mut Rng) -> Move {
+    let part = one_of(rng, &[None, Some(10), Some(30), Some(50), Some(100), Some(101)]);
+    Move::Refund(rng.u8(..4), part, u8::from(rng.u32(..8) == 0))
+}
+
 fn meddling(rng: &mut Rng) -> Move {
-    match rng.u32(..10) {
-        0..2 => Move::Settle(pieces(rng)),
-        2 => Move::Release,
-        3..5 => extend(rng),
-        5 => Move::Reserve(Estimate::Usd(usd(rng))),
-        6 => Move::SettleIncomplete(pieces(rng)),
-        7 => Move::Get,
+    match rng.u32(..14) {
+        0..4 => Move::Settle(pieces(rng)),
+        4 => Move::Release,
+        5..7 => extend(rng),
+        7 => Move::Reserve(Estimate::Usd(usd(rng))),
+        8 => Move::SettleIncomplete(pieces(rng)),
+        9 => Move::Get,
+        10..12 => refund(rng),
         _ => meter(rng),
     }
 }

@@ -459,6 +459,7 @@ impl<'a> World<'a> {
                 | Command::Settle { .. }
                 | Command::Release { .. }
                 | Command::Record { .. }
+                | Command::Refund { .. }
         );
         if changes && !answer.is_problem() {
             let body = serde_json::from_str(&answer.body).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Difference, Entry, Event, Ledger, MAX_DIFFERENCES};
+use tollgate_core::ledger::{Difference, End, Entry, Event, Ledger, MAX_DIFFERENCES};
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
 use crate::archive;
@@ -160,9 +160,9 @@ impl Fold {
                 Event::Archived { through, head, state } => {
                     self.told_base = (*through, head.clone(), state.clone());
                 }
-                Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => {
-                    self.changed(&charged.id, charged.replaces.map(|old| old.seq))
-                }
+                Event::SettledLate { charged, .. }
+                | Event::Adjusted { charged, .. }
+                | Event::Refunded { charged, .. } => self.changed(&charged.id, charged.replaces.map(|old| old.seq)),
                 _ => {}
             }
             if let Some(id) = entry.ends() {
@@ -191,8 +191,7 @@ impl Fold {
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
             let opened_by = refolded.opened_by.take();
-            let changed_later =
-                |end: &tollgate_core::ledger::End| (end.late || !end.adjustments.is_empty()) && end.seq == *seq;
+            let changed_later = |end: &End| end.is_corrected() && end.seq == *seq;
             let kept = match stored.remove(id) {
                 Some(Stored::Told { opened_by: kept, ended_by }) => {
                     if (Some(kept), ended_by) != (opened_by, *seq) {
@@ -204,6 +203,9 @@ impl Fold {
                     if kept.end.as_ref().is_some_and(changed_later) {
                         kept.end = None;
                         refolded.end = None;
+                        // With it, what it draws on credits changed, and what resets had dropped by then was noted.
+                        refolded.drawn.clone_from(&kept.drawn);
+                        refolded.counted_on = kept.counted_on.clone();
                     }
                     Some(*kept)
                 }

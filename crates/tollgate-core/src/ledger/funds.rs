@@ -101,6 +101,9 @@ pub struct Drawn {
     quota_id: QuotaId,
     credit: CreditId,
     amount: Amount,
+    /// Whether it is of what went on of a credit, by a call that was made before and had not drawn on it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    rolled: bool,
 }
 
 impl Drawn {
@@ -118,6 +121,11 @@ impl Drawn {
 
     fn is_of(&self, quota_id: &QuotaId, credit: &CreditId) -> bool {
         self.quota_id == *quota_id && self.credit == *credit
+    }
+
+    /// When it was drawn at the earliest, for a call that was reserved then.
+    fn since(&self, reserved_at: Timestamp) -> Since {
+        Since { reserved_at, rolled: self.rolled }
     }
 
     fn amount_of(drawn: &[Self], quota_id: &QuotaId, credit: &CreditId) -> Amount {
@@ -146,30 +154,42 @@ impl CreditState {
         if self.is_over(now) { self.drawn } else { self.amount }
     }
 
-    /// What a call that drew on it can still draw. Of a credit that has ended, what lapsed of it; of one that goes on, and ended once while the call had drawn on it, what
-    /// lapsed then, too.
-    fn room_for(&self, reserved_at: Timestamp) -> Amount {
-        let whole = if self.ended || self.is_before_its_end(reserved_at) { self.credit.amount } else { self.amount };
+    /// What a call that drew on it can still draw. Of a credit that has ended, what lapsed of it; of one that goes on, and that the call drew on before, what lapsed then,
+    /// too.
+    fn room_for(&self, since: Since) -> Amount {
+        let whole = if self.ended || self.is_before_its_end(since) { self.credit.amount } else { self.amount };
         whole.minus(self.drawn).or_zero()
     }
 
     /// A call draws so much more, or less. Nothing of what has lapsed, and nothing that comes back of it, can be spent by others.
-    fn redraw(&mut self, more: Amount, reserved_at: Timestamp) {
+    fn redraw(&mut self, more: Amount, since: Since) {
         self.drawn = self.drawn.plus(more);
         if self.ended {
             if !(more < Amount::ZERO && fault::on(Fault::LapsedCreditComesBack)) {
                 self.amount = self.drawn;
             }
-        } else if self.expires_at != self.credit.expires_at && self.is_before_its_end(reserved_at) {
+        } else if self.has_rolled() && self.is_before_its_end(since) {
             let lapsed = self.credit.amount.minus(self.amount);
             self.amount = self.amount.plus(more.min(lapsed));
         }
     }
 
-    /// Whether an instant comes before the end that it was asked for with.
-    fn is_before_its_end(&self, at: Timestamp) -> bool {
-        self.credit.expires_at.is_none_or(|end| at < end)
+    /// Whether it goes on after the end that it was asked for with.
+    fn has_rolled(&self) -> bool {
+        self.expires_at != self.credit.expires_at
     }
+
+    /// Whether a call drew on it before that end.
+    fn is_before_its_end(&self, since: Since) -> bool {
+        !since.rolled && self.credit.expires_at.is_none_or(|end| since.reserved_at < end)
+    }
+}
+
+/// Since when a call draws on a credit: since it was reserved, or, where it did not then, since the credit rolled over.
+#[derive(Clone, Copy)]
+struct Since {
+    reserved_at: Timestamp,
+    rolled: bool,
 }
 
 impl Funds {
@@ -268,7 +288,7 @@ impl Funds {
         let mut more = more;
         for known in drawn.iter_mut().filter(|known| known.quota_id == *quota_id) {
             let credit = self.credit(&known.credit).filter(|_| !fault::on(Fault::LateCostDrawsAnew));
-            let amount = credit.map_or(Amount::ZERO, |credit| credit.room_for(reserved_at)).min(more);
+            let amount = credit.map_or(Amount::ZERO, |credit| credit.room_for(known.since(reserved_at))).min(more);
             if amount > Amount::ZERO {
                 known.amount = known.amount.plus(amount);
                 more = more.minus(amount);
@@ -280,7 +300,8 @@ impl Funds {
             if amount <= Amount::ZERO || drawn.iter().any(|known| known.is_of(quota_id, id)) {
                 continue;
             }
-            drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount });
+            let rolled = credit.has_rolled() && credit.is_before_its_end(Since { reserved_at, rolled: false });
+            drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount, rolled });
             more = more.minus(amount);
         }
         let mut less = Amount::ZERO.minus(more);
@@ -306,11 +327,11 @@ impl Funds {
         now: Timestamp,
     ) -> Amount {
         let mut raised = Amount::ZERO;
-        for (id, more) in changes(quota_id, before, after) {
-            raised = raised.plus(match self.credit(id) {
+        for (known, more) in changes(quota_id, before, after) {
+            raised = raised.plus(match self.credit(&known.credit) {
                 Some(credit) => {
                     let mut changed = credit.clone();
-                    changed.redraw(more, reserved_at);
+                    changed.redraw(more, known.since(reserved_at));
                     changed.extra(now).minus(credit.extra(now))
                 }
                 None => more,
@@ -321,9 +342,9 @@ impl Funds {
 
     /// A call draws otherwise from now on.
     pub(super) fn redraw(&mut self, quota_id: &QuotaId, before: &[Drawn], after: &[Drawn], reserved_at: Timestamp) {
-        for (id, more) in changes(quota_id, before, after) {
-            match self.credits.iter_mut().find(|credit| credit.credit.id == *id) {
-                Some(credit) => credit.redraw(more, reserved_at),
+        for (known, more) in changes(quota_id, before, after) {
+            match self.credits.iter_mut().find(|credit| credit.credit.id == known.credit) {
+                Some(credit) => credit.redraw(more, known.since(reserved_at)),
                 None => self.forgotten = self.forgotten.plus(more),
             }
         }
@@ -342,7 +363,9 @@ impl Funds {
             let id = &credit.credit.id;
             match drawn.iter_mut().find(|known| known.quota_id == *quota_id && known.credit == *id) {
                 Some(known) => known.amount = known.amount.plus(amount),
-                None => drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount }),
+                None => {
+                    drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount, rolled: false });
+                }
             }
         }
         let mut less = Amount::ZERO.minus(more);
@@ -414,12 +437,12 @@ fn changes<'a>(
     quota_id: &'a QuotaId,
     before: &'a [Drawn],
     after: &'a [Drawn],
-) -> impl Iterator<Item = (&'a CreditId, Amount)> {
+) -> impl Iterator<Item = (&'a Drawn, Amount)> {
     let gone = before.iter().filter(|known| !after.iter().any(|other| other.is_of(quota_id, &known.credit)));
     let all = after.iter().chain(gone).filter(|known| known.quota_id == *quota_id);
     let more = |known: &'a Drawn| {
         let of = |drawn| Drawn::amount_of(drawn, quota_id, &known.credit);
-        (&known.credit, of(after).minus(of(before)))
+        (known, of(after).minus(of(before)))
     };
     all.map(more).filter(|(_, more)| !more.is_zero())
 }

@@ -155,6 +155,18 @@ pub struct Refund {
 }
 
 impl End {
+    /// Whether something has corrected the charge since.
+    #[must_use]
+    pub const fn is_corrected(&self) -> bool {
+        self.late || !self.adjustments.is_empty() || !self.refunds.is_empty()
+    }
+
+    /// Whether it expired and nobody has said what was used: its late settle may still come.
+    #[must_use]
+    pub const fn awaits_report(&self) -> bool {
+        matches!(self.state, EndState::Expired) && !self.late
+    }
+
     /// What counts of a charge of so much: a refund stays what it was, whatever the charge is corrected to, and takes back no more
     /// than there is.
     #[must_use]
