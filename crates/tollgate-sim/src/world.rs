@@ -198,6 +198,11 @@ impl<'a> World<'a> {
                     self.ask(command);
                 }
             }
+            Step::Refund(pick, reclaim) => {
+                if let Some(command) = asked::refund(&self.model, *pick, *reclaim) {
+                    self.ask(command);
+                }
+            }
             Step::Record(call, pieces, within_limit) => {
                 let id = format!("x-{}", self.others);
                 self.ids.push(id.clone());

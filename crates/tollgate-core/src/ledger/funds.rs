@@ -163,11 +163,12 @@ impl CreditState {
 
     /// A call draws so much more, or less. Nothing of what has lapsed, and nothing that comes back of it, can be spent by others.
     fn redraw(&mut self, more: Amount, since: Since) {
+        if self.ended && more < Amount::ZERO && fault::on(Fault::LapsedCreditComesBack) {
+            return;
+        }
         self.drawn = self.drawn.plus(more);
         if self.ended {
-            if !(more < Amount::ZERO && fault::on(Fault::LapsedCreditComesBack)) {
-                self.amount = self.drawn;
-            }
+            self.amount = self.drawn;
         } else if self.has_rolled() && self.is_before_its_end(since) {
             let lapsed = self.credit.amount.minus(self.amount);
             self.amount = self.amount.plus(more.min(lapsed));
