@@ -504,6 +504,8 @@ export interface Settlement {
   /** What the charge had more than the hold. */
   overrun: Usd;
   late?: boolean;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
   replayed?: boolean;
 }
@@ -552,6 +554,8 @@ export interface Release {
   /** What was metered, where anything was: that stays charged. */
   charge?: Charge;
   released: Usd;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
   replayed?: boolean;
 }
@@ -571,6 +575,8 @@ export interface RecordResult {
   id: string;
   state: "recorded";
   charge: Charge;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
   replayed?: boolean;
 }

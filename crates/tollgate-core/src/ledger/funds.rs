@@ -345,7 +345,12 @@ impl Funds {
     pub(super) fn redraw(&mut self, quota_id: &QuotaId, before: &[Drawn], after: &[Drawn], reserved_at: Timestamp) {
         for (known, more) in changes(quota_id, before, after) {
             match self.credits.iter_mut().find(|credit| credit.credit.id == known.credit) {
-                Some(credit) => credit.redraw(more, known.since(reserved_at)),
+                Some(credit) => {
+                    // The id of a credit that is forgotten may be another one's by now: nobody gives back to that what they did not draw.
+                    let own = more.max(Amount::ZERO.minus(credit.drawn));
+                    credit.redraw(own, known.since(reserved_at));
+                    self.forgotten = self.forgotten.plus(more.minus(own));
+                }
                 None => self.forgotten = self.forgotten.plus(more),
             }
         }
@@ -478,5 +483,30 @@ mod tests {
         assert_eq!(funds.extra(now), amount("1004"), "and is still held");
         funds.draw(&quota, &mut drawn, amount("-3"), now);
         assert_eq!(funds.extra(now), amount("1001"));
+    }
+
+    #[test]
+    fn what_a_forgotten_credit_gets_back_is_not_given_to_another_of_its_name() {
+        let amount = |text: &str| text.parse::<Amount>().unwrap();
+        let credit =
+            |id: &str| Credit { id: id.parse().unwrap(), amount: amount("1"), expires_at: None, rollover: None };
+        let (quota, now): (QuotaId, _) = ("q".parse().unwrap(), Timestamp::default());
+        let mut funds = Funds::default();
+        funds.add_credit(credit("c"));
+        let mut before = Vec::new();
+        funds.plan(&quota, &mut before, amount("1"), now, now);
+        funds.redraw(&quota, &[], &before, now);
+        funds.lapse(&"c".parse().unwrap(), None);
+        for number in 1..=MAX_FUNDS {
+            funds.add_credit(credit(&format!("c-{number}")));
+        }
+        funds.lapse(&"c-1".parse().unwrap(), None);
+        funds.add_credit(credit("c"));
+        let mut after = before.clone();
+        funds.plan(&quota, &mut after, amount("-1"), now, now);
+        let extra = funds.extra(now);
+        funds.redraw(&quota, &before, &after, now);
+        assert_eq!(funds.extra(now), extra.minus(amount("1")), "what was paid for it is no part of the limit any more");
+        assert_eq!(funds.credit(&"c".parse().unwrap()).unwrap().remaining(now), amount("1"));
     }
 }
