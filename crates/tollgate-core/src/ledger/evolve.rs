@@ -201,19 +201,19 @@ impl Ledger {
             }
             Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
             Event::Adjusted { adjustment, counted_on, charged } => {
-                if let Some(end) = self.correct(counted_on, charged, entry) {
-                    // Where it is folded onto what it led to, it is there already.
-                    if !end.adjustments.contains(adjustment) {
-                        end.adjustments.push(adjustment.clone());
-                    }
+                // Where it is folded onto what it led to, it is there already.
+                if let Some(end) = self.correct(counted_on, charged, entry)
+                    && !end.adjustments.contains(adjustment)
+                {
+                    end.adjustments.push(adjustment.clone());
                 }
             }
             Event::Refunded { refund, counted_on, charged } => {
                 let counted_on = if fault::on(Fault::RefundLeavesQuotas) { &[][..] } else { counted_on };
-                if let Some(end) = self.correct(counted_on, charged, entry) {
-                    if end.refunds.iter().all(|known| known.id != refund.id) {
-                        end.refunds.push(refund.clone());
-                    }
+                if let Some(end) = self.correct(counted_on, charged, entry)
+                    && end.refunds.iter().all(|known| known.id != refund.id)
+                {
+                    end.refunds.push(refund.clone());
                 }
             }
             // They tell of the store. The state is what the other entries lead to.
