@@ -11,6 +11,7 @@ use super::funds::Drawn;
 use super::reservation::Reservation;
 use super::{Counter, QuotaState};
 use crate::amount::Amount;
+use crate::bounds::Amounts;
 use crate::fault::{self, Fault};
 use crate::quota::Unit;
 use crate::time::Timestamp;
@@ -87,6 +88,26 @@ impl Ledger {
             charged.drawn = Some(drawn);
         }
         events
+    }
+
+    /// What a reservation draws on credits where it holds so much. None where that changes nothing.
+    pub(super) fn draws_when_held(
+        &self,
+        reservation: &Reservation,
+        held: &Amounts,
+        now: Timestamp,
+    ) -> Option<Vec<Drawn>> {
+        let mut drawn = reservation.drawn.clone();
+        for placement in reservation.counted_on.iter() {
+            let Some(state) = self.counting(placement) else { continue };
+            if let Some(funds) = &state.funds {
+                let unit = state.quota.unit;
+                let more = reservation.resting_of(unit, held).minus(reservation.resting(unit));
+                funds.plan_hold(&placement.quota_id, &mut drawn, more, reservation.created_at, now);
+            }
+        }
+        Drawn::strip(&mut drawn);
+        (drawn != reservation.drawn).then_some(drawn)
     }
 
     /// What a reservation draws on credits once it is released. None where it draws on none.

@@ -354,6 +354,7 @@ impl Ledger {
             basis = bound.basis;
         }
         let prolonged = request.ttl_seconds.map_or(reservation.expires_at, |ttl| now.plus_seconds(ttl));
+        let drawn = self.draws_when_held(reservation, &held, now);
         let event = Event::Extended {
             id: id.clone(),
             extension: request.clone(),
@@ -361,6 +362,7 @@ impl Ledger {
             input,
             expires_at: prolonged.max(reservation.expires_at),
             basis,
+            drawn,
         };
         Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
     }

@@ -204,6 +204,7 @@ impl Members {
                 input: take!(it.input as "input"),
                 expires_at: take!(it.expires_at as "expiresAt"),
                 basis: it.basis,
+                drawn: it.drawn,
             },
             Type::Released => Event::Released { id: take!(it.id as "id"), drawn: it.drawn },
             Type::CreditAdded => {
@@ -337,8 +338,8 @@ mod tests {
             ),
             (
                 json!({ "type": "extended", "id": "r-1", "extension": { "id": "x", "ttlSeconds": 60 }, "held": amounts, "input": amounts,
-                    "expiresAt": at, "basis": basis }),
-                &["basis"],
+                    "expiresAt": at, "basis": basis, "drawn": drawn }),
+                &["basis", "drawn"],
             ),
             (with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } } })), of_charge),
             (with_charge("settled", json!({})), of_charge),

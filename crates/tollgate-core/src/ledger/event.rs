@@ -136,6 +136,9 @@ pub enum Event {
         /// Where the rates of the new bound come from.
         #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
+        /// What it draws on credits from then on, where that changes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drawn: Option<Vec<Drawn>>,
     },
     /// What a call has used so far was charged; the hold stays for the rest.
     Metered {

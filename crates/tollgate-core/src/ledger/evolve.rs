@@ -82,12 +82,12 @@ impl Ledger {
                     opened_by: Some(entry.seq),
                 });
             }
-            Event::Extended { id, extension, held, input, expires_at, basis } => {
+            Event::Extended { id, extension, held, input, expires_at, basis, drawn: told } => {
                 if let Some((quotas, reservation)) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     move_grown(quotas, reservation, held, at);
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    let draws = Draws::new(&mut drawn, None, at);
+                    let draws = Draws::new(&mut drawn, told.as_deref(), reservation.created_at);
                     count(quotas, &reservation.counted_on, draws, entry, u64::MAX, &|_, unit| Change {
                         held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE

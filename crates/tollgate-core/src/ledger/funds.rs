@@ -123,13 +123,34 @@ impl Drawn {
         self.quota_id == *quota_id && self.credit == *credit
     }
 
+    /// Whether it is a draw on the same part of the same credit.
+    fn is_like(&self, other: &Self) -> bool {
+        self.is_of(&other.quota_id, &other.credit) && self.rolled == other.rolled
+    }
+
     /// When it was drawn at the earliest, for a call that was reserved then.
     fn since(&self, reserved_at: Timestamp) -> Since {
         Since { reserved_at, rolled: self.rolled }
     }
 
-    fn amount_of(drawn: &[Self], quota_id: &QuotaId, credit: &CreditId) -> Amount {
-        drawn.iter().find(|known| known.is_of(quota_id, credit)).map_or(Amount::ZERO, |known| known.amount)
+    /// How much of the same is drawn in a list.
+    fn amount_in(&self, drawn: &[Self]) -> Amount {
+        drawn.iter().find(|known| known.is_like(self)).map_or(Amount::ZERO, |known| known.amount)
+    }
+
+    /// Gives so much back, what was drawn last first.
+    fn give_back(drawn: &mut [Self], quota_id: &QuotaId, less: Amount) {
+        let mut less = less;
+        if fault::on(Fault::FirstCreditGetsAllBack) {
+            drawn.reverse();
+        }
+        for known in drawn.iter_mut().rev().filter(|known| known.quota_id == *quota_id) {
+            let amount = known.amount.min(less);
+            if amount > Amount::ZERO {
+                known.amount = known.amount.minus(amount);
+                less = less.minus(amount);
+            }
+        }
     }
 }
 
@@ -178,6 +199,11 @@ impl CreditState {
     /// Whether it goes on after the end that it was asked for with.
     fn has_rolled(&self) -> bool {
         self.expires_at != self.credit.expires_at
+    }
+
+    /// Whether a call was made before it rolled over, and so does not draw on it as it was then.
+    fn has_rolled_over(&self, reserved_at: Timestamp) -> bool {
+        self.has_rolled() && self.is_before_its_end(Since { reserved_at, rolled: false })
     }
 
     /// Whether a call drew on it before that end.
@@ -301,21 +327,37 @@ impl Funds {
             if amount <= Amount::ZERO || drawn.iter().any(|known| known.is_of(quota_id, id)) {
                 continue;
             }
-            let rolled = credit.has_rolled() && credit.is_before_its_end(Since { reserved_at, rolled: false });
+            let rolled = credit.has_rolled_over(reserved_at);
             drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount, rolled });
             more = more.minus(amount);
         }
-        let mut less = Amount::ZERO.minus(more);
-        if fault::on(Fault::FirstCreditGetsAllBack) {
-            drawn.reverse();
-        }
-        for known in drawn.iter_mut().rev().filter(|known| known.quota_id == *quota_id) {
-            let amount = known.amount.min(less);
-            if amount > Amount::ZERO {
-                known.amount = known.amount.minus(amount);
-                less = less.minus(amount);
+        Drawn::give_back(drawn, quota_id, Amount::ZERO.minus(more));
+    }
+
+    /// The same where so much more is to be held: what has ended is not there for it.
+    pub(super) fn plan_hold(
+        &self,
+        quota_id: &QuotaId,
+        drawn: &mut Vec<Drawn>,
+        more: Amount,
+        reserved_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let mut more = more;
+        for credit in self.credits(now) {
+            let amount = credit.amount.minus(credit.drawn).min(more);
+            if amount <= Amount::ZERO {
+                continue;
+            }
+            more = more.minus(amount);
+            let (quota_id, rolled) = (quota_id.clone(), credit.has_rolled_over(reserved_at));
+            let draw = Drawn { quota_id, credit: credit.credit.id.clone(), amount, rolled };
+            match drawn.iter_mut().find(|known| known.is_like(&draw)) {
+                Some(known) => known.amount = known.amount.plus(amount),
+                None => drawn.push(draw),
             }
         }
+        Drawn::give_back(drawn, quota_id, Amount::ZERO.minus(more));
     }
 
     /// How much higher the limit is at an instant where a call draws otherwise.
@@ -444,13 +486,9 @@ fn changes<'a>(
     before: &'a [Drawn],
     after: &'a [Drawn],
 ) -> impl Iterator<Item = (&'a Drawn, Amount)> {
-    let gone = before.iter().filter(|known| !after.iter().any(|other| other.is_of(quota_id, &known.credit)));
+    let gone = before.iter().filter(|known| !after.iter().any(|other| other.is_like(known)));
     let all = after.iter().chain(gone).filter(|known| known.quota_id == *quota_id);
-    let more = |known: &'a Drawn| {
-        let of = |drawn| Drawn::amount_of(drawn, quota_id, &known.credit);
-        (known, of(after).minus(of(before)))
-    };
-    all.map(more).filter(|(_, more)| !more.is_zero())
+    all.map(|known| (known, known.amount_in(after).minus(known.amount_in(before)))).filter(|(_, more)| !more.is_zero())
 }
 
 #[cfg(test)]

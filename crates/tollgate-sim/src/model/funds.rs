@@ -239,15 +239,14 @@ impl Model {
             let identity = &place.0;
             let Some(quota) = self.quotas.values().find(|quota| quota.identity == *identity) else { continue };
             let more = more(quota.definition.unit, *place);
-            if more > 0 {
-                self.take(*identity, by, more, now);
-            } else {
-                self.give_back(*identity, by, -more);
-            }
+            let created_at = self.reservations.get(by).map_or(now, |known| known.created_at);
+            self.take(*identity, by, more, created_at, now);
+            self.return_what_is_not_spent(*identity, by, -more, created_at);
         }
+        self.forget_what_it_drew(by);
     }
 
-    fn take(&mut self, identity: u64, by: &str, more: Pico, now: i64) {
+    fn take(&mut self, identity: u64, by: &str, more: Pico, created_at: i64, now: i64) {
         let mut left = more;
         for at in self.in_order(identity, now) {
             let credit = &self.credits[at];
@@ -257,12 +256,14 @@ impl Model {
             }
             left -= part;
             let id = credit.asked.id.clone();
-            let is_same = |draw: &&mut Draw| draw.quota == identity && draw.by == by && draw.credit == id;
+            let of_the_rest = self.goes_on_after(credit, created_at);
+            let is_same = |draw: &&mut Draw| {
+                draw.quota == identity && draw.by == by && draw.credit == id && draw.of_the_rest == of_the_rest
+            };
             match self.draws.iter_mut().find(is_same) {
                 Some(draw) => draw.amount += part,
                 None => {
-                    let draw =
-                        Draw { quota: identity, credit: id, by: by.to_owned(), amount: part, of_the_rest: false };
+                    let draw = Draw { quota: identity, credit: id, by: by.to_owned(), amount: part, of_the_rest };
                     self.draws.push(draw);
                 }
             }
@@ -292,8 +293,7 @@ impl Model {
                 continue;
             }
             left -= part;
-            let credit = &self.credits[at];
-            let of_the_rest = credit.ends != credit.asked.ends && credit.asked.ends.is_none_or(|end| created_at < end);
+            let of_the_rest = self.goes_on_after(&self.credits[at], created_at);
             self.draws.push(Draw { quota: identity, credit: id, by: by.to_owned(), amount: part, of_the_rest });
         }
     }
@@ -326,6 +326,11 @@ impl Model {
             self.credits[credit].amount += more.min(lapsed);
         }
         self.draws[at].amount += more;
+    }
+
+    /// Whether what there is of a credit is what went on of it, and a call was made before.
+    fn goes_on_after(&self, credit: &Credit, created_at: i64) -> bool {
+        credit.ends != credit.asked.ends && credit.asked.ends.is_none_or(|end| created_at < end)
     }
 
     fn credit_of(&self, draw: &Draw) -> Option<usize> {
