@@ -17,6 +17,8 @@ import type {
   PriceRequest,
   QuotaDefinition,
   QuotaState,
+  RefundRequest,
+  Refunding,
   ReservationBody,
   ReservationsFilter,
   ReservationsPage,
@@ -69,6 +71,8 @@ export interface LocalTollgate extends Tollgate {
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
   /** Releases open holds in bulk, 500 at most at a time. */
   releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased>;
+  /** Takes back a charge, or a part of it. Safe to repeat under the same id. */
+  refund(id: string, request: RefundRequest): Promise<Refunding>;
   /** The ledger, line by line. */
   entries(query?: EntriesQuery): Promise<EntriesPage>;
 }
@@ -173,6 +177,10 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async endIncrease(id: string, increaseId: string): Promise<QuotaState> {
     return this.run<QuotaState>({ op: "endIncrease", id, increaseId });
+  }
+
+  async refund(id: string, request: RefundRequest): Promise<Refunding> {
+    return namedFrom("refund", this.run<Refunding>({ op: "refund", id, refund: request }));
   }
 
   async entries(query: EntriesQuery = {}): Promise<EntriesPage> {

@@ -74,6 +74,7 @@ describe("strangers", () => {
     ["POST", "/reservations/a/settle", { usd: "1" }],
     ["POST", "/reservations/a/release", {}],
     ["POST", "/reservations/a/extend", { id: "x", ttlSeconds: 1 }],
+    ["POST", "/reservations/a/refund", { id: "r", usd: "1", reason: "x" }],
     ["POST", "/records", { id: "a", resource: "llm", usd: "1" }],
     ["POST", "/batch", { commands: [] }],
     ["POST", "/explain", usdReserve("a", "1")],

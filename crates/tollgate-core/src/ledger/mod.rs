@@ -4,6 +4,7 @@
 //! a rejection, and changes nothing; [`Ledger::evolve`] folds one event into the state and cannot fail. So the events are the
 //! truth, the state can be rebuilt from them, and what is stored is what was decided.
 
+mod booking;
 mod command;
 mod compare;
 mod counter;
@@ -17,6 +18,7 @@ mod fund;
 mod funds;
 mod open_holds;
 mod rates;
+mod refund;
 mod rerate;
 mod reservation;
 mod rolling;
@@ -27,20 +29,20 @@ use std::collections::hash_map::Entry::Occupied;
 
 pub use command::{
     Actual, Adjustment, Command, ExtendRequest, HoldTerms, HoldsFilter, OnExpiry, OnInsufficient, Onboard,
-    OverridesOrder, Reading, RecordMode, RecordRequest, ReserveRequest,
+    OverridesOrder, Reading, RecordMode, RecordRequest, RefundRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
-pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
+pub use event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
 #[cfg(feature = "seeded-bugs")]
 pub use open_holds::set_caps;
 pub use open_holds::{Caps, HoldPlace, MAX_BULK_RELEASE, MAX_OPEN_HOLDS, MAX_USER_HOLDS, TooManyHolds};
 pub use rerate::{RerateBy, Rerated};
-pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
+pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Refund, Reservation};
 pub use snapshot::Snapshot;
 
 use open_holds::OpenHolds;
@@ -54,6 +56,8 @@ use crate::time::Timestamp;
 
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
+/// How many refunds one charge may have.
+pub const MAX_REFUNDS: usize = 32;
 
 /// Values by what others name. Several look-ups are made for each command, and SipHash is a tenth of one. Whoever chose names that collide would slow down
 /// their own ledger alone.

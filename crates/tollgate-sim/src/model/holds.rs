@@ -59,17 +59,11 @@ impl Model {
         found.into_iter().map(|(_, id)| id).collect()
     }
 
-    pub(super) fn release_holds(
-        &mut self,
-        user: Option<u8>,
-        touchpoint: Option<u8>,
-        before: Option<i64>,
-        now: i64,
-    ) -> Verdict {
+    pub(super) fn release_holds(&mut self, user: Option<u8>, touchpoint: Option<u8>, before: Option<i64>) -> Verdict {
         let meant = self.open_holds_of(user, touchpoint, before);
         let released = meant.len().min(MOST_AT_ONCE);
         for id in meant.iter().take(released) {
-            self.release(id, now);
+            self.release(id);
         }
         Verdict::ReleasedMany(released, meant.len() - released)
     }
