@@ -207,7 +207,7 @@ impl Fold {
                     }
                     Some(*kept)
                 }
-                Some(Stored::Archived) | None => None,
+                Some(Stored::Archived | Stored::Damaged(_)) | None => None,
             };
             if kept.as_ref() != Some(&refolded) {
                 self.differs(format!("closed.{id}"), json!(kept), json!(refolded));

@@ -1,5 +1,8 @@
 //! The little of SQL that the store needs.
 
+/// 2⁵³ − 1: up to here JavaScript's numbers hold every integer, and it and the next one are not the same.
+pub(crate) const MAX_INTEGER: i64 = (1 << 53) - 1;
+
 /// A SQLite database. Integers stay within ±2⁵³ in both directions, because in a Durable Object they cross JavaScript; larger ones
 /// travel as text.
 pub trait Sql {

@@ -156,6 +156,12 @@ impl Ledger {
         })
     }
 
+    /// Whether a view is of the period that holds an instant, of what the quota counts now.
+    #[must_use]
+    pub fn shows_now(&self, view: &QuotaView<'_>, now: Timestamp) -> bool {
+        self.quotas.get(view.id).is_some_and(|state| state.is_shown_by(view, now))
+    }
+
     /// How many quotas there are.
     #[must_use]
     pub fn quota_count(&self) -> usize {
