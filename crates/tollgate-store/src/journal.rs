@@ -79,15 +79,29 @@ pub(crate) fn read(
 /// Those entries of some numbers that are there and can be read.
 pub(crate) fn entries(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<BTreeMap<u64, Entry>, StoreError> {
     let mut found = BTreeMap::new();
-    let mut whole = Vec::new();
-    let mut apart = Vec::new();
-    for Place { row, bytes, wanted } in places(sql, seqs)? {
-        if bytes <= wanted.len().saturating_mul(WHOLE_ROW_BYTES) {
-            whole.push(Place { row, bytes, wanted });
-        } else {
-            apart.extend(wanted);
+    let (mut whole, apart): (Vec<_>, Vec<_>) = places(sql, seqs)?.into_iter().partition(Place::is_read_whole);
+    for places in apart.chunks(MAX_READ_PARTS) {
+        let wanted: Vec<u64> = places.iter().flat_map(|place| &place.wanted).copied().collect();
+        let cuts = sql.query(CUT_OUT, &[Param::Text(&json(&wanted)?)])?;
+        let mut long = BTreeSet::new();
+        for cut in &cuts {
+            let mut row = Row::new(cut, "journal");
+            let seq = unsigned(row.integer()?);
+            match row.optional_text()? {
+                Some(text) => found.extend(parsed(text, seq)),
+                None => {
+                    long.insert(seq);
+                }
+            }
+        }
+        for place in places {
+            let wanted: Vec<u64> = place.wanted.iter().copied().filter(|seq| long.contains(seq)).collect();
+            if !wanted.is_empty() {
+                whole.push(Place { wanted, ..*place });
+            }
         }
     }
+    whole.sort_unstable_by_key(|place| place.row);
     let mut rest = whole.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0_usize;
@@ -98,10 +112,7 @@ pub(crate) fn entries(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<BTreeMap<u
         let (now, later) = rest.split_at(fitting.count().max(1));
         rest = later;
         let rows = json(&now.iter().map(|place| place.row).collect::<Vec<_>>())?;
-        let texts = sql.query(
-            "SELECT entries FROM journal WHERE last_entry IN (SELECT value FROM json_each(?1)) ORDER BY last_entry",
-            &[Param::Text(&rows)],
-        )?;
+        let texts = sql.query(READ_WHOLE, &[Param::Text(&rows)])?;
         for (place, row) in now.iter().zip(&texts) {
             let mut text = Row::new(row, "journal").text()?;
             for seq in &place.wanted {
@@ -110,13 +121,6 @@ pub(crate) fn entries(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<BTreeMap<u
                 text = text.get(begins..).unwrap_or_default();
                 found.extend(parsed(text, *seq));
             }
-        }
-    }
-    for seqs in apart.chunks(MAX_READ_PARTS) {
-        for row in sql.query(READ_APART, &[Param::Text(&json(&seqs)?)])? {
-            let mut row = Row::new(&row, "journal");
-            let seq = unsigned(row.integer()?);
-            found.extend(parsed(row.text()?, seq));
         }
     }
     Ok(found)
@@ -130,6 +134,12 @@ struct Place {
     bytes: usize,
     /// Which of its entries, ascending.
     wanted: Vec<u64>,
+}
+
+impl Place {
+    fn is_read_whole(&self) -> bool {
+        self.bytes <= self.wanted.len().saturating_mul(WHOLE_ROW_BYTES)
+    }
 }
 
 fn places(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<Vec<Place>, StoreError> {
@@ -153,13 +163,18 @@ const PLACES: &str = "SELECT wanted.value, last_entry, octet_length(entries) FRO
                       (SELECT last_entry FROM journal WHERE last_entry >= wanted.value ORDER BY last_entry LIMIT 1) \
                       ORDER BY wanted.value";
 
-/// Entries by themselves, each cut out of its row: bytes are compared and counted, which is faster than characters.
-const READ_APART: &str = "WITH tails AS MATERIALIZED (SELECT wanted.value AS seq, substr(CAST(entries AS BLOB), \
-     instr(CAST(entries AS BLOB), CAST('{\"seq\":' || wanted.value || ',' AS BLOB))) AS tail \
+/// Rows by their last entries.
+const READ_WHOLE: &str =
+    "SELECT entries FROM journal WHERE last_entry IN (SELECT value FROM json_each(?1)) ORDER BY last_entry";
+
+/// Entries by themselves, each cut out of its row; NULL for those that are longer than what is looked at. Bytes are compared and counted, which is faster than characters.
+const CUT_OUT: &str = "WITH tails AS MATERIALIZED (SELECT wanted.value AS seq, substr(CAST(entries AS BLOB), \
+     instr(CAST(entries AS BLOB), CAST('{\"seq\":' || wanted.value || ',' AS BLOB)), 4096) AS tail \
      FROM json_each(?1) AS wanted JOIN journal ON last_entry = \
      (SELECT last_entry FROM journal WHERE last_entry >= wanted.value ORDER BY last_entry LIMIT 1)), \
-     cuts AS MATERIALIZED (SELECT seq, tail, instr(tail, CAST(',{\"seq\":' || (seq + 1) || ',' AS BLOB)) AS cut FROM tails) \
-     SELECT seq, CAST(CASE cut WHEN 0 THEN tail ELSE substr(tail, 1, cut - 1) END AS TEXT) FROM cuts";
+     cuts AS (SELECT seq, tail, instr(tail, CAST(',{\"seq\":' || (seq + 1) || ',' AS BLOB)) AS cut FROM tails) \
+     SELECT seq, CASE WHEN cut > 0 THEN CAST(substr(tail, 1, cut - 1) AS TEXT) \
+     WHEN length(tail) < 4096 THEN CAST(tail AS TEXT) END FROM cuts";
 
 /// The first row with entries after a number, from the entry after that number on, where that is in it; and not beyond a last number. In a Durable Object numbers come
 /// as floats, which are written with a point.

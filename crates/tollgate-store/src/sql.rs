@@ -86,6 +86,15 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// A text, or NULL.
+    pub(crate) fn optional_text(&mut self) -> Result<Option<&'a str>, StoreError> {
+        match self.cells.next() {
+            Some(Cell::Text(text)) => Ok(Some(text)),
+            Some(Cell::Null) => Ok(None),
+            _ => Err(self.damaged("a text or NULL")),
+        }
+    }
+
     pub(crate) fn integer(&mut self) -> Result<i64, StoreError> {
         match self.cells.next() {
             Some(Cell::Integer(integer)) => Ok(*integer),
