@@ -1,3 +1,4 @@
+import { resultsOf } from "./batch-answer.js";
 import type { Command, CommandResult } from "./commands.js";
 import { errorFromAnswer } from "./commands.js";
 import { UnavailableError } from "./errors.js";
@@ -143,16 +144,4 @@ interface Pending {
   attempts: number;
   resolve(result: CommandResult): void;
   reject(error: Error): void;
-}
-
-/** The results, when there is a well-formed one for each command. */
-function resultsOf(body: unknown, count: number): CommandResult[] | undefined {
-  if (typeof body !== "object" || body === null || !("results" in body)) return undefined;
-  const { results } = body;
-  if (!Array.isArray(results) || results.length !== count || !results.every(isResult)) return undefined;
-  return results;
-}
-
-function isResult(value: unknown): value is CommandResult {
-  return typeof value === "object" && value !== null && "status" in value && typeof value.status === "number" && "body" in value;
 }

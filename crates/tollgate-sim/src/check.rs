@@ -193,7 +193,7 @@ pub(crate) fn same(lost: &Ledger, found: &Ledger) -> Result<(), String> {
 }
 
 /// The audit must find nothing.
-pub(crate) fn audit<S: Sql>(store: &TenantStore<S>) -> Result<(), String> {
+pub(crate) fn audit<S: Sql>(store: &mut TenantStore<S>) -> Result<(), String> {
     match store.audit() {
         Ok(report) if report.as_ref().is_none_or(|report| report.clean) => Ok(()),
         Ok(report) => Err(format!("the audit finds {report:?}")),

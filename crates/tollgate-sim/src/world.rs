@@ -537,7 +537,7 @@ impl<'a> World<'a> {
             let Some(id) = command.subject() else { continue };
             check::is_borne_out(command, body, told.get(id).unwrap_or(&Value::Null))?;
         }
-        check::audit(&store)?;
+        check::audit(&mut store)?;
         check::export(&mut store, self.catalog, now, &mut self.exported)?;
         check::history(&self.exported, &self.model)
     }

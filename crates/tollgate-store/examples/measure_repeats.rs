@@ -35,8 +35,11 @@ fn main() {
             ledger.time(&ends);
         }
         let worst = ledger.best(&settles(&other));
-        let worst_looked_up = ledger.best(&other.iter().map(|id| request(&json!({ "op": "getReservation", "id": id }))).collect::<Vec<_>>());
-        println!("{name}: {BATCH} reserves {opened:?}, again {opened_again:?}; settles {settled:?}, again {repeat:?}; from 500 rows each {worst:?}, looked up {worst_looked_up:?}");
+        let worst_looked_up = ledger
+            .best(&other.iter().map(|id| request(&json!({ "op": "getReservation", "id": id }))).collect::<Vec<_>>());
+        println!(
+            "{name}: {BATCH} reserves {opened:?}, again {opened_again:?}; settles {settled:?}, again {repeat:?}; from 500 rows each {worst:?}, looked up {worst_looked_up:?}"
+        );
         let _gone = std::fs::remove_file(&file);
     }
 }
@@ -90,8 +93,9 @@ fn reserves(ids: &[String], tag_bytes: usize) -> Vec<Request> {
 }
 
 fn settles(ids: &[String]) -> Vec<Request> {
-    let settle =
-        |id: &String| request(&json!({ "op": "settle", "id": id, "usage": { "input": 1100, "cache_read": 100, "output": 350 } }));
+    let settle = |id: &String| {
+        request(&json!({ "op": "settle", "id": id, "usage": { "input": 1100, "cache_read": 100, "output": 350 } }))
+    };
     ids.iter().map(settle).collect()
 }
 

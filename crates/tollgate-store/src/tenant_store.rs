@@ -102,12 +102,16 @@ impl<S: Sql> TenantStore<S> {
         self.take_turn(catalog, now, &asked)
     }
 
-    /// Answers what only looks, without a turn: from what is stored, and what is in memory of it.
+    /// Answers what only looks, from what is stored and what is in memory of it, and not in a turn: where it fails, nothing else does. What has to end first, ends in a
+    /// turn of its own.
     ///
     /// # Errors
     /// The database failed, or what is stored cannot be read; what is in memory stays.
     pub fn look(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Result<Answer, StoreError> {
         self.catch_up()?;
+        if self.state.ledger.decide_expiry(now).is_some() {
+            self.expire(catalog, now)?;
+        }
         match request {
             Request::State(query) => self.state.look(&self.sql, catalog, now, query),
             Request::History(query) => self.state.history(&self.sql, now, query),
@@ -115,12 +119,7 @@ impl<S: Sql> TenantStore<S> {
         }
     }
 
-    fn take_turn(
-        &mut self,
-        catalog: &Catalog,
-        now: Timestamp,
-        asked: &[Asked<'_>],
-    ) -> Result<Vec<Answer>, StoreError> {
+    fn take_turn(&mut self, catalog: &Catalog, now: Timestamp, asked: &[Asked<'_>]) -> Result<Vec<Answer>, StoreError> {
         let answers = self.in_transaction(|state, sql| state.turn(sql, catalog, now, asked))?;
         let answered = answers.into_iter().zip(asked).map(|(answer, asked)| match (answer, asked) {
             (Some(answer), _) => Ok(answer),
@@ -143,7 +142,8 @@ impl<S: Sql> TenantStore<S> {
     ///
     /// # Errors
     /// The database failed, or what is stored cannot be read at all.
-    pub fn audit(&self) -> Result<Option<AuditReport>, StoreError> {
+    pub fn audit(&mut self) -> Result<Option<AuditReport>, StoreError> {
+        self.catch_up()?;
         if !self.state.has_schema {
             return Ok(None);
         }
@@ -243,8 +243,11 @@ impl<S: Sql> TenantStore<S> {
         done.ok_or_else(|| StoreError::Damaged("a transaction did not run".to_owned()))
     }
 
-    /// Sees to it that memory is what is stored.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
+    /// Sees to it that memory is what is stored: reads it anew after a turn that failed, or where another instance has written.
+    ///
+    /// # Errors
+    /// The database failed, or what is stored cannot be read.
+    pub fn catch_up(&mut self) -> Result<(), StoreError> {
         let Self { sql, state } = self;
         if state.stale || state.is_overtaken(sql)? {
             *state = State { snapshot_every: state.snapshot_every, ..State::load(sql)? };
@@ -433,11 +436,7 @@ impl State {
         Ok(answer)
     }
 
-    fn recall<'a>(
-        &self,
-        sql: &impl Sql,
-        ids: impl Iterator<Item = &'a ReservationId>,
-    ) -> Result<Recalled, StoreError> {
+    fn recall<'a>(&self, sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) -> Result<Recalled, StoreError> {
         if self.has_schema { closed::recall(sql, ids, &self.ledger) } else { Ok(Recalled::default()) }
     }
 

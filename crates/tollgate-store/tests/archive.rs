@@ -73,7 +73,7 @@ fn order(
     store.archive(at(LATER), &ArchiveRequest { through, head: head.to_owned(), forget_through }).unwrap()
 }
 
-fn assert_clean(database: &Flaky, store: &TenantStore<Flaky>) {
+fn assert_clean(database: &Flaky, store: &mut TenantStore<Flaky>) {
     for report in [store.audit().unwrap().unwrap(), database.open().audit().unwrap().unwrap()] {
         assert!(report.clean, "{report:#?}");
         assert_eq!(report.entries, store.ledger().last_seq());
@@ -90,7 +90,7 @@ fn usage(store: &mut TenantStore<Flaky>) -> Value {
 
 #[test]
 fn exported_rows_chain_and_refold_to_the_state() {
-    let (_, store) = lived_in();
+    let (_, mut store) = lived_in();
     let page = all_rows(&store);
     assert_eq!((page.base.through, page.base.head.as_str(), page.next), (0, "sha256:genesis", None));
     let mut head = page.base.head;
@@ -120,7 +120,7 @@ fn an_archive_drops_rows_and_changes_nothing_that_counts() {
     assert_eq!((report.archived_through, report.complete, report.forgotten), (last, true, 0));
     // What is left is the entry that tells of it.
     assert_eq!(database.count("journal"), 1);
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
     for mut store in [store, database.open()] {
         assert_eq!((quotas(&mut store), usage(&mut store)), (quotas_before.clone(), usage_before.clone()));
         let page = run(&mut store, LATER, &[json!({ "op": "entries" })]).remove(0).1;
@@ -159,19 +159,19 @@ fn holds_and_expired_ones_live_on_and_late_settles_stay_exact() {
     let answers = run(&mut store, LATER, &[settle("open", "4"), settle("late", "1")]);
     assert_eq!((answers[0].0, &answers[0].1["released"]), (200, &json!("1")));
     assert_eq!((answers[1].0, &answers[1].1["late"]), (200, &json!(true)));
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
     // 1.5 settled + 0.5 recorded + 7 unreported + 4 + 1, where 11 stood before the late settle.
     assert_eq!(quotas(&mut store)["quotas"][0]["spent"], "14");
     assert_eq!(usage(&mut store)["total"]["usd"], "14");
     // A repeat finds it, until this entry is archived too.
     assert_eq!(run(&mut store, LATER, &[settle("late", "1")])[0].1["replayed"], true);
     archive_all(&mut store, None);
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
     let answers = run(&mut store, LATER, &[settle("late", "1"), settle("open", "4"), settle("unreported", "6")]);
     let codes: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
     assert_eq!(codes, [410, 410, 200]);
     assert_eq!(usage(&mut store)["total"]["usd"], "13");
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_row_that_a_later_entry_changed_is_kept_until_that_one_is_archived() {
     run(&mut store, LATER, &[settle("late", "1")]);
     order(&mut store, through, &head, None).unwrap();
     assert_eq!(run(&mut store, LATER, &[settle("late", "1")])[0].1["replayed"], true);
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn ids_are_forgotten_only_where_that_is_asked_for() {
     let (status, answer) = run(&mut store, LATER, &[reserve("settled", "2", 600)]).remove(0);
     assert_eq!((status, &answer["replayed"]), (201, &Value::Null));
     assert_eq!(run(&mut store, LATER, &[settle("unreported", "6")])[0].1["code"], "reservation_not_found");
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_failed_statement_leaves_nothing_half_archived() {
             return;
         }
         assert_eq!((database.count("journal"), quotas(&mut store), store.ledger().last_seq()), before, "{statement}");
-        assert_clean(&database, &store);
+        assert_clean(&database, &mut store);
     }
 }
 
@@ -298,11 +298,11 @@ fn a_long_journal_is_archived_in_steps() {
         if report.complete {
             break;
         }
-        assert_clean(&database, &store);
+        assert_clean(&database, &mut store);
     }
     assert!(steps.len() > 1, "{steps:?}");
     assert_eq!(steps.last(), Some(&through));
-    assert_clean(&database, &store);
+    assert_clean(&database, &mut store);
     // Start-up does not depend on what is archived.
     assert_eq!(database.open().ledger().last_seq(), store.ledger().last_seq());
 }

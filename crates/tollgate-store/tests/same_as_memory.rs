@@ -132,7 +132,7 @@ proptest! {
                 }
             }
         }
-        let reopened = database.open();
+        let mut reopened = database.open();
         let report = reopened.audit().unwrap().unwrap();
         prop_assert!(report.clean, "{:?}", report);
         prop_assert_eq!(

@@ -269,7 +269,7 @@ fn lived_in() -> (Flaky, TenantStore<Flaky>) {
 #[test]
 fn an_audit_of_what_nobody_touched_is_clean() {
     let (database, store) = lived_in();
-    for store in [store, database.open()] {
+    for mut store in [store, database.open()] {
         let report = store.audit().unwrap().unwrap();
         assert!(report.clean, "{report:?}");
         assert_eq!(report.entries, store.ledger().last_seq());
@@ -334,7 +334,7 @@ fn a_repair_sets_right_what_the_journal_tells_and_says_so() {
         let report = store.repair(at(LATER), &order).unwrap().unwrap();
         assert_eq!(report.entry, Some(entries + 1), "{tamper}");
         assert!(!report.repaired.is_empty());
-        for store in [&store, &database.open()] {
+        for store in [&mut store, &mut database.open()] {
             let audit = store.audit().unwrap().unwrap();
             assert!(audit.clean, "{tamper}: {audit:#?}");
         }

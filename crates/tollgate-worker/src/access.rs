@@ -75,6 +75,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetOverrides
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
+        | Endpoint::GetQuota
         | Endpoint::GetReservation
         | Endpoint::Explain
         | Endpoint::Usage

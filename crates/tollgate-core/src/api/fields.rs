@@ -19,11 +19,7 @@ pub(super) const MAX_WHOLE: u64 = (1 << 53) - 1;
 
 /// A whole number that can be stored and looked for.
 pub(super) fn whole(field: &str, number: u64) -> Result<u64, Problem> {
-    if number <= MAX_WHOLE {
-        Ok(number)
-    } else {
-        Err(Problem::invalid(field, "must lie in 0 to 9007199254740991"))
-    }
+    if number <= MAX_WHOLE { Ok(number) } else { Err(Problem::invalid(field, "must lie in 0 to 9007199254740991")) }
 }
 
 /// A whole number in a query.

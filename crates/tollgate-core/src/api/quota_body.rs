@@ -66,7 +66,13 @@ impl Names {
     }
 
     /// What stands for a quota: its name where its state is the one that stands beside the results.
-    fn item<'a>(&mut self, ledger: &Ledger, view: &QuotaView<'a>, now: Timestamp, body: QuotaBody<'a>) -> QuotaItem<'a> {
+    fn item<'a>(
+        &mut self,
+        ledger: &Ledger,
+        view: &QuotaView<'a>,
+        now: Timestamp,
+        body: QuotaBody<'a>,
+    ) -> QuotaItem<'a> {
         if !ledger.shows_now(view, now) {
             self.bytes = self.bytes.saturating_add(STATE_BYTES);
             return QuotaItem::State(body);
@@ -117,7 +123,12 @@ impl<'a> QuotaList<'a> {
     }
 
     /// Those that a reservation counts on.
-    pub(super) fn of(ledger: &'a Ledger, reservation: &'a Reservation, now: Timestamp, names: Option<&mut Names>) -> Self {
+    pub(super) fn of(
+        ledger: &'a Ledger,
+        reservation: &'a Reservation,
+        now: Timestamp,
+        names: Option<&mut Names>,
+    ) -> Self {
         let states = ledger.quotas_of(reservation, now).map(with_body);
         Self::new(ledger, now, reservation.counted_on.len(), states, names)
     }

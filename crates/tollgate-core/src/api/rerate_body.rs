@@ -186,7 +186,10 @@ mod tests {
             (r#""to":"2026-12-01T00:00:00Z","limit":0"#, "limit"),
             (r#""to":"2026-12-01T00:00:00Z","after":9007199254740992"#, "after"),
             (r#""to":"2026-12-01T00:00:00Z","after":1e3"#, "after"),
-            (r#""to":"2026-12-01T00:00:00Z","totals":{"charges":9007199254740992,"changed":0,"old":"0","new":"0","difference":"0"}"#, "totals.charges"),
+            (
+                r#""to":"2026-12-01T00:00:00Z","totals":{"charges":9007199254740992,"changed":0,"old":"0","new":"0","difference":"0"}"#,
+                "totals.charges",
+            ),
             (r#""to":"2026-12-01T00:00:00Z","post":"a b""#, "post"),
             (r#""to":"2026-12-01T00:00:00Z","overrides":"then""#, "overrides"),
             (r#""to":"2026-12-01T00:00:00Z","overrides":{"rate":[]}"#, "overrides.rate"),
