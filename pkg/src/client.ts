@@ -115,8 +115,8 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
 
   async quotas(): Promise<QuotaState[]> {
     return allQuotas((after) => {
-      const query = after === undefined ? "" : `&after=${encodeURIComponent(after)}`;
-      return this.#transport.call<QuotasPage>("GET", `${this.#path}/quotas?limit=1000${query}`);
+      const query = after === undefined ? "" : `?after=${encodeURIComponent(after)}&limit=1000`;
+      return this.#transport.call<QuotasPage>("GET", `${this.#path}/quotas${query}`);
     });
   }
 

@@ -154,7 +154,7 @@ describe("quotas", () => {
   it("are set, listed, edited, reset and deleted", async () => {
     const tenant = await newTenant(worker, {});
     const path = `${tenant.path}/quotas`;
-    assert.deepEqual(expectStatus(await tenant.read.get(path), 200).body, { quotas: [] });
+    assert.deepEqual(expectStatus(await tenant.read.get(path), 200).body, { quotas: [], next: null });
 
     const made = expectStatus(await admin.put(`${path}/q`, usdQuota("10", { resource: "llm" })), 200);
     assertPartial(made.body, {
@@ -637,7 +637,7 @@ describe("what is not there", () => {
       ["GET", `${tenant.path}/tokens`, ["POST"]],
       ["POST", `${tenant.path}/quotas`, ["GET"]],
       ["GET", `${tenant.path}/quotas/q/reset`, ["POST"]],
-      ["PATCH", `${tenant.path}/quotas/q`, ["DELETE", "PUT"]],
+      ["PATCH", `${tenant.path}/quotas/q`, ["DELETE", "GET", "PUT"]],
       ["GET", `${tenant.path}/reservations`, ["POST"]],
       ["DELETE", `${tenant.path}/reservations/a`, ["GET"]],
       ["GET", `${tenant.path}/reservations/a/settle`, ["POST"]],
