@@ -19,6 +19,12 @@ export function resultsOf(body: unknown, count: number): CommandResult[] | undef
   return results;
 }
 
+/** How many of a batch's last commands were not carried out, because all at once was too much. */
+export function leftOut(body: unknown): number {
+  const count = isObject(body) ? body["leftOut"] : undefined;
+  return typeof count === "number" && Number.isInteger(count) && count > 0 ? count : 0;
+}
+
 type Members = Record<string, unknown>;
 
 /** A quota is a name; or an object with what more is said of it here, all of it where it is of another period than the state beside the results. */

@@ -1,4 +1,4 @@
-import { resultsOf } from "./batch-answer.js";
+import { leftOut, resultsOf } from "./batch-answer.js";
 import type { Command, CommandResult } from "./commands.js";
 import { errorFromAnswer } from "./commands.js";
 import { UnavailableError } from "./errors.js";
@@ -99,6 +99,13 @@ export class Batcher {
     if (results === undefined) {
       this.#again(batch, new UnavailableError("the batch's answer does not have a result for each command"), undefined);
       return;
+    }
+    // They were not attempted, and go first next time. Where nothing at all was done, they failed.
+    const done = batch.length - leftOut(result.body);
+    if (done > 0 && done < batch.length) {
+      const later = batch.splice(done);
+      for (const pending of later) pending.attempts--;
+      this.#queue.unshift(...later);
     }
     const failed: Pending[] = [];
     let lastFailure: UnavailableError | undefined;

@@ -30,11 +30,17 @@ fn main() {
                 let count = statuses.entry(result["status"].to_string()).or_insert(json!(0));
                 *count = json!(count.as_u64().unwrap() + 1);
             }
-            println!("{quotas} quotas, 500 × {name}: {taken:?}, {} bytes, {}", answers[0].body.len(), Value::Object(statuses));
+            println!(
+                "{quotas} quotas, 500 × {name}: {taken:?}, {} bytes, {}",
+                answers[0].body.len(),
+                Value::Object(statuses)
+            );
         };
         let tags: Map<String, Value> = (0..5).map(|at| (format!("t{at}"), json!("x".repeat(200)))).collect();
-        let reserve = |usd: &str, op: &str, at: usize| json!({ "op": op, "id": id(at), "resource": "llm", "provider": "openai", "model": "gpt-4o",
-            "estimate": { "usd": usd }, "attribution": { "touchpoint": "main-chat", "tags": tags } });
+        let reserve = |usd: &str, op: &str, at: usize| {
+            json!({ "op": op, "id": id(at), "resource": "llm", "provider": "openai", "model": "gpt-4o",
+            "estimate": { "usd": usd }, "attribution": { "touchpoint": "main-chat", "tags": tags } })
+        };
         time("explain", &|at| reserve("1", "explain", at));
         time("denied reserve", &|at| reserve("100000", "reserve", at));
         time("reserve", &|at| reserve("1", "reserve", at));

@@ -187,7 +187,7 @@ impl Fold {
             return Ok(());
         }
         let ids: BTreeSet<&ReservationId> = ended.iter().map(|(id, _)| id).collect();
-        let mut stored: BTreeMap<_, _> = closed::read(sql, &ids)?.into_iter().collect();
+        let mut stored = closed::read(sql, &ids)?;
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
             let opened_by = refolded.opened_by.take();
@@ -207,7 +207,7 @@ impl Fold {
                     }
                     Some(*kept)
                 }
-                Some(Stored::Archived | Stored::Damaged(_)) | None => None,
+                Some(Stored::Archived | Stored::Damaged(_) | Stored::Unread) | None => None,
             };
             if kept.as_ref() != Some(&refolded) {
                 self.differs(format!("closed.{id}"), json!(kept), json!(refolded));

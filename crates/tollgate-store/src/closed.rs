@@ -27,6 +27,8 @@ pub(crate) enum Stored {
     Told { opened_by: u64, ended_by: u64 },
     /// Nothing that can be read.
     Damaged(String),
+    /// What was not read, because it would have been too much at once.
+    Unread,
 }
 
 /// Those that were named and are stored.
@@ -36,6 +38,8 @@ pub(crate) struct Recalled {
     pub(crate) archived: BTreeSet<ReservationId>,
     /// Which of them cannot be read, and why.
     pub(crate) damaged: BTreeMap<ReservationId, String>,
+    /// Which of them were not read, because that would have been too much at once.
+    pub(crate) unread: BTreeSet<ReservationId>,
     reservations: Vec<Reservation>,
 }
 
@@ -57,20 +61,26 @@ impl Recalled {
     }
 }
 
-/// Reads those that are named and not in the ledger, all of them at once, and each row of the journal that tells of them once.
+/// Reads those that are named and not in the ledger, all of them at once, and each row of the journal that tells of them once. In the order in which they are named,
+/// as far as the rows are `most_bytes` long together.
 pub(crate) fn recall<'a>(
     sql: &impl Sql,
     ids: impl Iterator<Item = &'a ReservationId>,
     ledger: &Ledger,
+    most_bytes: usize,
 ) -> Result<Recalled, StoreError> {
-    let unknown: BTreeSet<&ReservationId> = ids.filter(|id| ledger.reservation(id).is_none()).collect();
-    let stored = read(sql, &unknown)?;
-    let entries = Told::read(sql, &stored)?;
+    let unknown: Vec<&ReservationId> = ids.filter(|id| ledger.reservation(id).is_none()).collect();
+    let mut stored = read(sql, &unknown.iter().copied().collect())?;
+    let entries = Told::read(sql, &unknown, &mut stored, most_bytes)?;
     let mut recalled = Recalled::default();
     for (id, stored) in stored {
         let found = match stored {
             Stored::Archived => {
                 recalled.archived.insert(id);
+                continue;
+            }
+            Stored::Unread => {
+                recalled.unread.insert(id);
                 continue;
             }
             Stored::Whole(reservation) => Ok(*reservation),
@@ -88,9 +98,12 @@ pub(crate) fn recall<'a>(
 }
 
 /// What is stored of those that are named.
-pub(crate) fn read(sql: &impl Sql, ids: &BTreeSet<&ReservationId>) -> Result<Vec<(ReservationId, Stored)>, StoreError> {
+pub(crate) fn read(
+    sql: &impl Sql,
+    ids: &BTreeSet<&ReservationId>,
+) -> Result<BTreeMap<ReservationId, Stored>, StoreError> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     }
     // An id is 128 bytes at most and a turn has some hundred requests, so one parameter holds them all.
     let ids = json(ids)?;
@@ -118,12 +131,37 @@ pub(crate) fn read(sql: &impl Sql, ids: &BTreeSet<&ReservationId>) -> Result<Vec
 struct Told(BTreeMap<u64, Entry>);
 
 impl Told {
-    fn read(sql: &impl Sql, stored: &[(ReservationId, Stored)]) -> Result<Self, StoreError> {
-        let told = stored.iter().filter_map(|(_, stored)| match stored {
+    /// Those that tell of `ids`, in that order, until their rows are `most_bytes` long together. The others are marked as not read; one is always read.
+    fn read(
+        sql: &impl Sql,
+        ids: &[&ReservationId],
+        stored: &mut BTreeMap<ReservationId, Stored>,
+        most_bytes: usize,
+    ) -> Result<Self, StoreError> {
+        let told = stored.values().filter_map(|stored| match stored {
             Stored::Told { opened_by, ended_by } => Some([*opened_by, *ended_by]),
             _ => None,
         });
-        journal::entries(sql, &told.flatten().collect()).map(Self)
+        let places = journal::places(sql, &told.flatten().collect())?;
+        let mut wanted = BTreeMap::new();
+        let mut rows = BTreeSet::new();
+        let mut bytes = 0_usize;
+        for id in ids {
+            let Some(found) = stored.get_mut(*id) else { continue };
+            let Stored::Told { opened_by, ended_by } = found else { continue };
+            if bytes > most_bytes {
+                *found = Stored::Unread;
+                continue;
+            }
+            for seq in [*opened_by, *ended_by] {
+                let Some(place) = places.get(&seq) else { continue };
+                wanted.insert(seq, *place);
+                if rows.insert(place.0) {
+                    bytes = bytes.saturating_add(place.1);
+                }
+            }
+        }
+        journal::entries(sql, &wanted).map(Self)
     }
 
     /// A reservation, from the entries that opened and ended it.
@@ -168,8 +206,8 @@ fn make_whole<'a>(sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) 
     let ids: Vec<&ReservationId> = ids.collect();
     for ids in ids.chunks(500) {
         let mut rows = Vec::new();
-        let stored = read(sql, &ids.iter().copied().collect())?;
-        let entries = Told::read(sql, &stored)?;
+        let mut stored = read(sql, &ids.iter().copied().collect())?;
+        let entries = Told::read(sql, ids, &mut stored, usize::MAX)?;
         for (id, stored) in stored {
             match stored {
                 Stored::Told { opened_by, ended_by } => {
@@ -177,7 +215,7 @@ fn make_whole<'a>(sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) 
                     rows.push(json(&(&id, ended_by, reservation)));
                 }
                 Stored::Damaged(reason) => return Err(StoreError::Damaged(reason)),
-                Stored::Archived | Stored::Whole(_) => {}
+                Stored::Archived | Stored::Whole(_) | Stored::Unread => {}
             }
         }
         in_parts(rows.into_iter(), |rows| sql.query(WRITE, &[Param::Text(rows)]))?;

@@ -76,10 +76,28 @@ pub(crate) fn read(
     Ok(())
 }
 
-/// Those entries of some numbers that are there and can be read.
-pub(crate) fn entries(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<BTreeMap<u64, Entry>, StoreError> {
+/// Where some entries lie: the last entry of the row of each, and the length of that row in bytes. Those that are not there are left out. SQLite need not read the rows
+/// for it.
+pub(crate) fn places(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<BTreeMap<u64, (u64, usize)>, StoreError> {
+    if seqs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sql.query(PLACES, &[Param::Text(&json(seqs)?)])?;
+    let places = rows.iter().map(|row| {
+        let mut row = Row::new(row, "journal");
+        let (seq, last_entry, bytes) = (unsigned(row.integer()?), unsigned(row.integer()?), unsigned(row.integer()?));
+        Ok((seq, (last_entry, usize::try_from(bytes).unwrap_or(usize::MAX))))
+    });
+    places.collect()
+}
+
+/// The entries that lie in some places, those that can be read.
+pub(crate) fn entries(
+    sql: &impl Sql,
+    places: &BTreeMap<u64, (u64, usize)>,
+) -> Result<BTreeMap<u64, Entry>, StoreError> {
     let mut found = BTreeMap::new();
-    let (mut whole, apart): (Vec<_>, Vec<_>) = places(sql, seqs)?.into_iter().partition(Place::is_read_whole);
+    let (mut whole, apart): (Vec<_>, Vec<_>) = by_row(places).into_iter().partition(Place::is_read_whole);
     for places in apart.chunks(MAX_READ_PARTS) {
         let wanted: Vec<u64> = places.iter().flat_map(|place| &place.wanted).copied().collect();
         let cuts = sql.query(CUT_OUT, &[Param::Text(&json(&wanted)?)])?;
@@ -142,23 +160,18 @@ impl Place {
     }
 }
 
-fn places(sql: &impl Sql, seqs: &BTreeSet<u64>) -> Result<Vec<Place>, StoreError> {
-    let mut places: Vec<Place> = Vec::new();
-    if seqs.is_empty() {
-        return Ok(places);
-    }
-    for row in sql.query(PLACES, &[Param::Text(&json(seqs)?)])? {
-        let mut row = Row::new(&row, "journal");
-        let (seq, row, bytes) = (unsigned(row.integer()?), unsigned(row.integer()?), unsigned(row.integer()?));
-        match places.last_mut().filter(|place| place.row == row) {
-            Some(place) => place.wanted.push(seq),
-            None => places.push(Place { row, bytes: usize::try_from(bytes).unwrap_or(usize::MAX), wanted: vec![seq] }),
+fn by_row(places: &BTreeMap<u64, (u64, usize)>) -> Vec<Place> {
+    let mut rows: Vec<Place> = Vec::new();
+    for (seq, (row, bytes)) in places {
+        match rows.last_mut().filter(|place| place.row == *row) {
+            Some(place) => place.wanted.push(*seq),
+            None => rows.push(Place { row: *row, bytes: *bytes, wanted: vec![*seq] }),
         }
     }
-    Ok(places)
+    rows
 }
 
-/// The row that each number lies in, and that row's length in bytes, for which SQLite need not read it.
+/// The row that each number lies in, and that row's length.
 const PLACES: &str = "SELECT wanted.value, last_entry, octet_length(entries) FROM json_each(?1) AS wanted JOIN journal ON last_entry = \
                       (SELECT last_entry FROM journal WHERE last_entry >= wanted.value ORDER BY last_entry LIMIT 1) \
                       ORDER BY wanted.value";

@@ -44,7 +44,7 @@ pub(crate) fn page(
         .collect();
     let ids: BTreeSet<&ReservationId> =
         charges.iter().filter_map(|entry| entry.charge()).map(|charged| &charged.id).collect();
-    closed::recall(sql, ids.iter().copied(), ledger)?.put_all_into(ledger)?;
+    closed::recall(sql, ids.iter().copied(), ledger, usize::MAX)?.put_all_into(ledger)?;
     let mut posted = Vec::new();
     for (at, entry) in charges.iter().enumerate() {
         if report.is_full() {

@@ -28,6 +28,12 @@ use crate::usage::{self, USAGE};
 /// proportion to these, so that each entry pays for half a one of them at most, and start-up folds a bounded tail.
 const SNAPSHOT_EVERY: usize = 1_000;
 
+/// How long the rows of the journal may be together that tell of what a turn names: it bounds how long the ledger is deaf, whatever it is asked about. 500 ended
+/// reservations, each of which lies in two rows of its own, are within it, unless their entries are longer than rows usually are.
+const MAX_RECALLED_BYTES: usize = 33_000_000;
+/// How many quotas may be looked at for the commands of a batch. A hundred for each of 500 are within it.
+const MAX_BATCH_QUOTAS: usize = 50_000;
+
 /// One tenant's ledger on a database.
 #[derive(Debug)]
 pub struct TenantStore<S> {
@@ -378,9 +384,21 @@ impl State {
         entries: &mut Vec<Entry>,
     ) -> Answer {
         let mut answer = BatchAnswer::new();
-        for command in commands {
+        let mut quotas = 0_usize;
+        let mut commands = commands.iter();
+        // What comes behind a command that is left out is left out, too: the caller may mean them to be done in order.
+        let mut goes_on = |ledger: &Ledger, answer: &BatchAnswer, command: &Result<Request, Problem>| {
+            let Ok(request) = command else { return answer.has_room() };
+            let has_room = answer.has_room() && quotas <= MAX_BATCH_QUOTAS;
+            quotas = quotas.saturating_add(quotas_looked_at(ledger, request));
+            has_room && subject(request).is_none_or(|id| !recalled.unread.contains(id))
+        };
+        while let Some(command) = commands.next() {
+            if !goes_on(&self.ledger, &answer, command) {
+                answer.leave_out(1 + commands.len());
+                break;
+            }
             match command {
-                _ if !answer.has_room() => answer.left_out(),
                 Err(problem) => answer.problem(&self.ledger, problem),
                 Ok(Request::Command(command)) => match self.decide(catalog, now, command, recalled, entries) {
                     Ok(outcome) => answer.outcome(&self.ledger, now, &outcome),
@@ -437,7 +455,11 @@ impl State {
     }
 
     fn recall<'a>(&self, sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) -> Result<Recalled, StoreError> {
-        if self.has_schema { closed::recall(sql, ids, &self.ledger) } else { Ok(Recalled::default()) }
+        if self.has_schema {
+            closed::recall(sql, ids, &self.ledger, MAX_RECALLED_BYTES)
+        } else {
+            Ok(Recalled::default())
+        }
     }
 
     fn commit(&mut self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
@@ -599,6 +621,18 @@ fn subject(request: &Request) -> Option<&ReservationId> {
     }
 }
 
+/// How many quotas a request is about, at most.
+fn quotas_looked_at(ledger: &Ledger, request: &Request) -> usize {
+    match request {
+        Request::Command(Command::Reserve(request)) => ledger.most_applicable(&request.call),
+        Request::Command(Command::Record(request)) => ledger.most_applicable(&request.call),
+        Request::State(_) => ledger.quota_count(),
+        request => {
+            subject(request).and_then(|id| ledger.reservation(id)).map_or(0, |reservation| reservation.counted_on.len())
+        }
+    }
+}
+
 fn command_subject(command: &Command) -> Option<&ReservationId> {
     match command {
         Command::Reserve(request) => Some(&request.id),
@@ -612,6 +646,9 @@ fn command_subject(command: &Command) -> Option<&ReservationId> {
 fn unusable(id: &ReservationId, recalled: &Recalled) -> Option<Problem> {
     if recalled.archived.contains(id) {
         return Some(closed::archived(id));
+    }
+    if recalled.unread.contains(id) {
+        return Some(Problem::new(Code::Unavailable, "too much is asked at once: send this again, with the same id"));
     }
     let reason = recalled.damaged.get(id)?;
     Some(Problem::new(Code::Internal, format!("what is stored of `{id}` is damaged; an audit says more ({reason})")))

@@ -1,7 +1,7 @@
 //! The answer to a batch: a result for each command, and beside them how the quotas that they name stand after the batch, each of them once.
 //!
-//! No command's result is as long as many quotas' states, and no answer longer than any may be. A command whose result does not fit is answered that it should be sent
-//! again: with the same id that is safe, whether it was carried out or not.
+//! No command's result is as long as many quotas' states, and no answer longer than any may be. What would be too much is left out from some command on: these are not
+//! carried out, and should be sent again. So should one whose own result does not fit: with the same id that is safe, although it was carried out.
 
 use super::answer::Answer;
 use super::problem::{Code, Problem};
@@ -22,6 +22,7 @@ const LEFT_OUT_BYTES: usize = 300;
 pub struct BatchAnswer {
     text: String,
     results: usize,
+    left_out: usize,
     names: Names,
 }
 
@@ -56,12 +57,10 @@ impl BatchAnswer {
         self.push(&answer);
     }
 
-    /// A command was not carried out, because there is no room for its result.
-    pub fn left_out(&mut self) {
-        self.append(&Answer::problem(&Problem::new(
-            Code::Unavailable,
-            "the answer to the batch is full: send this command again, with the same id",
-        )));
+    /// So many commands, which are the last, are not carried out: there is no room for their results, or it would be too much at once.
+    pub fn leave_out(&mut self, commands: usize) {
+        self.left_out = commands;
+        (0..commands).for_each(|_| self.unanswered());
     }
 
     /// The whole answer. `ledger` is how the batch has left it.
@@ -72,13 +71,13 @@ impl BatchAnswer {
         body.push_str("{\"results\":[");
         body.push_str(&self.text);
         body.push_str("],\"quotas\":[");
-        let mut left_out = 0_usize;
+        let mut more = 0_usize;
         let mut begun = false;
         for view in self.names.ids.iter().filter_map(|id| ledger.quota(id, now)) {
             // A quota's state has nothing that JSON lacks; one that could not be written would be left out and counted.
             let state = tollgate_json::to_string(&QuotaBody::from(&view)).unwrap_or_default();
-            if state.is_empty() || body.len() + state.len() + 32 > MAX_ANSWER_BYTES {
-                left_out += 1;
+            if state.is_empty() || body.len() + state.len() + 64 > MAX_ANSWER_BYTES {
+                more += 1;
                 continue;
             }
             if begun {
@@ -88,8 +87,11 @@ impl BatchAnswer {
             begun = true;
         }
         body.push(']');
-        if left_out > 0 {
-            body.push_str(&format!(",\"moreQuotas\":{left_out}"));
+        if more > 0 {
+            body.push_str(&format!(",\"moreQuotas\":{more}"));
+        }
+        if self.left_out > 0 {
+            body.push_str(&format!(",\"leftOut\":{}", self.left_out));
         }
         body.push('}');
         Answer { status: 200, body, headers: Vec::new() }
@@ -98,10 +100,15 @@ impl BatchAnswer {
     fn push(&mut self, answer: &Answer) {
         let later = MAX_BATCH.saturating_sub(self.results).saturating_mul(LEFT_OUT_BYTES);
         if self.text.len() + answer.body.len() + later > MAX_ANSWER_BYTES {
-            self.left_out();
+            self.unanswered();
         } else {
             self.append(answer);
         }
+    }
+
+    fn unanswered(&mut self) {
+        let detail = "it was too much for one batch: send this command again, with the same id";
+        self.append(&Answer::problem(&Problem::new(Code::Unavailable, detail)));
     }
 
     fn append(&mut self, answer: &Answer) {

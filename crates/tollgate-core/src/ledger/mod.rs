@@ -273,6 +273,13 @@ impl Ledger {
         self.reservations.retain(|_, reservation| reservation.is_open());
     }
 
+    /// How many quotas a call can draw on, before their resources and filters are looked at.
+    #[must_use]
+    pub fn most_applicable(&self, call: &crate::call::Call) -> usize {
+        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user)).map_or(0, Vec::len);
+        self.tenant_wide.len().saturating_add(of_user)
+    }
+
     /// The quotas that a call draws on.
     fn applicable<'a>(&'a self, call: &'a crate::call::Call) -> impl Iterator<Item = (&'a QuotaId, &'a QuotaState)> {
         let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user));
