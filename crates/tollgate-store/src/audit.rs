@@ -43,6 +43,9 @@ pub struct DifferenceBody {
     pub(crate) refolded: Value,
 }
 
+/// The most bytes of a value that a difference shows: with as many differences as there may be, the report is as long as an answer may be.
+const MAX_SHOWN_BYTES: usize = 4_000;
+
 /// What is kept, besides the journal.
 pub(crate) struct Kept<'a> {
     pub(crate) ledger: &'a Ledger,
@@ -252,7 +255,7 @@ impl Fold {
 
     fn differs(&mut self, place: String, kept: Value, refolded: Value) {
         if self.differences.len() < MAX_DIFFERENCES {
-            self.differences.push(DifferenceBody { place, kept, refolded });
+            self.differences.push(DifferenceBody { place, kept: shown(kept), refolded: shown(refolded) });
         }
     }
 
@@ -261,6 +264,17 @@ impl Fold {
         self.damaged = true;
         self.differs(place, kept, refolded);
     }
+}
+
+/// A value as a difference shows it: of one that is too long, the beginning of its text.
+fn shown(value: Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= MAX_SHOWN_BYTES {
+        return value;
+    }
+    // As a text in a text, every quotation mark takes another byte.
+    let end = (0..=MAX_SHOWN_BYTES / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Value::String(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 #[allow(
