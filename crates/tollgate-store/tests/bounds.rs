@@ -186,7 +186,10 @@ fn a_turn_reads_a_bounded_part_of_the_journal_and_leaves_the_rest_for_later() {
     // Rows of a megabyte, as earlier versions wrote them: the white space takes the place of the entries of others.
     database
         .database
-        .query("UPDATE journal SET entries = substr(entries, 1, length(entries) - 1) || printf('%1000000s', ']')", &[] as &[Param<'_>])
+        .query(
+            "UPDATE journal SET entries = substr(entries, 1, length(entries) - 1) || printf('%1000000s', ']')",
+            &[] as &[Param<'_>],
+        )
         .unwrap();
     let repeats: Vec<_> = all.iter().map(|id| settle(id)).collect();
     let answer = batch(&mut store, &repeats);
@@ -243,7 +246,12 @@ fn a_result_that_does_not_fit_can_be_had_by_sending_the_command_again() {
     let (_, mut store) = with_one_quota();
     // Own rates with as many regions as there may be are part of every basis: 30 KB, and twice in an answer.
     let regions: Map<String, Value> = (0..50)
-        .map(|at| (format!("{at:02}{}", "r".repeat(100)), json!({ "perMillion": { "input": "1.123456", "output": "2.123456", "cache_read": "3.123456" } })))
+        .map(|at| {
+            (
+                format!("{at:02}{}", "r".repeat(100)),
+                json!({ "perMillion": { "input": "1.123456", "output": "2.123456", "cache_read": "3.123456" } }),
+            )
+        })
         .collect();
     let rates =
         json!([{ "provider": "own", "model": "m", "perMillion": { "input": "1", "output": "2" }, "regions": regions }]);

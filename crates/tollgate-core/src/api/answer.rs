@@ -24,6 +24,8 @@ use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
 
 /// The largest integer of a structured header field (RFC 9651, section 3.3.1).
 const MAX_HEADER_INTEGER: i64 = 999_999_999_999_999;
+/// Seconds after which it is worth trying again what was not available.
+const RETRY_AFTER_SECONDS: u32 = 1;
 /// The most quotas that header fields name: the binding one, and a few more. HTTP libraries bound the headers of an answer, Node's at 16 KiB; ids can be long.
 const MAX_HEADER_QUOTAS: usize = 4;
 
@@ -52,7 +54,10 @@ impl Answer {
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
         let body = tollgate_json::to_string(&ProblemBody::new(problem, None)).unwrap_or_default();
-        let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        let mut headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        if problem.code == super::Code::Unavailable {
+            headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_string()));
+        }
         Self { status: problem.code.status(), body, headers }
     }
 

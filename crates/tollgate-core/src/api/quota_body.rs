@@ -24,6 +24,10 @@ const MAX_NAMES_BYTES: usize = 128 << 10;
 const STATE_BYTES: usize = 2048;
 
 /// A quota in an answer.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "but for batches all of them are states, which are not worth an allocation each"
+)]
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum QuotaItem<'a> {
