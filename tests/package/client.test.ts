@@ -672,11 +672,11 @@ describe("options", () => {
   it("so do those of an in-process ledger, where they are too much for one answer", async () => {
     const name = (index: number) => `${String(index).padStart(4, "0")}-${"n".repeat(123)}`;
     const quota = (index: number) =>
-      ({ scope: "user", scopeId: name(index), resource: "all", unit: "usd", limit: "1", period: "month", filter: { provider: name(1), model: name(2), touchpoint: name(3) } }) as const;
+      ({ scope: "user", scopeId: name(index), resource: "all", unit: "usd", limit: "1", period: "month", filter: { provider: "ü".repeat(128), model: "ü".repeat(128), touchpoint: "ü".repeat(128) } }) as const;
     const local = createLocal({ quotas: Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [name(index), quota(index)])) });
     const quotas = await local.quotas();
     assert.deepEqual(quotas.map(({ id }) => id), Array.from({ length: 1000 }, (_, index) => name(index)));
-    assert.ok(JSON.stringify(quotas).length > 1 << 20);
+    assert.ok(Buffer.byteLength(JSON.stringify(quotas)) > 1 << 20);
     assert.deepEqual(await local.quota(name(7)), quotas[7]);
     await assert.rejects(local.quota("nothing"), NotFoundError);
   });

@@ -134,6 +134,7 @@ mod tests {
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a
         GET    /v1/tenants/{tenant}/quotas                    asar
+        GET    /v1/tenants/{tenant}/quotas/{id}               asar
         PUT    /v1/tenants/{tenant}/quotas/{id}               a
         DELETE /v1/tenants/{tenant}/quotas/{id}               a
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a

@@ -305,7 +305,7 @@ mod tests {
             ("POST", "/healthz", "GET, HEAD"),
             ("DELETE", "/v1/policy", "GET, HEAD, PUT"),
             ("PROPFIND", "/v1/tenants/acme", "GET, HEAD, PUT"),
-            ("GET", "/v1/tenants/acme/quotas/q", "PUT, DELETE"),
+            ("POST", "/v1/tenants/acme/quotas/q", "GET, HEAD, PUT, DELETE"),
             ("get", "/v1/tokens", "POST"),
         ] {
             assert_eq!(route(method, path), Err(NoRoute::MethodNotAllowed(allowed.to_owned())), "{method} {path}");
