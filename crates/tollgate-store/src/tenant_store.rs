@@ -144,12 +144,11 @@ impl<S: Sql> TenantStore<S> {
     }
 
     /// Folds the whole journal again and compares the result with what is kept. Reads everything: its time grows with the ledger.
-    /// None where the tenant was never onboarded.
+    /// None where the tenant was never onboarded. After a turn that failed, memory has to [catch up](Self::catch_up) first: it is part of what is kept.
     ///
     /// # Errors
     /// The database failed, or what is stored cannot be read at all.
-    pub fn audit(&mut self) -> Result<Option<AuditReport>, StoreError> {
-        self.catch_up()?;
+    pub fn audit(&self) -> Result<Option<AuditReport>, StoreError> {
         if !self.state.has_schema {
             return Ok(None);
         }
@@ -542,11 +541,11 @@ impl State {
             return Ok(Err(problem));
         }
         let base = if base.last_entry < order.through {
-            let step = match archive::fold(sql, base, order.through)? {
+            let mut step = match archive::fold(sql, base, order.through)? {
                 Ok(step) => step,
                 Err(problem) => return Ok(Err(problem)),
             };
-            let event = archive::write(sql, &step)?;
+            let event = archive::write(sql, &mut step)?;
             let mut entries = Vec::new();
             self.stale = true;
             self.ledger.note(now, event, &mut entries);
@@ -637,7 +636,11 @@ fn command_subject(command: &Command) -> Option<&ReservationId> {
     match command {
         Command::Reserve(request) => Some(&request.id),
         Command::Record(request) => Some(&request.id),
-        Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _) | Command::Meter(id, _) => Some(id),
+        Command::Settle(id, _)
+        | Command::Release(id)
+        | Command::Extend(id, _)
+        | Command::Meter(id, _)
+        | Command::Refund(id, _) => Some(id),
         _ => None,
     }
 }

@@ -73,7 +73,7 @@ fn order(
     store.archive(at(LATER), &ArchiveRequest { through, head: head.to_owned(), forget_through }).unwrap()
 }
 
-fn assert_clean(database: &Flaky, store: &mut TenantStore<Flaky>) {
+fn assert_clean(database: &Flaky, store: &TenantStore<Flaky>) {
     for report in [store.audit().unwrap().unwrap(), database.open().audit().unwrap().unwrap()] {
         assert!(report.clean, "{report:#?}");
         assert_eq!(report.entries, store.ledger().last_seq());
@@ -90,7 +90,7 @@ fn usage(store: &mut TenantStore<Flaky>) -> Value {
 
 #[test]
 fn exported_rows_chain_and_refold_to_the_state() {
-    let (_, mut store) = lived_in();
+    let (_, store) = lived_in();
     let page = all_rows(&store);
     assert_eq!((page.base.through, page.base.head.as_str(), page.next), (0, "sha256:genesis", None));
     let mut head = page.base.head;
@@ -120,7 +120,7 @@ fn an_archive_drops_rows_and_changes_nothing_that_counts() {
     assert_eq!((report.archived_through, report.complete, report.forgotten), (last, true, 0));
     // What is left is the entry that tells of it.
     assert_eq!(database.count("journal"), 1);
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
     for mut store in [store, database.open()] {
         assert_eq!((quotas(&mut store), usage(&mut store)), (quotas_before.clone(), usage_before.clone()));
         let page = run(&mut store, LATER, &[json!({ "op": "entries" })]).remove(0).1;
@@ -159,19 +159,19 @@ fn holds_and_expired_ones_live_on_and_late_settles_stay_exact() {
     let answers = run(&mut store, LATER, &[settle("open", "4"), settle("late", "1")]);
     assert_eq!((answers[0].0, &answers[0].1["released"]), (200, &json!("1")));
     assert_eq!((answers[1].0, &answers[1].1["late"]), (200, &json!(true)));
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
     // 1.5 settled + 0.5 recorded + 7 unreported + 4 + 1, where 11 stood before the late settle.
     assert_eq!(quotas(&mut store)["quotas"][0]["spent"], "14");
     assert_eq!(usage(&mut store)["total"]["usd"], "14");
     // A repeat finds it, until this entry is archived too.
     assert_eq!(run(&mut store, LATER, &[settle("late", "1")])[0].1["replayed"], true);
     archive_all(&mut store, None);
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
     let answers = run(&mut store, LATER, &[settle("late", "1"), settle("open", "4"), settle("unreported", "6")]);
     let codes: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
     assert_eq!(codes, [410, 410, 200]);
     assert_eq!(usage(&mut store)["total"]["usd"], "13");
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_row_that_a_later_entry_changed_is_kept_until_that_one_is_archived() {
     run(&mut store, LATER, &[settle("late", "1")]);
     order(&mut store, through, &head, None).unwrap();
     assert_eq!(run(&mut store, LATER, &[settle("late", "1")])[0].1["replayed"], true);
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn ids_are_forgotten_only_where_that_is_asked_for() {
     let (status, answer) = run(&mut store, LATER, &[reserve("settled", "2", 600)]).remove(0);
     assert_eq!((status, &answer["replayed"]), (201, &Value::Null));
     assert_eq!(run(&mut store, LATER, &[settle("unreported", "6")])[0].1["code"], "reservation_not_found");
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_failed_statement_leaves_nothing_half_archived() {
             return;
         }
         assert_eq!((database.count("journal"), quotas(&mut store), store.ledger().last_seq()), before, "{statement}");
-        assert_clean(&database, &mut store);
+        assert_clean(&database, &store);
     }
 }
 
@@ -298,11 +298,11 @@ fn a_long_journal_is_archived_in_steps() {
         if report.complete {
             break;
         }
-        assert_clean(&database, &mut store);
+        assert_clean(&database, &store);
     }
     assert!(steps.len() > 1, "{steps:?}");
     assert_eq!(steps.last(), Some(&through));
-    assert_clean(&database, &mut store);
+    assert_clean(&database, &store);
     // Start-up does not depend on what is archived.
     assert_eq!(database.open().ledger().last_seq(), store.ledger().last_seq());
 }
@@ -320,4 +320,53 @@ fn what_ended_after_the_archive_is_remembered_in_full_though_it_was_opened_befor
         assert_eq!(run(&mut store, LATER, &[settle("open", "4")])[0].1["replayed"], true);
         assert_eq!(run(&mut store, LATER, &[settle("open", "5")])[0].1["code"], "idempotency_conflict");
     }
+}
+
+fn refund(id: &str, refund: &str, usd: &str) -> Value {
+    json!({ "op": "refund", "id": id, "refund": { "id": refund, "usd": usd, "reason": "why not", "by": "support" } })
+}
+
+#[test]
+fn what_expired_unreported_and_was_refunded_can_still_be_settled_late() {
+    // Archived in one step with the refund, and in two.
+    for in_steps in [false, true] {
+        let (database, mut store) = lived_in();
+        if in_steps {
+            archive_all(&mut store, None);
+        }
+        run(&mut store, LATER, &[refund("unreported", "r", "3"), settle("late", "12"), refund("late", "r", "1")]);
+        archive_all(&mut store, None);
+        assert_clean(&database, &store);
+        let mut store = database.open();
+        // What was settled late has come to its end, and its refunds are in the exported entries.
+        let answers = run(&mut store, LATER, &[refund("late", "s", "1"), refund("late", "r", "1")]);
+        assert!(
+            answers.iter().all(|(status, body)| (*status, &body["code"]) == (410, &json!("archived"))),
+            "{answers:?}"
+        );
+        let before = quotas(&mut store)["quotas"][0]["spent"].clone();
+        let (status, body) = run(&mut store, LATER, &[settle("unreported", "5")]).remove(0);
+        assert_eq!((status, &body["late"], &body["left"]), (200, &json!(true), &json!("2")), "{body}");
+        // 7 were charged and 3 taken back; 5 less 3 count now.
+        let spent = |text: &Value| text.as_str().unwrap().parse::<f64>().unwrap();
+        assert_eq!(spent(&before) - spent(&quotas(&mut store)["quotas"][0]["spent"]), 2.0);
+        assert_clean(&database, &store);
+        archive_all(&mut store, None);
+        assert_eq!(run(&mut store, LATER, &[refund("unreported", "s", "1")])[0].0, 410);
+        assert_clean(&database, &store);
+    }
+}
+
+#[test]
+fn a_refund_of_what_ended_before_the_archive_is_refunded_once_also_by_a_repair() {
+    let (database, mut store) = lived_in();
+    archive_all(&mut store, None);
+    run(&mut store, LATER, &[refund("unreported", "r", "3")]);
+    run(&mut store, LATER, &[reserve("next", "2", 600), settle("next", "2")]);
+    database.database.query("DELETE FROM closed WHERE id = 'next'", &[]).unwrap();
+    let order = tollgate_core::api::RepairRequest { by: "ops".parse().unwrap() };
+    assert!(store.repair(at(LATER), &order).unwrap().unwrap().entry.is_some());
+    assert_clean(&database, &store);
+    let told = run(&mut store, LATER, &[json!({ "op": "getReservation", "id": "unreported" })]).remove(0).1;
+    assert_eq!((&told["left"], told["refunds"].as_array().unwrap().len()), (&json!("4"), 1), "{told}");
 }

@@ -159,7 +159,7 @@ proptest! {
                 }
             }
         }
-        let mut reopened = database.open();
+        let reopened = database.open();
         let report = reopened.audit().unwrap().unwrap();
         prop_assert!(report.clean, "{:?}", report);
         prop_assert_eq!(

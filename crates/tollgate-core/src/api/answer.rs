@@ -10,10 +10,10 @@ use super::request::{QuotasQuery, StateQuery};
 use crate::amount::Amount;
 use crate::arithmetic::arithmetic;
 use crate::bounds::{Amounts, Estimate};
-use crate::call::{Attribution, Resource};
+use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
-use crate::ids::{AdjustmentId, Name, PlanName, ReservationId, TenantId, UserId};
-use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
+use crate::ids::{AdjustmentId, Name, PlanName, RefundId, ReservationId, TenantId, UserId};
+use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Refund, Rejection, Reservation};
 use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
@@ -94,7 +94,7 @@ impl Answer {
 
     fn outcome_with(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, names: Option<&mut Names>) -> Self {
         let now = ledger.now(clock);
-        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
+        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind<'_>| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
                 let quotas = QuotaList::of(ledger, reservation, now, names);
                 Self::json(status, &ReplyBody::new(reservation, quotas, kind, replayed))
@@ -113,6 +113,7 @@ impl Answer {
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
             Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
+            Outcome::Refunded { id, refund, replayed } => of(id, 200, *replayed, ReplyKind::Refunded(refund)),
             Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
         }
     }
@@ -421,12 +422,13 @@ struct TenantBody<'a> {
 }
 
 #[derive(Clone, Copy)]
-enum ReplyKind {
+enum ReplyKind<'a> {
     Reserved,
     Metered,
     Settled,
     Released,
     Recorded,
+    Refunded(&'a RefundId),
 }
 
 /// The answer to a command about a reservation.
@@ -455,6 +457,11 @@ struct ReplyBody<'a> {
     released: Option<Usd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     overrun: Option<Usd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<&'a Refund>,
+    /// What is left of the charge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Usd>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
@@ -466,7 +473,7 @@ struct ReplyBody<'a> {
 }
 
 impl<'a> ReplyBody<'a> {
-    fn new(reservation: &'a Reservation, quotas: QuotaList<'a>, kind: ReplyKind, replayed: bool) -> Self {
+    fn new(reservation: &'a Reservation, quotas: QuotaList<'a>, kind: ReplyKind<'_>, replayed: bool) -> Self {
         let mut body = Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -480,13 +487,15 @@ impl<'a> ReplyBody<'a> {
             charge: None,
             released: None,
             overrun: None,
+            refund: None,
+            left: left(reservation),
             late: reservation.end.as_ref().is_some_and(|end| end.late),
             replayed,
             more_quotas: quotas.more,
             quotas: quotas.quotas,
         };
         let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
-        let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
+        let spent = charge.map_or(Usd::ZERO, |charge| charge.usd);
         let held = reservation.held.usd;
         match kind {
             ReplyKind::Reserved => {
@@ -514,6 +523,11 @@ impl<'a> ReplyBody<'a> {
                 body.released = Some(held.minus(spent).or_zero());
             }
             ReplyKind::Recorded => body.charge = charge,
+            ReplyKind::Refunded(id) => {
+                let refunds = reservation.end.as_ref().map_or(&[][..], |end| &end.refunds);
+                body.charge = charge;
+                body.refund = refunds.iter().find(|refund| refund.id == *id);
+            }
         }
         body
     }
@@ -574,6 +588,12 @@ struct ReservationBody<'a> {
     /// What has adjusted the charge since.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     adjustments: &'a [AdjustmentId],
+    /// What was taken back of it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refunds: &'a [Refund],
+    /// What is left of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Usd>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -602,12 +622,28 @@ impl<'a> ReservationBody<'a> {
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
             charge,
-            explanation: charge.map(|charge| arithmetic(catalog, call, at, charge)).unwrap_or_default(),
+            explanation: charge.map(|charge| explained(catalog, call, at, charge, reservation)).unwrap_or_default(),
             late: end.is_some_and(|end| end.late),
             adjustments: end.map_or(&[], |end| &end.adjustments),
+            refunds: end.map_or(&[], |end| &end.refunds),
+            left: left(reservation),
             basis: reservation.basis.as_ref(),
         }
     }
+}
+
+/// What is left of a charge of which something was taken back.
+fn left(reservation: &Reservation) -> Option<Usd> {
+    reservation.end.as_ref().filter(|end| !end.refunds.is_empty()).map(|end| end.spent.usd)
+}
+
+/// A charge's arithmetic, and what was taken back of it.
+fn explained(catalog: &Catalog, call: &Call, at: Timestamp, charge: &Charge, reservation: &Reservation) -> Vec<String> {
+    let mut lines = arithmetic(catalog, call, at, charge);
+    let refunds = reservation.end.iter().flat_map(|end| &end.refunds);
+    lines.extend(refunds.map(|Refund { usd, by, reason, .. }| format!("refunded {usd} USD by {by}: {reason}")));
+    lines.extend(left(reservation).map(|left| format!("{left} USD are left")));
+    lines
 }
 
 fn on_expiry(reservation: &Reservation) -> Option<OnExpiry> {

@@ -126,7 +126,7 @@ impl World<'_> {
             }
             match result {
                 Ok(Ok(report)) if report.entry.is_some() == (after > before) => {
-                    check::audit(&mut store)?;
+                    check::audit(&store)?;
                     self.model.allow_what_is_used(self.model.now(self.clock));
                     check::state(store.ledger(), &self.model, self.clock)?;
                     self.live = Some(store);
@@ -141,7 +141,7 @@ impl World<'_> {
 
     pub(super) fn audit(&mut self) -> Result<(), String> {
         self.note(|| "an audit".to_owned());
-        let mut store = open(&self.disk, self.scenario).map_err(|error| error.to_string())?;
-        check::audit(&mut store)
+        let store = open(&self.disk, self.scenario).map_err(|error| error.to_string())?;
+        check::audit(&store)
     }
 }
