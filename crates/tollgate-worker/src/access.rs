@@ -76,6 +76,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetOverrides
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
+        | Endpoint::GetQuota
         | Endpoint::GetReservation
         | Endpoint::Explain
         | Endpoint::Usage
@@ -134,6 +135,7 @@ mod tests {
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a
         GET    /v1/tenants/{tenant}/quotas                    asar
+        GET    /v1/tenants/{tenant}/quotas/{id}               asar
         PUT    /v1/tenants/{tenant}/quotas/{id}               a
         DELETE /v1/tenants/{tenant}/quotas/{id}               a
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a
