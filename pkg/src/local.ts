@@ -1,4 +1,4 @@
-import { CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult } from "./commands.js";
+import { allQuotas, CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult, type QuotasPage } from "./commands.js";
 import { InvalidRequestError, TollgateError } from "./errors.js";
 import { loadEngine, type EngineLedger } from "./engine.js";
 import type { OpenReservation } from "./hold.js";
@@ -134,8 +134,12 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async quotas(): Promise<QuotaState[]> {
-    const { quotas } = await this.run<{ quotas: QuotaState[] }>({ op: "listQuotas" });
-    return quotas;
+    // Telling of thresholds is for what was just spent.
+    return allQuotas(async (after) => unwrap<QuotasPage>(this.#answer({ op: "listQuotas", after, limit: 1000 })));
+  }
+
+  async quota(id: string): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "getQuota", id });
   }
 
   async reservation(id: string): Promise<ReservationState> {

@@ -388,10 +388,13 @@ export interface QuotaState extends QuotaDefinition {
   held: Decimal;
   /** The limit with what adds to it (credits, increases, what the period before left), where anything does. */
   effectiveLimit?: Decimal;
-  /** Credits that have something left, in the order in which they are spent. */
+  /** Credits that have something left, in the order in which they are spent: the first ten, unless the quota is asked for by itself. */
   credits?: { id: string; amount: Decimal; remaining: Decimal; expiresAt?: string }[];
-  /** Increases that are in force. */
+  /** How many more there are. */
+  moreCredits?: number;
+  /** Increases that are in force; likewise. */
   increases?: Increase[];
+  moreIncreases?: number;
   /** effectiveLimit, or limit, − spent − held, never below zero. */
   remaining: Decimal;
   /** (spent + held) ÷ limit to 6 decimals; null for a limit of zero. */
@@ -440,6 +443,8 @@ export interface ReservationBody {
   granted?: { maxOutputTokens?: number; seconds?: number | string; usd?: string };
   basis?: Basis;
   quotas: QuotaState[];
+  /** How many more it counts on, where there are more than 100. */
+  moreQuotas?: number;
   /** True when this id had been reserved before with the same content. */
   replayed?: boolean;
 }
@@ -523,6 +528,7 @@ export interface Metering {
   overrun: Usd;
   expiresAt: string;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -580,6 +586,7 @@ export interface Refunding {
   left: Usd;
   late?: boolean;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -593,6 +600,7 @@ export interface Release {
   /** What is left of the charge, where something was taken back of it since. */
   left?: Usd;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -603,6 +611,7 @@ export interface Extension {
   held: Held;
   expiresAt: string;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -614,6 +623,7 @@ export interface RecordResult {
   /** What is left of the charge, where something was taken back of it since. */
   left?: Usd;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -639,8 +649,9 @@ export interface Denial {
   retryAfterSeconds?: number | null;
   /** What would have fitted in all of them. */
   affordable?: { usd?: Usd; maxOutputTokens?: number; seconds?: number };
-  /** Every quota that did not fit. */
+  /** The quotas that did not fit, the binding one first: 100 at most. */
   quotas?: QuotaState[];
+  moreQuotas?: number;
 }
 
 /** What a reserve would answer now. */
@@ -649,6 +660,7 @@ export interface Explanation {
   estimate: Held;
   basis?: Basis;
   quotas: (QuotaState & { fits: boolean })[];
+  moreQuotas?: number;
   denial?: Denial;
 }
 

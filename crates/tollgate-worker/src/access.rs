@@ -78,6 +78,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetOverrides
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
+        | Endpoint::GetQuota
         | Endpoint::ListReservations
         | Endpoint::GetReservation
         | Endpoint::Explain
@@ -137,6 +138,7 @@ mod tests {
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a
         GET    /v1/tenants/{tenant}/quotas                    asar
+        GET    /v1/tenants/{tenant}/quotas/{id}               asar
         PUT    /v1/tenants/{tenant}/quotas/{id}               a
         DELETE /v1/tenants/{tenant}/quotas/{id}               a
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a

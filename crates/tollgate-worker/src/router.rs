@@ -38,8 +38,10 @@ pub enum Endpoint {
     GetTenant,
     /// Makes a tenant known.
     Onboard,
-    /// Every quota of a tenant.
+    /// The quotas of a tenant, by page.
     ListQuotas,
+    /// One quota, with all that adds to its limit.
+    GetQuota,
     /// Creates or edits a quota.
     PutQuota,
     /// Removes a quota.
@@ -147,6 +149,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Put, "/v1/tenants/{tenant}", Endpoint::Onboard),
     (Method::Post, "/v1/tenants/{tenant}/tokens", Endpoint::IssueTenantToken),
     (Method::Get, "/v1/tenants/{tenant}/quotas", Endpoint::ListQuotas),
+    (Method::Get, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::GetQuota),
     (Method::Put, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::PutQuota),
     (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::DeleteQuota),
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
@@ -343,7 +346,7 @@ mod tests {
             ("POST", "/healthz", "GET, HEAD"),
             ("DELETE", "/v1/policy", "GET, HEAD, PUT"),
             ("PROPFIND", "/v1/tenants/acme", "GET, HEAD, PUT"),
-            ("GET", "/v1/tenants/acme/quotas/q", "PUT, DELETE"),
+            ("POST", "/v1/tenants/acme/quotas/q", "GET, HEAD, PUT, DELETE"),
             ("get", "/v1/tokens", "POST"),
         ] {
             assert_eq!(route(method, path), Err(NoRoute::MethodNotAllowed(allowed.to_owned())), "{method} {path}");

@@ -164,6 +164,12 @@ impl Ledger {
         })
     }
 
+    /// Whether a view is of the period that holds an instant, of what the quota counts now.
+    #[must_use]
+    pub fn shows_now(&self, view: &QuotaView<'_>, now: Timestamp) -> bool {
+        self.quotas.get(view.id).is_some_and(|state| state.is_shown_by(view, now))
+    }
+
     /// How many quotas there are.
     #[must_use]
     pub fn quota_count(&self) -> usize {
@@ -287,6 +293,13 @@ impl Ledger {
     /// Lets go of every ended reservation.
     pub fn forget_ended(&mut self) {
         self.reservations.retain(|_, reservation| reservation.is_open());
+    }
+
+    /// How many quotas a call can draw on, before their resources and filters are looked at.
+    #[must_use]
+    pub fn most_applicable(&self, call: &crate::call::Call) -> usize {
+        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user)).map_or(0, Vec::len);
+        self.tenant_wide.len().saturating_add(of_user)
     }
 
     /// The quotas that a call draws on.
