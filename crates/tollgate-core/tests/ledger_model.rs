@@ -389,7 +389,7 @@ fn command(op: &Op) -> Command {
             })
         }
         Op::SetQuota(id, definition) => Command::SetQuota(id.parse().unwrap(), quota(definition)),
-        Op::RemoveQuota(id) => Command::RemoveQuota(id.parse().unwrap()),
+        Op::RemoveQuota(id) => Command::RemoveQuota(id.parse().unwrap(), false),
         Op::ResetQuota(id) => Command::ResetQuota(id.parse().unwrap()),
         Op::Reserve { id, e2b, user, estimate, ttl_seconds, on_expiry } => Command::Reserve(ReserveRequest {
             id: id.parse().unwrap(),

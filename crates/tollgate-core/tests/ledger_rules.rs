@@ -947,7 +947,7 @@ fn a_plan_fits_beside_the_quotas_that_it_leaves_alone() {
     assert_eq!(carry_out(&onboard("first", &a_thousand)), Ok(1001));
     // The same thousand again, under another name.
     assert_eq!(carry_out(&onboard("second", &a_thousand)), Ok(1));
-    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap())), Ok(1));
+    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap(), false)), Ok(1));
     let own = serde_json::from_value(quota.clone()).unwrap();
     assert_eq!(carry_out(&Command::SetQuota("own".parse().unwrap(), own)), Ok(1));
     let refused = carry_out(&onboard("third", &a_thousand));

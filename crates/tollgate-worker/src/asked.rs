@@ -56,7 +56,11 @@ impl Asked {
             Endpoint::GetTenant => state(StateQuery::Tenant),
             Endpoint::ListQuotas => state(StateQuery::Quotas),
             Endpoint::PutQuota => command(Command::SetQuota(quota_id(route)?, api::parse_quota(body)?)),
-            Endpoint::DeleteQuota => command(Command::RemoveQuota(quota_id(route)?)),
+            Endpoint::DeleteQuota => {
+                let pairs = pairs();
+                let forfeit = api::parse_delete_quota(pairs.iter().map(|(name, value)| (&**name, &**value)), body)?;
+                command(Command::RemoveQuota(quota_id(route)?, forfeit))
+            }
             Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
             Endpoint::AddCredit => command(Command::AddCredit(quota_id(route)?, api::parse_credit(body)?)),
             Endpoint::RevokeCredit => command(Command::RevokeCredit(quota_id(route)?, part(route, "credit")?)),

@@ -20,7 +20,7 @@ mod reserve_body;
 
 pub use actual_body::{parse_meter, parse_release, parse_settle};
 pub use admin_body::{
-    OnboardRequest, TokenRequest, parse_credit, parse_increase, parse_onboard, parse_overrides, parse_policy,
+    OnboardRequest, TokenRequest, parse_credit, parse_delete_quota, parse_increase, parse_onboard, parse_overrides, parse_policy,
     parse_quota, parse_token_request, read_overrides,
 };
 pub use answer::{Answer, WholeDocument};

@@ -4,8 +4,9 @@ use super::Ledger;
 use super::counter::QuotaState;
 use super::decide::{Decision, Outcome};
 use super::denial::Rejection;
-use super::event::Event;
+use super::event::{Event, Placement};
 use super::funds::{Credit, Increase, Rollover};
+use super::used_ids::Used;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::ids::{CreditId, IncreaseId, QuotaId};
@@ -20,6 +21,10 @@ impl Ledger {
             && !fault::on(Fault::CreditIsAddedTwice)
         {
             return repeated(id, known.credit == *credit, credit.id.as_str());
+        }
+        let used = Used::Credit(credit.clone());
+        if let Some(same) = self.used_ids.find(id, &used) {
+            return repeated(id, same, credit.id.as_str());
         }
         if state.quota.period != Period::Lifetime || state.quota.unit == Unit::Concurrent {
             return Err(invalid("quota", "only a `lifetime` quota of something that is spent can be credited"));
@@ -43,6 +48,7 @@ impl Ledger {
         if !state.funds.as_ref().is_none_or(|funds| funds.takes_credit()) {
             return Err(invalid("quota", "a quota can have 1000 credits at most"));
         }
+        self.check_room_for_ids()?;
         Ok(done(id, Event::CreditAdded { quota_id: id.clone(), credit: credit.clone() }))
     }
 
@@ -62,6 +68,10 @@ impl Ledger {
         if let Some((known, _)) = state.funds.as_ref().and_then(|funds| funds.increase(&increase.id)) {
             return repeated(id, known == increase, increase.id.as_str());
         }
+        let used = Used::Increase(increase.clone());
+        if let Some(same) = self.used_ids.find(id, &used) {
+            return repeated(id, same, increase.id.as_str());
+        }
         check_amount(state, increase.amount, "amount")?;
         if increase.until <= now {
             return Err(invalid("until", "an increase ends after now"));
@@ -69,6 +79,7 @@ impl Ledger {
         if !state.funds.as_ref().is_none_or(|funds| funds.takes_increase(now)) {
             return Err(invalid("quota", "a quota can have 1000 increases at most"));
         }
+        self.check_room_for_ids()?;
         Ok(done(id, Event::LimitIncreased { quota_id: id.clone(), increase: increase.clone() }))
     }
 
@@ -101,6 +112,25 @@ impl Ledger {
             let credit_id = known.credit.id.clone();
             (ends == at).then(|| Event::CreditLapsed { quota_id: quota_id.clone(), credit_id, amount, rolled })
         })
+    }
+
+    /// What is left of a quota's credits: what nobody has spent, also where an open hold draws on it.
+    pub(super) fn credit_left(&self, id: &QuotaId, state: &QuotaState, now: Timestamp) -> Amount {
+        let Some(funds) = &state.funds else { return Amount::ZERO };
+        let free = funds.credits(now).fold(Amount::ZERO, |sum, credit| sum.plus(credit.remaining(now)));
+        let counts = |on: &Placement| on.quota_id == *id && on.generation == state.generation;
+        let open = self.open_reservations().filter(|open| !open.drawn.is_empty() && open.counted_on.iter().any(counts));
+        let held = open.map(|open| funds.held_of(id, &open.drawn, open.resting(state.quota.unit), now));
+        held.fold(free, Amount::plus)
+    }
+
+    /// An id that is forgotten could pay in again, so none is: where there is no room to remember more, nothing more is taken.
+    fn check_room_for_ids(&self) -> Result<(), Rejection> {
+        if self.used_ids.is_full() {
+            let message = "the ledger remembers 100000 ids of credits and increases that are over, the most there may be";
+            return Err(invalid("id", message));
+        }
+        Ok(())
     }
 
     fn quota_state(&self, id: &QuotaId) -> Result<&QuotaState, Rejection> {

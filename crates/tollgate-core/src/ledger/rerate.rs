@@ -145,6 +145,7 @@ impl Ledger {
         let charged = Charged {
             id: reservation.id.clone(),
             call: reservation.call.clone(),
+            rated_as: reservation.rated_as.clone(),
             reserved_at: reservation.created_at,
             actual: end.actual.clone(),
             charge: order.charge.clone(),
