@@ -356,7 +356,11 @@ fn verdict(rejection: &Rejection) -> Verdict {
         Rejection::IdempotencyConflict(_) => Verdict::Conflict,
         Rejection::AlreadyEnded { .. } => Verdict::Ended,
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
-        Rejection::TooManyHolds | Rejection::TenantNotFound | Rejection::NotFound(_) => panic!("{rejection:?}"),
+        // Nothing is credited here.
+        Rejection::TooManyHolds
+        | Rejection::TenantNotFound
+        | Rejection::NotFound(_)
+        | Rejection::CreditsLeft { .. } => panic!("{rejection:?}"),
     }
 }
 

@@ -587,7 +587,7 @@ fn a_late_settle_corrects_the_period_of_the_reservation() {
         .history()
         .iter()
         .filter_map(contribution)
-        .map(|(key, totals)| format!("{} {}", &key.hour.to_string()[11..13], totals.usd))
+        .map(|(key, totals)| format!("{} {}", &key.quarter.to_string()[11..13], totals.usd))
         .collect();
     assert_eq!(by_hour, ["12 8", "13 3", "12 -6"]);
 }
