@@ -23,6 +23,7 @@ import type {
   ReservationState,
   ReserveRequest,
   Settlement,
+  UsageGroup,
   UsageQuery,
   UsageReport,
 } from "./types.js";
@@ -57,6 +58,15 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract setOverrides(overrides: Overrides): Promise<OverridesState>;
   abstract quotas(): Promise<QuotaState[]>;
   abstract reservation(id: string): Promise<ReservationState>;
+
+  async *usageGroups(query: UsageQuery): AsyncGenerator<UsageGroup, void, undefined> {
+    let after = query.after;
+    do {
+      const { groups, next } = await this.usage({ limit: 1000, ...query, after });
+      yield* groups;
+      after = next;
+    } while (after !== null);
+  }
 
   reserve(request: ReserveRequest): Promise<Reservation> {
     return this.open(withId(request));
