@@ -7,7 +7,7 @@ use crate::disk::{Damage, Failure};
 use crate::model::amounts::{ONE, Pico, Unit};
 use crate::model::calendar::{Calendar, DAY, Period, SECOND, Zone};
 use crate::model::prices::Marked;
-use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, PREPAID, Resource};
+use crate::model::words::{Call, Definition, Estimate, Model, Naming, OnExpiry, PLANS, PREPAID, Resource};
 
 /// A run before it happens.
 #[derive(Clone, Debug)]
@@ -116,8 +116,8 @@ pub enum Admin {
     Limit(u8, Pico),
     /// What a quota's periods leave to the next: so many tenths of the limit, or nothing.
     Rollover(u8, Option<Pico>),
-    /// A quota goes.
-    Delete(u8),
+    /// A quota goes, and what is left of its credits where that is said.
+    Delete(u8, bool),
     /// A quota starts again, most often one that there is.
     Reset(u8),
     /// The plan.
@@ -160,9 +160,24 @@ pub enum Question {
     /// For all quotas.
     Quotas,
     /// For what was spent.
-    Usage,
+    Usage(Asked),
     /// Whether a call would pass.
     Explain(Call, Estimate),
+}
+
+/// Which report somebody asks for: numbers that choose among what can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// A bit for each dimension.
+    pub by: u8,
+    /// Whose days and months.
+    pub zone: u8,
+    /// Which of these.
+    pub window: u8,
+    /// How many groups.
+    pub limit: u8,
+    /// After which group.
+    pub after: u8,
 }
 
 /// How time passes.
@@ -270,7 +285,9 @@ impl Storm {
     }
 
     fn step_of_funds(&self, rng: &mut Rng) -> Step {
-        match rng.u32(..12) {
+        match rng.u32(..14) {
+            12 => Step::Administer(Admin::Delete(rng.u8(..QUOTAS), rng.u32(..3) > 0)),
+            13 => Step::Administer(Admin::Put(rng.u8(..QUOTAS), prepaid(rng))),
             0..7 => Step::Fund(fund(rng)),
             7 => Step::FundAgain(rng.u16(..)),
             8 => Step::Tick(Tick::ToEndOfFunds(one_of(rng, &[-1, 0, 0, 1, SECOND]))),
@@ -305,6 +322,7 @@ fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
 fn call(rng: &mut Rng) -> Call {
     Call {
         model: one_of(rng, &[Model::Gpt4o, Model::Gpt4o, Model::Sonnet, Model::Sandbox, Model::Unknown]),
+        naming: one_of(rng, &[Naming::Plain, Naming::Plain, Naming::Prefixed, Naming::Listed]),
         user: one_of(rng, &[None, Some(0), Some(0), Some(1)]),
         touchpoint: one_of(rng, &[None, Some(0), Some(1)]),
     }
@@ -406,19 +424,52 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
                         calendar(rng, period)
                     },
                     warn_at: one_of::<&[Pico]>(rng, &[&[], &[500], &[800, 1000], &[250, 500, 1000]]).to_vec(),
-                    touchpoint: one_of(rng, &[None, None, None, Some(0)]),
-                    model: one_of(rng, &[None, None, None, Some(Model::Gpt4o)]),
+                    touchpoints: one_of::<&[u8]>(rng, &[&[], &[], &[], &[0], &[0, 1]]).to_vec(),
+                    providers: one_of::<&[Model]>(
+                        rng,
+                        &[&[], &[], &[], &[Model::Gpt4o], &[Model::Sonnet, Model::Gpt4o], &[Model::Unknown]],
+                    )
+                    .to_vec(),
+                    models: models(rng),
                     warns_only: rng.u32(..8) == 0,
                     rollover: (rolls_over && rng.u32(..3) == 0).then(|| part_of(rng, unit, limit)),
                 },
             )
         }
         3 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
-        4 => Admin::Delete(rng.u8(..QUOTAS)),
+        4 => Admin::Delete(rng.u8(..QUOTAS), rng.bool()),
         5..7 => Admin::Reset(rng.u8(..8 * QUOTAS)),
         7 => Admin::Onboard(rng.usize(..PLANS)),
         _ => roll_over(rng),
     }
+}
+
+/// A quota that is paid for in advance.
+fn prepaid(rng: &mut Rng) -> Definition {
+    Definition {
+        user: None,
+        resource: one_of(rng, &[Resource::All, Resource::Llm]),
+        unit: Unit::Usd,
+        limit: Pico::from(rng.u32(..3)) * (ONE / 100),
+        period: Period::Lifetime,
+        calendar: Calendar::default(),
+        warn_at: Vec::new(),
+        touchpoints: Vec::new(),
+        providers: Vec::new(),
+        models: Vec::new(),
+        warns_only: false,
+        rollover: None,
+    }
+}
+
+/// Nearly always none, else one or two, each written in some way.
+fn models(rng: &mut Rng) -> Vec<(Model, Naming)> {
+    let count = one_of(rng, &[0, 0, 0, 1, 2]);
+    let model = |rng: &mut Rng| {
+        let model = one_of(rng, &[Model::Gpt4o, Model::Gpt4o, Model::Sonnet, Model::Unknown]);
+        (model, one_of(rng, &[Naming::Plain, Naming::Prefixed, Naming::Listed]))
+    };
+    (0..count).map(|_| model(rng)).collect()
 }
 
 fn pricing(rng: &mut Rng) -> Pricing {
@@ -451,7 +502,7 @@ fn calendar(rng: &mut Rng, period: Period) -> Calendar {
         zone: if matches!(period, Period::Rolling(_)) {
             Zone::Utc
         } else {
-            one_of(rng, &[Zone::Berlin, Zone::Berlin, Zone::NewYork, Zone::Kolkata])
+            one_of(rng, &[Zone::Berlin, Zone::Kathmandu, Zone::NewYork, Zone::Kolkata])
         },
         sundays: period == Period::Week && rng.bool(),
         month_day: if period == Period::Month { one_of(rng, &[0, 15, 31]) } else { 0 },
@@ -492,7 +543,13 @@ fn limit(rng: &mut Rng) -> (Unit, Pico) {
 fn question(rng: &mut Rng) -> Question {
     match rng.u32(..3) {
         0 => Question::Quotas,
-        1 => Question::Usage,
+        1 => Question::Usage(Asked {
+            by: rng.u8(..64),
+            zone: rng.u8(..4),
+            window: rng.u8(..6),
+            limit: rng.u8(..6),
+            after: rng.u8(..16),
+        }),
         _ => {
             let call = call(rng);
             Question::Explain(call, estimate(rng, call.model))
