@@ -47,6 +47,8 @@ pub enum Step {
     Fund(Fund),
     /// Something that was asked about credits and increases is asked again.
     FundAgain(u16),
+    /// A quota that was credited, or raised, is removed, with what is left where that is said, and made anew; and what was asked about it is asked again.
+    Renew(u16, bool),
     /// Someone asks.
     Ask(Question),
     /// Requests reach the object and are carried out in one turn. The object may be one that was overtaken.
@@ -285,7 +287,9 @@ impl Storm {
     }
 
     fn step_of_funds(&self, rng: &mut Rng) -> Step {
-        match rng.u32(..14) {
+        match rng.u32(..19) {
+            15.. => Step::Fund(fund(rng)),
+            14 => Step::Renew(rng.u16(..), rng.u32(..3) > 0),
             12 => Step::Administer(Admin::Delete(rng.u8(..QUOTAS), rng.u32(..3) > 0)),
             13 => Step::Administer(Admin::Put(rng.u8(..QUOTAS), prepaid(rng))),
             0..7 => Step::Fund(fund(rng)),
@@ -409,6 +413,7 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
                     &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime, rolling, prepaid],
                 )
             };
+            let (touchpoints, providers, models) = if rng.bool() { Default::default() } else { names(rng) };
             let rolls_over = matches!(period, Period::Hour | Period::Day | Period::Week | Period::Month);
             Admin::Put(
                 rng.u8(..QUOTAS),
@@ -424,13 +429,9 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
                         calendar(rng, period)
                     },
                     warn_at: one_of::<&[Pico]>(rng, &[&[], &[500], &[800, 1000], &[250, 500, 1000]]).to_vec(),
-                    touchpoints: one_of::<&[u8]>(rng, &[&[], &[], &[], &[0], &[0, 1]]).to_vec(),
-                    providers: one_of::<&[Model]>(
-                        rng,
-                        &[&[], &[], &[], &[Model::Gpt4o], &[Model::Sonnet, Model::Gpt4o], &[Model::Unknown]],
-                    )
-                    .to_vec(),
-                    models: models(rng),
+                    touchpoints,
+                    providers,
+                    models,
                     warns_only: rng.u32(..8) == 0,
                     rollover: (rolls_over && rng.u32(..3) == 0).then(|| part_of(rng, unit, limit)),
                 },
@@ -462,14 +463,17 @@ fn prepaid(rng: &mut Rng) -> Definition {
     }
 }
 
-/// Nearly always none, else one or two, each written in some way.
-fn models(rng: &mut Rng) -> Vec<(Model, Naming)> {
-    let count = one_of(rng, &[0, 0, 0, 1, 2]);
+/// What a filter lists: places in the app, providers, and models, each written in some way.
+fn names(rng: &mut Rng) -> (Vec<u8>, Vec<Model>, Vec<(Model, Naming)>) {
+    let touchpoints = one_of::<&[u8]>(rng, &[&[], &[], &[0], &[0, 1]]);
+    let providers =
+        one_of::<&[Model]>(rng, &[&[], &[], &[Model::Gpt4o], &[Model::Sonnet, Model::Gpt4o], &[Model::Unknown]]);
     let model = |rng: &mut Rng| {
         let model = one_of(rng, &[Model::Gpt4o, Model::Gpt4o, Model::Sonnet, Model::Unknown]);
         (model, one_of(rng, &[Naming::Plain, Naming::Prefixed, Naming::Listed]))
     };
-    (0..count).map(|_| model(rng)).collect()
+    let models = (0..one_of(rng, &[0, 1, 1, 2])).map(|_| model(rng)).collect();
+    (touchpoints.to_vec(), providers.to_vec(), models)
 }
 
 fn pricing(rng: &mut Rng) -> Pricing {

@@ -220,6 +220,15 @@ impl<'a> World<'a> {
                     self.ask(command);
                 }
             }
+            Step::Renew(pick, forfeit) => {
+                let Some(again) = pick_of(&self.funding, *pick).cloned() else { return Ok(()) };
+                let (Command::AddCredit(id, _) | Command::Increase(id, _)) = &again else { return Ok(()) };
+                let Some(quota) = self.model.quotas().get(id) else { return Ok(()) };
+                let anew = Command::PutQuota(id.clone(), quota.definition.clone());
+                let commands = [Command::DeleteQuota(id.clone(), *forfeit), anew, again];
+                let together = commands.map(|command| Request { client: None, serial: 0, command });
+                self.turn(together.to_vec(), false, None)?;
+            }
             Step::Ask(Question::Quotas) => self.ask(Command::ListQuotas),
             Step::Ask(Question::Usage(asked)) => {
                 let report = asked::report(&self.model, self.clock, asked);

@@ -88,7 +88,7 @@ pub(crate) fn report(
     if query.group_by.is_empty() {
         return Ok(Ok(UsageReport::page(query, Vec::new(), total)));
     }
-    let Some(columns) = columns(sql, query, range)? else { return Ok(Err(too_many_cells())) };
+    let Some(columns) = columns(sql, query, range)? else { return Ok(Err(too_many_changes())) };
     let groups = groups(sql, query, range, &columns, &later)?;
     Ok(Ok(UsageReport::page(query, groups, total)))
 }
@@ -260,6 +260,10 @@ fn offset(sql: &impl Sql, query: &UsageQuery, range: [Param<'_>; 2]) -> Result<O
         at = span.from - 1;
     }
     Ok(None)
+}
+
+fn too_many_changes() -> Problem {
+    Problem::invalid("from", "the days of the report would look at more than 1000 changes of clocks: narrow `from` and `to`")
 }
 
 /// Whether there are more cells in a range than so many.
