@@ -206,7 +206,9 @@ impl Fault {
             Self::RecordMindsNoLimit => "a record that minds limits is let in anyway",
             Self::FilterSeesNamesAsWritten => "a filter sees a call only by the names that the caller wrote",
             Self::FilterSeesFirstName => "of a list of names, a filter sees the first",
-            Self::CreditsGoWithQuota => "a quota is removed with the credits that are left, although nobody has said so",
+            Self::CreditsGoWithQuota => {
+                "a quota is removed with the credits that are left, although nobody has said so"
+            }
             Self::IdsGoWithQuota => "the ids of credits are forgotten with their quota",
             Self::UsageSeesNamesAsWritten => "usage is grouped by the names that callers wrote",
             Self::UsageCountsByHour => "usage is counted by hours",

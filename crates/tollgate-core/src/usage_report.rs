@@ -13,7 +13,6 @@ use crate::ids::Name;
 use crate::ledger::{Charged, Entry, Event};
 use crate::meter::MeterKind;
 use crate::money::Usd;
-use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 use crate::zone::{self, Zone};
 
@@ -242,19 +241,29 @@ pub struct UsageReport {
 impl UsageReport {
     /// Adds up what was found of each group.
     pub fn new(query: &UsageQuery, parts: impl IntoIterator<Item = (Group, UsageTotals)>) -> Self {
-        let mut groups: SortedMap<Group, UsageTotals> = SortedMap::new();
+        let mut groups: Vec<(Group, UsageTotals)> = Vec::new();
         let mut total = UsageTotals::default();
         for (group, totals) in parts {
             total.add(&totals);
-            groups.update(group, |sum| sum.add(&totals));
+            if !query.group_by.is_empty() {
+                groups.push((group, totals));
+            }
         }
-        let mut groups: Vec<_> = if query.group_by.is_empty() { Vec::new() } else { groups.into_iter().collect() };
-        let place = |(group, totals): &(Group, UsageTotals)| (Reverse(totals.usd), group.clone());
-        groups.sort_unstable_by_key(place);
+        groups.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        groups.dedup_by(|(later, more), (group, sum)| {
+            let same = later == group;
+            if same {
+                sum.add(more);
+            }
+            same
+        });
+        groups.sort_unstable_by(|(a, a_sum), (b, b_sum)| place(a_sum.usd, a).cmp(&place(b_sum.usd, b)));
         if let Some(after) = &query.after {
-            let after = (Reverse(after.usd), after.group.clone());
             let repeats = fault::on(Fault::UsagePageRepeats);
-            groups.retain(|group| if repeats { place(group) >= after } else { place(group) > after });
+            groups.retain(|(group, sum)| {
+                let order = place(sum.usd, group).cmp(&place(after.usd, &after.group));
+                order.is_gt() || repeats && order.is_eq()
+            });
         }
         Self::page(query, groups, total)
     }
@@ -279,6 +288,11 @@ impl UsageReport {
         }
         Self { groups: page, total, next: None }
     }
+}
+
+/// Where a group stands among others: dearest first, and equals by their values.
+const fn place(usd: Usd, group: &Group) -> (Reverse<Usd>, &Group) {
+    (Reverse(usd), group)
 }
 
 /// The answer where a report would read more than [`MAX_CELLS`].

@@ -530,7 +530,8 @@ impl<'a> World<'a> {
         self.live = None;
         let mut questions: Vec<Command> =
             self.model.reservations().keys().map(|id| Command::GetReservation { id: id.clone() }).collect();
-        let all = Report { by: Dimension::ALL.to_vec(), zone: Zone::Kathmandu, limit: Some(1_000), ..Report::default() };
+        let all =
+            Report { by: Dimension::ALL.to_vec(), zone: Zone::Kathmandu, limit: Some(1_000), ..Report::default() };
         questions.extend([Command::ListQuotas, Command::Usage(Report::default()), Command::Usage(all)]);
         let requests = questions.into_iter().map(|command| Request { client: None, serial: 0, command }).collect();
         let requests: Vec<Request> = requests;

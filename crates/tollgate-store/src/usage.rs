@@ -118,7 +118,11 @@ pub(crate) fn rebuild(sql: &impl Sql, through: u64) -> Result<Ledger, StoreError
         }
     }
     add(sql, USAGE, &cells)?;
-    if last == through { Ok(ledger) } else { Err(StoreError::Damaged(format!("journal: no row ends with entry {through}"))) }
+    if last == through {
+        Ok(ledger)
+    } else {
+        Err(StoreError::Damaged(format!("journal: no row ends with entry {through}")))
+    }
 }
 
 /// Every cell of a stored roll-up.
@@ -134,7 +138,8 @@ pub(crate) fn cells(sql: &impl Sql, table: &str) -> Result<BTreeMap<UsageKey, Us
         let Some(Cell::Integer(quarter)) = row.last() else {
             return Err(StoreError::Damaged("usage: expected an instant".to_owned()));
         };
-        let quarter = Timestamp::from_millis(*quarter).map_err(|error| StoreError::Damaged(format!("usage: {error}")))?;
+        let quarter =
+            Timestamp::from_millis(*quarter).map_err(|error| StoreError::Damaged(format!("usage: {error}")))?;
         let mut values = group.into_iter();
         let resource = match values.next().flatten().as_deref() {
             Some("llm") => Resource::Llm,
@@ -185,7 +190,11 @@ fn groups(
         let values = (0..columns.len()).map(|at| format!("value ->> '$[0][{at}]'"));
         let sums = (1..6).map(|at| format!("value ->> '$[{at}]'"));
         let values: Vec<String> = values.chain(sums).collect();
-        cells.push_str(&format!(" UNION ALL SELECT {} FROM json_each(?{})", values.join(", "), number(Param::Text(part))));
+        cells.push_str(&format!(
+            " UNION ALL SELECT {} FROM json_each(?{})",
+            values.join(", "),
+            number(Param::Text(part))
+        ));
     }
     let mut after = String::new();
     if let Some(cursor) = &query.after {
@@ -263,7 +272,10 @@ fn offset(sql: &impl Sql, query: &UsageQuery, range: [Param<'_>; 2]) -> Result<O
 }
 
 fn too_many_changes() -> Problem {
-    Problem::invalid("from", "the days of the report would look at more than 1000 changes of clocks: narrow `from` and `to`")
+    Problem::invalid(
+        "from",
+        "the days of the report would look at more than 1000 changes of clocks: narrow `from` and `to`",
+    )
 }
 
 /// Whether there are more cells in a range than so many.

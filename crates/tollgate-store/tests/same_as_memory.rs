@@ -95,10 +95,14 @@ fn command() -> impl Strategy<Value = Value> {
 
 /// A page of a report: from the beginning, or after a group that may be there.
 fn report() -> impl Strategy<Value = Value> {
-    let dimensions = prop::sample::subsequence(vec!["user", "model", "calledModel", "touchpoint", "day", "resource"], 1..4);
-    let zone = prop::sample::select(vec!["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Pacific/Chatham"]);
-    let quarter = (0..200_i64).prop_map(|quarters| Timestamp::from_millis(1_795_500_000_000 + quarters * 900_000).unwrap().to_string());
-    let after = prop::option::of((money(), prop::option::of(prop_oneof![Just("u1"), Just("llm"), Just("openai/gpt-4o")])));
+    let dimensions =
+        prop::sample::subsequence(vec!["user", "model", "calledModel", "touchpoint", "day", "resource"], 1..4);
+    let zone =
+        prop::sample::select(vec!["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Pacific/Chatham"]);
+    let quarter = (0..200_i64)
+        .prop_map(|quarters| Timestamp::from_millis(1_795_500_000_000 + quarters * 900_000).unwrap().to_string());
+    let after =
+        prop::option::of((money(), prop::option::of(prop_oneof![Just("u1"), Just("llm"), Just("openai/gpt-4o")])));
     (dimensions, zone, prop::option::of(quarter), 1..5_u32, after).prop_map(|(dimensions, zone, from, limit, after)| {
         let mut query = json!({ "op": "usage", "groupBy": dimensions, "limit": limit, "from": from });
         if dimensions.contains(&"day") {
@@ -106,7 +110,8 @@ fn report() -> impl Strategy<Value = Value> {
         }
         if let Some((usd, value)) = after {
             let value = value.map(str::to_owned);
-            query["after"] = UsageCursor { usd: usd.parse().unwrap(), group: vec![value; dimensions.len()] }.to_string().into();
+            query["after"] =
+                UsageCursor { usd: usd.parse().unwrap(), group: vec![value; dimensions.len()] }.to_string().into();
         }
         query
     })

@@ -55,7 +55,10 @@ fn pages_have_every_group_once_and_dearest_first() {
         }
         query["after"] = page["next"].clone();
     }
-    assert!(seen.is_sorted_by(|(a, a_usd), (b, b_usd)| a_usd > b_usd || (a_usd == b_usd && a < b)), "in order, each once");
+    assert!(
+        seen.is_sorted_by(|(a, a_usd), (b, b_usd)| a_usd > b_usd || (a_usd == b_usd && a < b)),
+        "in order, each once"
+    );
     // 70 × 36 and more are users who are in no cell.
     let sum: i128 = seen.iter().map(|(_, usd)| usd).sum();
     let (_, whole, _) = ask(&mut store, &json!({ "op": "usage" }));
@@ -70,8 +73,7 @@ fn an_answer_has_a_mebibyte_at_most_and_the_next_page_goes_on() {
     let sql = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \
                INSERT INTO usage SELECT 1795500000000, 'llm', 'u-' || printf('%0126d', i), ?1 || '/' || ?1, ?1 || '/' || ?1, ?1, 1, 0, 1, 1, 1 FROM n";
     database.database.query(sql, &[Param::Text(&"\"".repeat(128))]).unwrap();
-    let mut query =
-        json!({ "op": "usage", "groupBy": ["user", "model", "calledModel", "touchpoint", "day", "resource"], "limit": 1000 });
+    let mut query = json!({ "op": "usage", "groupBy": ["user", "model", "calledModel", "touchpoint", "day", "resource"], "limit": 1000 });
     let (mut groups, mut pages) = (0, 0);
     loop {
         let (status, page, bytes) = ask(&mut store, &query);
@@ -108,10 +110,16 @@ fn days_that_would_look_at_too_many_changes_of_clocks_are_refused() {
     let by_day = |zone: &str| json!({ "op": "usage", "groupBy": ["day"], "timeZone": zone });
     assert_eq!(ask(&mut store, &by_day("Europe/Berlin")).0, 400);
     let (status, page, _) = ask(&mut store, &by_day("Asia/Kolkata"));
-    assert_eq!((status, &page["groups"]), (200, &json!([
-        { "day": "1970-01-01", "usd": "1", "calls": 1, "inputTokens": 1, "outputTokens": 1 },
-        { "day": "9987-04-02", "usd": "1", "calls": 1, "inputTokens": 1, "outputTokens": 1 },
-    ])));
+    assert_eq!(
+        (status, &page["groups"]),
+        (
+            200,
+            &json!([
+                { "day": "1970-01-01", "usd": "1", "calls": 1, "inputTokens": 1, "outputTokens": 1 },
+                { "day": "9987-04-02", "usd": "1", "calls": 1, "inputTokens": 1, "outputTokens": 1 },
+            ])
+        )
+    );
 }
 
 /// What the journal of an older database tells, in the quarters of an hour that it was in; what is archived stays where it was.
@@ -127,7 +135,12 @@ fn the_roll_up_of_an_older_database_is_made_anew_by_quarters() {
     assert!(!archived.is_empty());
     let mut store = database.open();
     assert_eq!(rows(&format!("SELECT {sums} FROM usage")), before, "what was rolled up still is");
-    assert_eq!(rows("SELECT quarter, resource, user, model, touchpoint, usd_whole, usd_pico, calls, input_tokens, output_tokens FROM base_usage"), archived);
+    assert_eq!(
+        rows(
+            "SELECT quarter, resource, user, model, touchpoint, usd_whole, usd_pico, calls, input_tokens, output_tokens FROM base_usage"
+        ),
+        archived
+    );
     let finer = rows("SELECT COUNT(*) FROM usage WHERE quarter % 3600000 != 0");
     assert_ne!(finer, [[Cell::Integer(0)]], "some of it is not in the first quarter of its hour");
     let report = store.audit().unwrap().unwrap();

@@ -275,7 +275,20 @@ mod tests {
         let settled: Vec<&str> = of("settled").iter().skip(3).collect();
         assert_eq!(
             settled,
-            ["a", "u-7", "llm", "openai", "openai/gpt-4o", "say \"hi\", twice", "", "0.0035", "1000", "100", "", "openai/gpt-4o"]
+            [
+                "a",
+                "u-7",
+                "llm",
+                "openai",
+                "openai/gpt-4o",
+                "say \"hi\", twice",
+                "",
+                "0.0035",
+                "1000",
+                "100",
+                "",
+                "openai/gpt-4o"
+            ]
         );
         assert_eq!(&of("reserved")[9], "2");
         // Held 1, expired at 1, settled late at 0.25.

@@ -90,7 +90,7 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::ResetQuota => Request::Command(Command::ResetQuota(only_id(json)?)),
         Op::Usage => {
             let body: UsageBody = json::read(json)?;
-            Request::History(HistoryQuery::Usage(body.query()?))
+            Request::History(HistoryQuery::Usage(Box::new(body.query()?)))
         }
         Op::Entries => {
             let body: EntriesBody = json::read(json)?;

@@ -35,7 +35,7 @@ pub fn parse_usage_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>
         limit: limit.transpose()?,
         after: text(after),
     };
-    Ok(Request::History(HistoryQuery::Usage(body.query()?)))
+    Ok(Request::History(HistoryQuery::Usage(Box::new(body.query()?))))
 }
 
 /// Reads the query of a page of entries from its pairs.

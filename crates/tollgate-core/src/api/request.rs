@@ -20,7 +20,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryQuery {
     /// What was spent.
-    Usage(UsageQuery),
+    Usage(Box<UsageQuery>),
     /// The ledger's lines after a number.
     Entries {
         /// The last line that the caller has.

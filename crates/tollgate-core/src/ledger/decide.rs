@@ -233,8 +233,9 @@ impl Ledger {
             return Ok(Decision { events: Vec::new(), outcome });
         }
         // It would begin anew, without what was paid for.
-        if let Some(field) =
-            known.filter(|state| !self.credit_left(id, state, now).is_zero()).and_then(|state| state.quota.counts_otherwise(quota))
+        if let Some(field) = known
+            .filter(|state| !self.credit_left(id, state, now).is_zero())
+            .and_then(|state| state.quota.counts_otherwise(quota))
         {
             return Err(invalid(field, "the quota has credits; revoke them first, or take another quota's id"));
         }
@@ -481,7 +482,12 @@ impl Ledger {
     }
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
-    pub(super) fn admit(&self, names: &CallNames<'_>, bound: &UpperBound, now: Timestamp) -> Result<Arc<[Placement]>, Rejection> {
+    pub(super) fn admit(
+        &self,
+        names: &CallNames<'_>,
+        bound: &UpperBound,
+        now: Timestamp,
+    ) -> Result<Arc<[Placement]>, Rejection> {
         self.admit_needing(Unit::held, names, bound, now)
     }
 

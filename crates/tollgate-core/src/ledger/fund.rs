@@ -127,7 +127,8 @@ impl Ledger {
     /// An id that is forgotten could pay in again, so none is: where there is no room to remember more, nothing more is taken.
     fn check_room_for_ids(&self) -> Result<(), Rejection> {
         if self.used_ids.is_full() {
-            let message = "the ledger remembers 100000 ids of credits and increases that are over, the most there may be";
+            let message =
+                "the ledger remembers 100000 ids of credits and increases that are over, the most there may be";
             return Err(invalid("id", message));
         }
         Ok(())

@@ -8,8 +8,8 @@ mod charges;
 mod funds;
 pub mod prices;
 mod render;
-mod rerate;
 mod report;
+mod rerate;
 pub mod words;
 
 pub use admission::Denial;

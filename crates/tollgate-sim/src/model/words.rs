@@ -429,8 +429,7 @@ pub enum Dimension {
 
 impl Dimension {
     /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::User, Self::Model, Self::Called, Self::Touchpoint, Self::Day, Self::Resource];
+    pub const ALL: [Self; 6] = [Self::User, Self::Model, Self::Called, Self::Touchpoint, Self::Day, Self::Resource];
 
     /// Its name on the wire.
     #[must_use]
@@ -500,9 +499,7 @@ impl Definition {
         let (provider, name) = (call.model.names().0, call.model.written(call.naming));
         let meant = document.meant(call.model, at);
         // All that is written of one model means that model; a name of the tenant's own means another as long as it says so.
-        let means = |(model, _): &(Model, Naming)| {
-            by(model.names().0) && document.meant(*model, at) == meant
-        };
+        let means = |(model, _): &(Model, Naming)| by(model.names().0) && document.meant(*model, at) == meant;
         by(provider) && is_written(name)
             || by(meant.names().0) && self.models.is_empty()
             || self.models.iter().any(means)
