@@ -121,3 +121,78 @@ impl<'a> CallNames<'a> {
         self.call.terms(self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+    use crate::call::{Attribution, Resource};
+
+    fn call(provider: &str, model: &str) -> Call {
+        Call {
+            resource: Resource::Llm,
+            user_id: None,
+            provider: Some(provider.parse().unwrap()),
+            model: Some(model.parse().unwrap()),
+            mode: None,
+            region: None,
+            attribution: Attribution::default(),
+        }
+    }
+
+    fn one(name: &str) -> Names {
+        Names::One(name.parse().unwrap())
+    }
+
+    #[test]
+    fn a_filter_on_any_model_of_the_price_list_sees_each_of_its_names_and_no_other_model() {
+        let catalog = Catalog::builtin().unwrap();
+        let prices = PriceBook::default();
+        let at = "2026-11-24T12:00:00Z".parse().unwrap();
+        for (place, model) in catalog.models().iter().enumerate() {
+            let (provider, id) = (one(&model.provider), one(&model.model));
+            let prefixed = format!("{}/{}", model.provider, model.model);
+            let mut names: Vec<&str> = model.aliases.iter().map(String::as_str).chain([model.model.as_str()]).collect();
+            // Another model may have that name itself.
+            if prefixed.len() <= 128
+                && catalog.model(&model.provider, &prefixed).is_some_and(|found| found.model == model.model)
+            {
+                names.push(&prefixed);
+            }
+            for name in &names {
+                let called = call(&model.provider, name);
+                let seen = CallNames::new(&called, catalog, &prices, at);
+                assert!(seen.are_among(Some(&provider), Some(&id)), "{name} of {}", model.model);
+                assert!(seen.are_among(None, Some(&id)), "{name} of {}", model.model);
+                // And the other way round.
+                let plain = call(&model.provider, &model.model);
+                let seen = CallNames::new(&plain, catalog, &prices, at);
+                assert!(seen.are_among(Some(&provider), Some(&one(name))), "{} by {name}", model.model);
+                let rated_as = CallNames::new(&called, catalog, &prices, at).rated_as();
+                let is = rated_as
+                    .as_deref()
+                    .map_or((*name, &*model.provider), |is| (is.model.as_str(), is.provider.as_str()));
+                assert_eq!(is, (model.model.as_str(), model.provider.as_str()));
+            }
+            let others = catalog.models().iter().skip(place + 1).take_while(|other| other.provider == model.provider);
+            for other in others.take(5) {
+                let called = call(&other.provider, &other.model);
+                let seen = CallNames::new(&called, catalog, &prices, at);
+                assert!(!seen.are_among(Some(&provider), Some(&id)), "{} is not {}", other.model, model.model);
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_model_is_seen_by_its_provider_alone() {
+        let catalog = Catalog::builtin().unwrap();
+        let prices = PriceBook::default();
+        let nothing = Call { model: None, ..call("openai", "gpt-4o") };
+        let seen = CallNames::new(&nothing, catalog, &prices, Timestamp::default());
+        assert!(seen.are_among(Some(&one("openai")), None));
+        assert!(
+            !seen.are_among(Some(&one("openai")), Some(&one("gpt-4o"))) && !seen.are_among(None, Some(&one("gpt-4o")))
+        );
+        assert_eq!(seen.rated_as(), None);
+    }
+}

@@ -161,3 +161,74 @@ fn repeated(id: &QuotaId, same: bool, name: &str) -> Result<Decision, Rejection>
 fn invalid(field: &str, message: &str) -> Rejection {
     Rejection::Invalid { field: field.to_owned(), message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::ids::TenantId;
+    use crate::ledger::{Command, MAX_FUNDS, Onboard, Outcome};
+    use crate::policy::Plan;
+    use crate::quota::{Quota, ResourceFilter, Scope};
+
+    fn prepaid() -> (Ledger, QuotaId) {
+        let mut ledger = Ledger::new();
+        let tenant: TenantId = "acme".parse().unwrap();
+        let onboard = Onboard { tenant, plan_name: "p".parse().unwrap(), plan: Plan::default(), policy_version: 0 };
+        let id: QuotaId = "q".parse().unwrap();
+        let quota = Quota::new(Scope::Tenant, ResourceFilter::All, Unit::Usd, Amount::ZERO, Period::Lifetime);
+        for command in [Command::Onboard(onboard), Command::SetQuota(id.clone(), quota)] {
+            carry_out(&mut ledger, &command).unwrap();
+        }
+        (ledger, id)
+    }
+
+    fn carry_out(ledger: &mut Ledger, command: &Command) -> Result<Outcome, Rejection> {
+        ledger.execute(Catalog::builtin().unwrap(), Timestamp::default(), command, &mut Vec::new())
+    }
+
+    fn credit(number: usize, amount: &str) -> Credit {
+        Credit {
+            id: format!("c-{number}").parse().unwrap(),
+            amount: amount.parse().unwrap(),
+            expires_at: None,
+            rollover: None,
+        }
+    }
+
+    #[test]
+    fn an_id_that_its_quota_has_forgotten_does_not_pay_in_again() {
+        let (mut ledger, id) = prepaid();
+        for number in 0..=MAX_FUNDS {
+            carry_out(&mut ledger, &Command::AddCredit(id.clone(), credit(number, "1"))).unwrap();
+            carry_out(&mut ledger, &Command::RevokeCredit(id.clone(), credit(number, "1").id)).unwrap();
+        }
+        let entries = ledger.last_seq();
+        let funds = |ledger: &Ledger| ledger.quotas.get(&id).unwrap().funds.clone().unwrap();
+        assert!(funds(&ledger).credit(&credit(0, "1").id).is_none(), "it is forgotten");
+        // Also by what was read back from a snapshot.
+        let snapshot = serde_json::to_string(&ledger.snapshot()).unwrap();
+        for mut ledger in [Ledger::restore(serde_json::from_str(&snapshot).unwrap()), ledger] {
+            carry_out(&mut ledger, &Command::AddCredit(id.clone(), credit(0, "1"))).unwrap();
+            let other = carry_out(&mut ledger, &Command::AddCredit(id.clone(), credit(0, "2")));
+            assert!(matches!(other, Err(Rejection::IdempotencyConflict(_))));
+            assert_eq!((ledger.last_seq(), funds(&ledger).extra(Timestamp::default())), (entries, Amount::ZERO));
+        }
+    }
+
+    #[test]
+    fn where_no_more_ids_can_be_remembered_nothing_more_is_paid_in() {
+        let (mut ledger, id) = prepaid();
+        ledger.used_ids.add_all(&id, (0..99_999).map(|number| Used::Credit(credit(number, "1"))));
+        carry_out(&mut ledger, &Command::AddCredit(id.clone(), credit(100_000, "1"))).unwrap();
+        ledger.used_ids.add_all(&id, [Used::Credit(credit(99_999, "1"))]);
+        let refused = carry_out(&mut ledger, &Command::AddCredit(id.clone(), credit(100_001, "1")));
+        assert!(matches!(refused, Err(Rejection::Invalid { field, .. }) if field == "id"));
+        // What was paid in before is answered, and can be removed.
+        for number in [7, 100_000] {
+            carry_out(&mut ledger, &Command::AddCredit(id.clone(), credit(number, "1"))).unwrap();
+        }
+        carry_out(&mut ledger, &Command::RemoveQuota(id.clone(), true)).unwrap();
+    }
+}
