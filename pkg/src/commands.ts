@@ -60,7 +60,7 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract reservation(id: string): Promise<ReservationState>;
 
   async *usageGroups(query: UsageQuery): AsyncGenerator<UsageGroup, void, undefined> {
-    let after = query.after;
+    let after: string | null = query.after ?? null;
     do {
       const { groups, next } = await this.usage({ limit: 1000, ...query, after });
       yield* groups;
