@@ -19,7 +19,7 @@ use crate::step::{Step, took};
 use crate::tools::{self, Tools};
 use crate::wasm::TARGET;
 use crate::workspace::Workspace;
-use crate::{build, catalog, demo, oracle, sim, tidy};
+use crate::{build, catalog, demo, hash, install, oracle, sim, tidy};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -64,6 +64,9 @@ const ALL: [Part; 12] = [
     Part::Wrangler,
     Part::Demo,
 ];
+
+/// Tests that run the package where others run it.
+const HOSTS: &str = "tests/hosts";
 
 /// What to do about a lint.
 const LINT: &str = "mend what it names (`rustup component add clippy` if it is missing)";
@@ -287,6 +290,9 @@ fn javascript(workspace: &Workspace, tools: &Tools, only: Option<&str>) -> Resul
         .args(["--test", "--test-reporter=spec", "--test-timeout=600000"])
         .args(&files);
     give_test_environment(workspace, tools, &mut command)?;
+    if files.iter().any(|file| file.starts_with(workspace.root.join(HOSTS))) {
+        command.env("TOLLGATE_NEXT", next(workspace, tools)?);
+    }
     let output = step.run(
         command,
         "see the failing test above; run its file alone with `cargo xtask test js --only PART_OF_ITS_PATH`",
@@ -311,6 +317,26 @@ fn javascript(workspace: &Workspace, tools: &Tools, only: Option<&str>) -> Resul
     };
     step.done(&result);
     Ok(result)
+}
+
+/// Next.js and React by the lock file of the app that is tested in them, in the cache: a third of a gigabyte that nothing else needs.
+fn next(workspace: &Workspace, tools: &Tools) -> Result<PathBuf> {
+    let app = workspace.root.join(HOSTS).join("next");
+    let [manifest, lock] = ["package.json", "package-lock.json"].map(|name| app.join(name));
+    let wanted = hash::of_files([manifest.as_path(), lock.as_path()])?;
+    install::once(workspace, &format!("next-{}", wanted.get(..16).unwrap_or(&wanted)), |folder| {
+        let mut step = Step::begin("Next.js", "by the lock file of the app in tests/hosts, once");
+        for file in [&manifest, &lock] {
+            let name = file.file_name().context("a file has a name")?;
+            std::fs::copy(file, folder.join(name)).context("cannot copy a lock file into the cache")?;
+        }
+        let mut command = workspace.command("npm");
+        command.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder);
+        tools.node.give_to(&mut command)?;
+        step.run(command, "check the network and run this again")?;
+        step.done("installed");
+        Ok(())
+    })
 }
 
 fn test_files(workspace: &Workspace, only: Option<&str>) -> Result<Vec<PathBuf>> {
