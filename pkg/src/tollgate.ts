@@ -74,8 +74,11 @@ export interface Tollgate {
   /** Every group of a usage report, dearest first, asked for page by page. */
   usageGroups(query: UsageQuery): AsyncIterable<UsageGroup>;
 
-  /** Every quota of the tenant and its users. */
+  /** Every quota of the tenant and its users. Each has its first credits and increases. */
   quotas(): Promise<QuotaState[]>;
+
+  /** One quota, with every credit and increase that it has. */
+  quota(id: string): Promise<QuotaState>;
 
   /** A reservation as it is stored, open or ended. */
   reservation(id: string): Promise<ReservationState>;

@@ -61,10 +61,10 @@ fn replayable(mut scenario: Scenario) -> Scenario {
 }
 
 fn step(logged: &Logged) -> Option<Value> {
-    let command = match &logged.command {
-        // A vector's tenant becomes known with its first step, and so when this one did: what rolls over depends on it.
-        Command::Onboard(_) => json!({ "op": "listQuotas" }),
-        command => command.to_json()?,
+    let command = match logged.command {
+        // A vector's ledger opens with its first step, and the periods before that one left nothing to it.
+        Command::Onboard(_) => Command::ListQuotas.to_json()?,
+        _ => logged.command.to_json()?,
     };
     let Logged { now, expected, .. } = logged;
     Some(
