@@ -43,7 +43,11 @@ pub fn read(route: &Route, query: &str, body: &str) -> Result<Ask, Problem> {
         }
         Endpoint::GetQuota => state(StateQuery::Quota(quota_id(route)?)),
         Endpoint::PutQuota => command(Command::SetQuota(quota_id(route)?, api::parse_quota(body)?)),
-        Endpoint::DeleteQuota => command(Command::RemoveQuota(quota_id(route)?)),
+        Endpoint::DeleteQuota => {
+            let pairs = pairs();
+            let forfeit = api::parse_delete_quota(pairs.iter().map(|(name, value)| (&**name, &**value)), body)?;
+            command(Command::RemoveQuota(quota_id(route)?, forfeit))
+        }
         Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
         Endpoint::AddCredit => command(Command::AddCredit(quota_id(route)?, api::parse_credit(body)?)),
         Endpoint::RevokeCredit => command(Command::RevokeCredit(quota_id(route)?, part(route, "credit")?)),

@@ -62,7 +62,7 @@ impl Ask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryQuery {
     /// What was spent.
-    Usage(UsageQuery),
+    Usage(Box<UsageQuery>),
     /// The ledger's lines after a number.
     Entries {
         /// The last line that the caller has.
