@@ -20,6 +20,8 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
@@ -58,6 +60,7 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract quotas(): Promise<QuotaState[]>;
   abstract quota(id: string): Promise<QuotaState>;
   abstract reservation(id: string): Promise<ReservationState>;
+  abstract reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
 
   reserve(request: ReserveRequest): Promise<Reservation> {
     return this.open(withId(request));
