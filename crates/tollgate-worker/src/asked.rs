@@ -183,7 +183,6 @@ mod tests {
             read("GET", "/v1/tenants/acme/usage", "groupBy=model%2Ctouchpoint&from=2026-11-01T00%3A00%3A00Z", "")
                 .unwrap();
         assert!(matches!(asked, Ask::One(Request::History(_))));
-        assert!(asked.only_looks());
         for (path, query, field) in [
             ("entries", "after=1&limit=5000", "limit"),
             ("entries", "after=9007199254740992", "after"),
@@ -200,7 +199,6 @@ mod tests {
     fn a_batch_has_each_command_in_its_place() {
         let body = r#"{"commands":[{"op":"release","id":"a"},{"op":"reserve","id":"b"},{"op":"release","id":"c"}]}"#;
         let asked = read("POST", "/v1/tenants/acme/batch", "", body).unwrap();
-        assert!(!asked.only_looks());
         let Ask::Batch(commands) = asked else { unreachable!("it is a batch") };
         assert_eq!(commands.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     }
