@@ -9,9 +9,6 @@ use tollgate_core::policy::Plan;
 
 use crate::router::{Endpoint, Route};
 
-/// Where the Worker sends the platform's own rates, aliases and markups to a tenant's object. No route of the Worker's leads here.
-pub const PLATFORM_OVERRIDES_TARGET: &str = "/platform-overrides";
-
 /// What a request asks of a tenant's ledger.
 #[derive(Debug)]
 pub struct Asked {
@@ -43,14 +40,13 @@ pub struct OnboardOrder {
 }
 
 impl Asked {
-    /// Reads what a route, its query and its body ask.
+    /// Reads what a route and its body ask.
     ///
     /// # Errors
     /// The field that is wrong.
-    pub fn read(route: &Route, query: &str, body: &str) -> Result<Self, Problem> {
+    pub fn read(route: &Route, body: &str) -> Result<Self, Problem> {
         let command = |command| Ok(Self::single(Request::Command(command)));
         let state = |query| Ok(Self::single(Request::State(query)));
-        let pairs = || form_urlencoded::parse(query.as_bytes()).collect::<Vec<_>>();
         match route.endpoint {
             Endpoint::Onboard => command(Command::Onboard(onboard(route, body)?)),
             Endpoint::GetTenant => state(StateQuery::Tenant),
@@ -81,16 +77,8 @@ impl Asked {
             })),
             Endpoint::TenantPrice => state(StateQuery::Price(Box::new(api::parse_tenant_price(body)?))),
             Endpoint::Batch => Ok(Self::batch(api::parse_batch(body)?)),
-            Endpoint::Usage => {
-                let pairs = pairs();
-                let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
-                Ok(Self::single(api::parse_usage_query(pairs)?))
-            }
-            Endpoint::Entries => {
-                let pairs = pairs();
-                let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
-                Ok(Self::single(api::parse_entries_query(pairs)?))
-            }
+            Endpoint::Usage => Ok(Self::single(api::parse_usage_query(route.query())?)),
+            Endpoint::Entries => Ok(Self::single(api::parse_entries_query(route.query())?)),
             Endpoint::Connect
             | Endpoint::Audit
             | Endpoint::Repair
@@ -206,8 +194,8 @@ mod tests {
     use super::*;
     use crate::router::route;
 
-    fn read(method: &str, path: &str, query: &str, body: &str) -> Result<Asked, Problem> {
-        Asked::read(&route(method, path).unwrap(), query, body)
+    fn read(method: &str, target: &str, body: &str) -> Result<Asked, Problem> {
+        Asked::read(&route(method, target).unwrap(), body)
     }
 
     fn answer(status: u16, body: &str) -> Answer {
@@ -218,10 +206,10 @@ mod tests {
     fn ids_in_the_path_are_checked() {
         for (method, path, field) in [
             ("GET", "/v1/tenants/acme/reservations/a%20b", "id"),
-            ("DELETE", "/v1/tenants/acme/quotas/a%2Fb", "quota"),
+            ("DELETE", "/v1/tenants/acme/quotas/a%23b", "quota"),
             ("POST", "/v1/tenants/acme/reservations/%FF/release", "id"),
         ] {
-            let problem = read(method, path, "", "").unwrap_err();
+            let problem = read(method, path, "").unwrap_err();
             assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidRequest, Some(field)), "{path}");
         }
     }
@@ -229,17 +217,16 @@ mod tests {
     #[test]
     fn queries_are_decoded() {
         let asked =
-            read("GET", "/v1/tenants/acme/usage", "groupBy=model%2Ctouchpoint&from=2026-11-01T00%3A00%3A00Z", "")
-                .unwrap();
+            read("GET", "/v1/tenants/acme/usage?groupBy=model%2Ctouchpoint&from=2026-11-01T00%3A00%3A00Z", "").unwrap();
         assert!(matches!(&asked.requests[..], [Request::History(_)]));
-        let problem = read("GET", "/v1/tenants/acme/entries", "after=1&limit=5000", "").unwrap_err();
+        let problem = read("GET", "/v1/tenants/acme/entries?after=1&limit=5000", "").unwrap_err();
         assert_eq!(problem.field.as_deref(), Some("limit"));
     }
 
     #[test]
     fn a_batch_answers_each_command_in_its_place() {
         let body = r#"{"commands":[{"op":"release","id":"a"},{"op":"reserve","id":"b"},{"op":"release","id":"c"}]}"#;
-        let asked = read("POST", "/v1/tenants/acme/batch", "", body).unwrap();
+        let asked = read("POST", "/v1/tenants/acme/batch", body).unwrap();
         assert_eq!(asked.requests.len(), 2);
         let whole = asked.shape.answer(vec![answer(200, "{\"id\":\"a\"}"), answer(404, "{\"id\":\"c\"}")]);
         let whole: serde_json::Value = serde_json::from_str(&whole.body).unwrap();
@@ -259,7 +246,7 @@ mod tests {
             r#"{"op":"onboard","id":"q"}"#.to_owned(),
         ] {
             let body = format!(r#"{{"commands":[{command}]}}"#);
-            let asked = read("POST", "/v1/tenants/acme/batch", "", &body).unwrap();
+            let asked = read("POST", "/v1/tenants/acme/batch", &body).unwrap();
             assert!(asked.requests.is_empty(), "{command}");
             assert!(asked.shape.answer(Vec::new()).body.contains("\"status\":400"));
         }

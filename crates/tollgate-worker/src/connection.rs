@@ -16,8 +16,6 @@ use crate::body::MAX_BODY;
 pub const PROTOCOL: &str = "tollgate.v1";
 /// The header in which a client lists the subprotocols that it speaks.
 pub const PROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
-/// Says to a tenant's object until when a connection may be used.
-pub const ENDS_HEADER: &str = "tollgate-connection-ends";
 /// How long a connection may be used. As long as what an isolate of the Worker has seen of the platform's overrides counts as what is.
 pub const LIFETIME_SECONDS: u32 = crate::platform_prices::FRESH_SECONDS;
 /// Answers a client that closes its connection (RFC 6455, section 7.4.1).

@@ -21,19 +21,16 @@ use crate::connection;
 use crate::entries_csv;
 use crate::log::{internal, unexpected};
 use crate::object::{Call, OVERRIDES_WANTED_HEADER};
+use crate::operation::{Envelope, Operation};
 use crate::platform_prices::{self, PlatformPrices};
 use crate::policy_document::PolicyDocument;
 use crate::respond;
-use crate::router::{self, Endpoint, Method, Route};
+use crate::router::{self, Endpoint, Route};
 use crate::token::Bearer;
 use crate::url;
 
 /// The name of the one object that keeps the policy.
 const PLATFORM: &str = "platform";
-/// Where it has the policy.
-const POLICY_TARGET: &str = "/v1/policy";
-/// Where it has the overrides.
-const OVERRIDES_TARGET: &str = "/v1/catalog/overrides";
 
 /// What goes back to the client.
 pub enum Reply {
@@ -46,16 +43,14 @@ pub enum Reply {
 /// Answers a request; errors are answers too.
 pub async fn reply(mut request: Request, env: &Env) -> Reply {
     let url = request.inner().url();
-    let target = url::target(&url);
-    let (path, _) = url::path_and_query(target);
-    let route = match router::route(&request.inner().method(), path) {
+    let route = match router::route(&request.inner().method(), url::target(&url)) {
         Ok(route) => route,
         Err(reason) => return Reply::Own(respond::no_route(&reason)),
     };
-    handle(&mut request, env, target, &route).await.unwrap_or_else(|problem| Reply::Own(respond::refusal(&problem)))
+    handle(&mut request, env, &route).await.unwrap_or_else(|problem| Reply::Own(respond::refusal(&problem)))
 }
 
-async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -> Result<Reply, Problem> {
+async fn handle(request: &mut Request, env: &Env, route: &Route) -> Result<Reply, Problem> {
     let test_now = if config::has_test_clock(env) { clock::from_header(request.headers())? } else { None };
     let now = test_now.unwrap_or_else(clock::now);
     let mut until = None;
@@ -75,20 +70,20 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
         (Endpoint::Health, _) => own(health()?),
         (Endpoint::Price, _) => own(price(&*objects.platform_prices().await, &body, now)?),
         (Endpoint::PutPlatformOverrides, _) => {
-            let changed = objects.platform(route.endpoint, target, &body).await;
+            let changed = objects.platform(route, &body).await;
             platform_prices::forget();
             changed.map(Reply::Passed)
         }
-        (Endpoint::Catalog, _) => own(list_catalog(url::path_and_query(target).1)?),
+        (Endpoint::Catalog, _) => own(list_catalog(route)?),
         (Endpoint::IssueServiceToken, _) => own(issue_service_token(env, &body, now)?),
         (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(env, &body, tenant, now)?),
         (Endpoint::Onboard, Some(tenant)) => {
             let order = onboard_order(&objects, &body).await?;
             let order = serde_json::to_string(&order).map_err(|error| internal("writing an onboarding", &error))?;
-            objects.tenant(&tenant, route.endpoint, target, &Body::from_text(&order)).await
+            objects.tenant(&tenant, route, &Body::from_text(&order)).await
         }
         (Endpoint::Entries, Some(tenant)) => {
-            let passed = objects.tenant(&tenant, route.endpoint, target, &body).await?;
+            let passed = objects.tenant(&tenant, route, &body).await?;
             let accept = header(request, "accept").unwrap_or_default();
             match passed {
                 Reply::Passed(page) if page.ok() && entries_csv::is_preferred(&accept) => own(to_csv(&page).await?),
@@ -97,10 +92,10 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
         }
         (Endpoint::Connect, Some(tenant)) => {
             check_handshake(request)?;
-            objects.connect(&tenant, target, connection::ends(clock::now(), now, until)).await
+            objects.connect(&tenant, route, connection::ends(clock::now(), now, until)).await
         }
-        (endpoint, Some(tenant)) => objects.tenant(&tenant, endpoint, target, &body).await,
-        (endpoint, None) => objects.platform(endpoint, target, &body).await.map(Reply::Passed),
+        (_, Some(tenant)) => objects.tenant(&tenant, route, &body).await,
+        (_, None) => objects.platform(route, &body).await.map(Reply::Passed),
     }
 }
 
@@ -137,48 +132,47 @@ struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    async fn tenant(&self, tenant: &TenantId, endpoint: Endpoint, target: &str, body: &Body) -> Result<Reply, Problem> {
-        self.ledger(tenant, endpoint, target, body, None).await
+    async fn tenant(&self, tenant: &TenantId, route: &Route, body: &Body) -> Result<Reply, Problem> {
+        self.ledger(tenant, route, body, None).await
     }
 
-    async fn connect(&self, tenant: &TenantId, target: &str, ends: Timestamp) -> Result<Reply, Problem> {
-        self.ledger(tenant, Endpoint::Connect, target, &Body::empty(), Some(ends)).await
+    async fn connect(&self, tenant: &TenantId, route: &Route, ends: Timestamp) -> Result<Reply, Problem> {
+        self.ledger(tenant, route, &Body::empty(), Some(ends)).await
     }
 
     async fn ledger(
         &self,
         tenant: &TenantId,
-        endpoint: Endpoint,
-        target: &str,
+        route: &Route,
         body: &Body,
         connection_ends: Option<Timestamp>,
     ) -> Result<Reply, Problem> {
         let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
         let prices = self.platform_prices().await;
-        let call = Call {
-            objects: &objects,
-            name: tenant.as_str(),
-            method: endpoint.method(),
-            target,
-            body,
+        let envelope = Envelope {
+            operation: Operation::Route(route.clone()),
             now: self.now,
             overrides: prices.version,
             connection_ends,
-            repeats_safely: endpoint.repeats_safely(),
+        };
+        let call = Call {
+            objects: &objects,
+            name: tenant.as_str(),
+            envelope: &envelope,
+            body,
+            repeats_safely: route.endpoint.repeats_safely(),
         };
         let answer = call.send().await?;
         if !answer.headers().has(OVERRIDES_WANTED_HEADER).unwrap_or(false) {
             return Ok(Reply::Passed(answer));
         }
-        let sending = Call {
-            method: Method::Put,
-            target: asked::PLATFORM_OVERRIDES_TARGET,
-            body: &Body::from_text(&prices.document),
+        let taking = Envelope {
+            operation: Operation::TakeOverrides { version: prices.version },
             connection_ends: None,
-            repeats_safely: true,
-            ..call
+            ..envelope
         };
-        let sent = sending.send().await?;
+        let body = Body::from_text(&prices.document);
+        let sent = Call { envelope: &taking, body: &body, repeats_safely: true, ..call }.send().await?;
         if !sent.ok() {
             return Err(internal("sending the overrides", &text_of(&sent).await?));
         }
@@ -192,7 +186,7 @@ impl Objects<'_> {
             return prices;
         }
         let noted = async {
-            let answer = self.platform(Endpoint::GetPlatformOverrides, OVERRIDES_TARGET, &Body::empty()).await?;
+            let answer = self.platform(&Route::to(Endpoint::GetPlatformOverrides), &Body::empty()).await?;
             let text = text_of(&answer).await?;
             platform_prices::note(&text, clock::now()).map_err(|error| internal("reading the overrides", &error))
         };
@@ -203,20 +197,12 @@ impl Objects<'_> {
         })
     }
 
-    async fn platform(&self, endpoint: Endpoint, target: &str, body: &Body) -> Result<Response, Problem> {
+    async fn platform(&self, route: &Route, body: &Body) -> Result<Response, Problem> {
         let objects = config::platform_pools(self.env).map_err(|error| internal("finding the platform", &error))?;
-        let call = Call {
-            objects: &objects,
-            name: PLATFORM,
-            method: endpoint.method(),
-            target,
-            body,
-            now: self.now,
-            overrides: 0,
-            connection_ends: None,
-            repeats_safely: endpoint.repeats_safely(),
-        };
-        call.send().await
+        let envelope =
+            Envelope { operation: Operation::Route(route.clone()), now: self.now, overrides: 0, connection_ends: None };
+        let repeats_safely = route.endpoint.repeats_safely();
+        Call { objects: &objects, name: PLATFORM, envelope: &envelope, body, repeats_safely }.send().await
     }
 }
 
@@ -224,9 +210,8 @@ fn catalog() -> Result<&'static Catalog, Problem> {
     Catalog::builtin().map_err(|error| internal("reading the catalog", &error))
 }
 
-fn list_catalog(query: &str) -> Result<Answer, Problem> {
-    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    let provider = api::parse_catalog_query(pairs.iter().map(|(name, value)| (&**name, &**value)))?;
+fn list_catalog(route: &Route) -> Result<Answer, Problem> {
+    let provider = api::parse_catalog_query(route.query())?;
     Ok(Answer::catalog(catalog()?, provider))
 }
 
@@ -292,7 +277,7 @@ fn issue(env: &Env, bearer: &Bearer, seconds: u32, now: Timestamp) -> Result<Ans
 /// What the tenant's object is told: the plan itself, as the policy has it now.
 async fn onboard_order(objects: &Objects<'_>, body: &Body) -> Result<OnboardOrder, Problem> {
     let request = api::parse_onboard(&body.text()?)?;
-    let response = objects.platform(Endpoint::GetPolicy, POLICY_TARGET, &Body::empty()).await?;
+    let response = objects.platform(&Route::to(Endpoint::GetPolicy), &Body::empty()).await?;
     let text = text_of(&response).await?;
     if !response.ok() {
         return Err(internal("asking for the policy", &text));

@@ -11,11 +11,11 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use crate::body::Body;
 use crate::log::{internal, unexpected};
+use crate::operation::{Envelope, Operation};
 use crate::policy_document::PolicyDocument;
 use crate::respond;
-use crate::router::{self, Endpoint};
+use crate::router::Endpoint;
 use crate::sql::{ObjectSql, RowsWritten};
-use crate::url;
 
 /// Keeps the policy and the overrides.
 #[durable_object(fetch)]
@@ -38,9 +38,9 @@ impl DurableObject for PlatformPool {
 
 impl PlatformPool {
     async fn answer(&self, request: &mut Request) -> Result<Answer, Problem> {
-        let url = request.inner().url();
-        let (path, _) = url::path_and_query(url::target(&url));
-        let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
+        let Operation::Route(route) = Envelope::of(request.headers())?.operation else {
+            return Err(Problem::new(Code::NotFound, "the platform does not answer this"));
+        };
         match route.endpoint {
             Endpoint::GetPolicy => {
                 let (version, policy) = self.policies.borrow().policy().map_err(|error| problem(&error))?;

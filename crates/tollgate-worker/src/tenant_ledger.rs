@@ -15,19 +15,19 @@ use worker::{
 };
 
 use crate::alarm::Alarm;
-use crate::asked::{self, Asked};
+use crate::asked::Asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
 use crate::connection::{self, Message};
 use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
-use crate::object::{OVERRIDES_HEADER, OVERRIDES_WANTED_HEADER};
+use crate::object::OVERRIDES_WANTED_HEADER;
+use crate::operation::{Envelope, Operation};
 use crate::respond;
-use crate::router::{self, Endpoint, Route};
+use crate::router::Endpoint;
 use crate::sql::{ObjectSql, RowsWritten};
 use crate::upkeep::Upkeep;
-use crate::url;
 
 /// Says, with the test clock on, how many rows the object has written since it started.
 const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
@@ -70,11 +70,12 @@ impl DurableObject for TenantLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        if let Some(ends) = request.headers().get(connection::ENDS_HEADER)? {
-            return self.inner.connect(&request, &ends);
-        }
-        let answer = self.inner.answer(&mut request).await.unwrap_or_else(|problem| respond::refusal(&problem));
-        let response = respond::response(answer)?;
+        let answer = match Envelope::of(request.headers()) {
+            Ok(Envelope { connection_ends: Some(ends), overrides, .. }) => return self.inner.connect(overrides, ends),
+            Ok(envelope) => self.inner.answer(envelope, &mut request).await,
+            Err(problem) => Err(problem),
+        };
+        let response = respond::response(answer.unwrap_or_else(|problem| respond::refusal(&problem)))?;
         if self.inner.has_test_clock {
             let rows = self.inner.written.count().to_string();
             response.headers().set(ROWS_WRITTEN_HEADER, &rows)?;
@@ -121,36 +122,34 @@ impl DurableObject for TenantLedger {
 }
 
 impl Inner {
-    async fn answer(self: &Rc<Self>, request: &mut Request) -> Result<Answer, Problem> {
-        let url = request.inner().url();
-        let (path, query) = url::path_and_query(url::target(&url));
-        let asks = match path {
-            asked::PLATFORM_OVERRIDES_TARGET => None,
-            path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
+    async fn answer(self: &Rc<Self>, envelope: Envelope, request: &mut Request) -> Result<Answer, Problem> {
+        let Envelope { operation, now, overrides, .. } = envelope;
+        let now = now.filter(|_| self.has_test_clock);
+        let minds_overrides = match &operation {
+            Operation::Route(route) => match route.endpoint {
+                // What makes the tenant known comes before everything that applies to it.
+                Endpoint::Onboard => false,
+                Endpoint::Rerate => true,
+                // What is stored is looked after as it is.
+                other => !Upkeep::has(other),
+            },
+            Operation::TakeOverrides { .. } => false,
         };
-        let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
-        let minds_overrides = asks.as_ref().is_some_and(|route| match route.endpoint {
-            // What makes the tenant known comes before everything that applies to it.
-            Endpoint::Onboard => false,
-            Endpoint::Rerate => true,
-            // What is stored is looked after as it is.
-            other => !Upkeep::has(other),
-        });
-        if minds_overrides && self.lacks_overrides(request)? {
+        if minds_overrides && self.lacks_overrides(overrides)? {
             return Ok(overrides_wanted());
         }
-        if let Some(Route { endpoint, .. }) = &asks
-            && Upkeep::has(*endpoint)
+        if let Operation::Route(route) = &operation
+            && Upkeep::has(route.endpoint)
         {
             let body = Body::read(request).await?.text()?;
-            return self.keep_up(&Upkeep::read(*endpoint, query, &body)?, now.unwrap_or_else(clock::now));
+            return self.keep_up(&Upkeep::read(route, &body)?, now.unwrap_or_else(clock::now));
         }
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
-        let asked = match &asks {
-            Some(route) => Asked::read(route, query, &body)?,
-            None => Asked::platform_overrides(known_overrides(request), &body)?,
+        let asked = match &operation {
+            Operation::Route(route) => Asked::read(route, &body)?,
+            Operation::TakeOverrides { version } => Asked::platform_overrides(*version, &body)?,
         };
         self.join(arriving, now, asked).await
     }
@@ -182,15 +181,15 @@ impl Inner {
     }
 
     /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
-    fn connect(&self, request: &Request, ends: &str) -> Result<Response> {
-        match self.lacks_overrides(request) {
+    fn connect(&self, overrides: u64, ends: Timestamp) -> Result<Response> {
+        match self.lacks_overrides(overrides) {
             Ok(false) => {}
             Ok(true) => return respond::response(overrides_wanted()),
             Err(problem) => return respond::response(respond::refusal(&problem)),
         }
         let pair = WebSocketPair::new()?;
         self.state.accept_web_socket(&pair.server);
-        pair.server.serialize_attachment(ends)?;
+        pair.server.serialize_attachment(ends.to_string())?;
         let response = Response::from_websocket(pair.client)?;
         response.headers().set(connection::PROTOCOL_HEADER, connection::PROTOCOL)?;
         Ok(response)
@@ -225,8 +224,7 @@ impl Inner {
     }
 
     /// Whether the Worker knows a later version of the platform's own rates, aliases and markups than the ledger does.
-    fn lacks_overrides(&self, request: &Request) -> Result<bool, Problem> {
-        let version = known_overrides(request);
+    fn lacks_overrides(&self, version: u64) -> Result<bool, Problem> {
         if version == 0 {
             return Ok(false);
         }
@@ -271,12 +269,6 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
-}
-
-/// The version of the platform's own rates, aliases and markups that the Worker knows; 0 where there are none.
-fn known_overrides(request: &Request) -> u64 {
-    let header = request.headers().get(OVERRIDES_HEADER).ok().flatten();
-    header.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// Nothing was done; the Worker sends what is wanted and asks again.
