@@ -85,7 +85,7 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
     // Whoever gives a fetch of their own wants to see what is sent.
     const Socket = way === "auto" && options.fetch === undefined ? WebSocket : undefined;
     this.#transport = transport;
-    this.#batcher = new Batcher(new Delivery({ ...worker, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 4, 1, 64));
+    this.#batcher = new Batcher(new Delivery({ baseUrl: worker.baseUrl, timeoutMs: worker.timeoutMs, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 4, 1, 64));
     this.#path = path;
     this.#onUnavailable = onUnavailable;
   }

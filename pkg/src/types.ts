@@ -700,12 +700,15 @@ export type ErrorCode =
   | "already_released"
   | "already_expired"
   | "body_too_large"
+  | "request_timeout"
+  | "unsupported_encoding"
   | "unpriced"
   | "invalid_payload"
   | "quota_exceeded"
   | "too_many_holds"
   | "internal"
   | "unavailable"
+  | "not_configured"
   | "unexpected_answer";
 
 /** An RFC 9457 problem document. */

@@ -69,7 +69,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Extend
         | Endpoint::Record
         | Endpoint::Batch
-        | Endpoint::Connect => Access::Spend,
+        | Endpoint::Connect
+        | Endpoint::MakeTicket => Access::Spend,
         Endpoint::Price
         | Endpoint::Catalog
         | Endpoint::GetOverrides
@@ -149,6 +150,7 @@ mod tests {
         POST   /v1/tenants/{tenant}/records                   asa
         POST   /v1/tenants/{tenant}/batch                     asa
         GET    /v1/tenants/{tenant}/connect                   asa
+        POST   /v1/tenants/{tenant}/connect/ticket            asa
         POST   /v1/tenants/{tenant}/explain                   asar
         GET    /v1/tenants/{tenant}/usage                     asar
         GET    /v1/tenants/{tenant}/entries                   asar

@@ -80,6 +80,7 @@ impl Asked {
             Endpoint::Usage => Ok(Self::single(api::parse_usage_query(route.query())?)),
             Endpoint::Entries => Ok(Self::single(api::parse_entries_query(route.query())?)),
             Endpoint::Connect
+            | Endpoint::MakeTicket
             | Endpoint::Audit
             | Endpoint::Repair
             | Endpoint::Journal

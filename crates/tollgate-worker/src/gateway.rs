@@ -11,9 +11,9 @@ use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::Response;
 use worker::{Env, Request};
 
-use crate::access::{self, Access};
+use crate::access::{self, Access, Caller};
 use crate::asked::{self, OnboardOrder};
-use crate::auth::Identity;
+use crate::auth::{Identity, Secrets};
 use crate::body::Body;
 use crate::clock;
 use crate::config;
@@ -21,12 +21,13 @@ use crate::connection;
 use crate::entries_csv;
 use crate::log::{internal, unexpected};
 use crate::object::{Call, OVERRIDES_WANTED_HEADER};
-use crate::operation::{Envelope, Operation};
+use crate::operation::{Envelope, Opening, Operation};
 use crate::platform_prices::{self, PlatformPrices};
 use crate::policy_document::PolicyDocument;
+use crate::random;
 use crate::respond;
 use crate::router::{self, Endpoint, Route};
-use crate::token::Bearer;
+use crate::token::{Bearer, Issued, Subject, TICKET_SECONDS, Ticket, TicketRole};
 use crate::url;
 
 /// The name of the one object that keeps the policy.
@@ -42,23 +43,25 @@ pub enum Reply {
 
 /// Answers a request; errors are answers too.
 pub async fn reply(mut request: Request, env: &Env) -> Reply {
+    let secrets = match config::secrets(env) {
+        Ok(secrets) => secrets,
+        Err(reason) => return Reply::Own(respond::refusal(&reason.problem())),
+    };
     let url = request.inner().url();
     let route = match router::route(&request.inner().method(), url::target(&url)) {
         Ok(route) => route,
         Err(reason) => return Reply::Own(respond::no_route(&reason)),
     };
-    handle(&mut request, env, &route).await.unwrap_or_else(|problem| Reply::Own(respond::refusal(&problem)))
+    handle(&mut request, env, &secrets, &route).await.unwrap_or_else(|problem| Reply::Own(respond::refusal(&problem)))
 }
 
-async fn handle(request: &mut Request, env: &Env, route: &Route) -> Result<Reply, Problem> {
+async fn handle(request: &mut Request, env: &Env, secrets: &Secrets, route: &Route) -> Result<Reply, Problem> {
     let test_now = if config::has_test_clock(env) { clock::from_header(request.headers())? } else { None };
     let now = test_now.unwrap_or_else(clock::now);
-    let mut until = None;
-    if access::needed(route.endpoint) != Access::Anyone {
-        let identity = identify(request, env, route.endpoint, now)?;
-        access::check(&identity.caller, route.endpoint, route.tenant.as_deref())?;
-        until = identity.until;
-    }
+    let Admitted { identity, ticket } = match access::needed(route.endpoint) {
+        Access::Anyone => Admitted { identity: None, ticket: None },
+        _ => admit(request, secrets, route)?,
+    };
     let tenant = match &route.tenant {
         Some(_) => Some(asked::tenant_id(route)?),
         None => None,
@@ -75,8 +78,8 @@ async fn handle(request: &mut Request, env: &Env, route: &Route) -> Result<Reply
             changed.map(Reply::Passed)
         }
         (Endpoint::Catalog, _) => own(list_catalog(route)?),
-        (Endpoint::IssueServiceToken, _) => own(issue_service_token(env, &body, now)?),
-        (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(env, &body, tenant, now)?),
+        (Endpoint::IssueServiceToken, _) => own(issue_service_token(secrets, &body)?),
+        (Endpoint::IssueTenantToken, Some(tenant)) => own(issue_tenant_token(secrets, &body, tenant)?),
         (Endpoint::Onboard, Some(tenant)) => {
             let order = onboard_order(&objects, &body).await?;
             let order = serde_json::to_string(&order).map_err(|error| internal("writing an onboarding", &error))?;
@@ -92,22 +95,46 @@ async fn handle(request: &mut Request, env: &Env, route: &Route) -> Result<Reply
         }
         (Endpoint::Connect, Some(tenant)) => {
             check_handshake(request)?;
-            objects.connect(&tenant, route, connection::ends(clock::now(), now, until)).await
+            let until = identity.and_then(|identity| identity.until);
+            let opening = Opening { ends: connection::ends(clock::now(), until), ticket };
+            objects.connect(&tenant, route, opening).await
+        }
+        (Endpoint::MakeTicket, Some(tenant)) => {
+            api::parse_release(&body.text()?)?;
+            make_ticket(&objects, secrets, identity, tenant).await
         }
         (_, Some(tenant)) => objects.tenant(&tenant, route, &body).await,
         (_, None) => objects.platform(route, &body).await.map(Reply::Passed),
     }
 }
 
-/// Who calls. A WebSocket's handshake may have the token among its subprotocols, since most clients cannot set its headers.
-fn identify(request: &Request, env: &Env, endpoint: Endpoint, now: Timestamp) -> Result<Identity, Problem> {
-    let secrets = config::secrets(env);
+/// Who was let in.
+struct Admitted {
+    /// None where anyone is.
+    identity: Option<Identity>,
+    /// The ticket that is used up by it, where it is one.
+    ticket: Option<String>,
+}
+
+/// Who calls, where they may. The clock is always the real one: what time it is for a ledger is no matter of a token's.
+fn admit(request: &Request, secrets: &Secrets, route: &Route) -> Result<Admitted, Problem> {
     let authorization = header(request, "authorization");
-    if endpoint == Endpoint::Connect && authorization.is_none() {
-        let token = header(request, connection::PROTOCOL_HEADER).and_then(|protocols| connection::token(&protocols));
-        return secrets.identify(token.as_deref(), now);
+    let mut by_ticket = None;
+    if route.endpoint == Endpoint::Connect {
+        let protocols = header(request, connection::PROTOCOL_HEADER).unwrap_or_default();
+        connection::check_protocols(&protocols)?;
+        if authorization.is_none()
+            && let Some(ticket) = connection::ticket(&protocols)
+        {
+            by_ticket = Some(secrets.admit(ticket, route.tenant.as_deref().unwrap_or_default(), clock::now())?);
+        }
     }
-    secrets.authenticate(authorization.as_deref(), now)
+    let (identity, ticket) = match by_ticket {
+        Some((identity, ticket)) => (identity, Some(ticket)),
+        None => (secrets.authenticate(authorization.as_deref(), clock::now())?, None),
+    };
+    access::check(&identity.caller, route.endpoint, route.tenant.as_deref())?;
+    Ok(Admitted { identity: Some(identity), ticket })
 }
 
 fn check_handshake(request: &Request) -> Result<(), Problem> {
@@ -136,8 +163,8 @@ impl Objects<'_> {
         self.ledger(tenant, route, body, None).await
     }
 
-    async fn connect(&self, tenant: &TenantId, route: &Route, ends: Timestamp) -> Result<Reply, Problem> {
-        self.ledger(tenant, route, &Body::empty(), Some(ends)).await
+    async fn connect(&self, tenant: &TenantId, route: &Route, opening: Opening) -> Result<Reply, Problem> {
+        self.ledger(tenant, route, &Body::empty(), Some(opening)).await
     }
 
     async fn ledger(
@@ -145,16 +172,12 @@ impl Objects<'_> {
         tenant: &TenantId,
         route: &Route,
         body: &Body,
-        connection_ends: Option<Timestamp>,
+        opening: Option<Opening>,
     ) -> Result<Reply, Problem> {
         let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
         let prices = self.platform_prices().await;
-        let envelope = Envelope {
-            operation: Operation::Route(route.clone()),
-            now: self.now,
-            overrides: prices.version,
-            connection_ends,
-        };
+        let envelope =
+            Envelope { operation: Operation::Route(route.clone()), now: self.now, overrides: prices.version, opening };
         let call = Call {
             objects: &objects,
             name: tenant.as_str(),
@@ -166,17 +189,25 @@ impl Objects<'_> {
         if !answer.headers().has(OVERRIDES_WANTED_HEADER).unwrap_or(false) {
             return Ok(Reply::Passed(answer));
         }
-        let taking = Envelope {
-            operation: Operation::TakeOverrides { version: prices.version },
-            connection_ends: None,
-            ..envelope
-        };
+        let taking =
+            Envelope { operation: Operation::TakeOverrides { version: prices.version }, opening: None, ..envelope };
         let body = Body::from_text(&prices.document);
         let sent = Call { envelope: &taking, body: &body, repeats_safely: true, ..call }.send().await?;
         if !sent.ok() {
             return Err(internal("sending the overrides", &text_of(&sent).await?));
         }
         call.send().await.map(Reply::Passed)
+    }
+
+    /// Tells a tenant's object of a ticket.
+    async fn expect_ticket(&self, tenant: &TenantId, id: &str) -> Result<Response, Problem> {
+        let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
+        let operation = Operation::ExpectTicket { id: id.to_owned() };
+        let envelope = Envelope { operation, now: self.now, overrides: 0, opening: None };
+        let body = Body::empty();
+        Call { objects: &objects, name: tenant.as_str(), envelope: &envelope, body: &body, repeats_safely: true }
+            .send()
+            .await
     }
 
     /// The platform's own rates, aliases and markups.
@@ -200,7 +231,7 @@ impl Objects<'_> {
     async fn platform(&self, route: &Route, body: &Body) -> Result<Response, Problem> {
         let objects = config::platform_pools(self.env).map_err(|error| internal("finding the platform", &error))?;
         let envelope =
-            Envelope { operation: Operation::Route(route.clone()), now: self.now, overrides: 0, connection_ends: None };
+            Envelope { operation: Operation::Route(route.clone()), now: self.now, overrides: 0, opening: None };
         let repeats_safely = route.endpoint.repeats_safely();
         Call { objects: &objects, name: PLATFORM, envelope: &envelope, body, repeats_safely }.send().await
     }
@@ -231,7 +262,7 @@ fn price(prices: &PlatformPrices, body: &Body, now: Timestamp) -> Result<Answer,
     Ok(Answer::json(200, &charge))
 }
 
-fn issue_service_token(env: &Env, body: &Body, now: Timestamp) -> Result<Answer, Problem> {
+fn issue_service_token(secrets: &Secrets, body: &Body) -> Result<Answer, Problem> {
     #[derive(Clone, Copy, Deserialize)]
     #[serde(rename_all = "snake_case")]
     enum Role {
@@ -239,10 +270,10 @@ fn issue_service_token(env: &Env, body: &Body, now: Timestamp) -> Result<Answer,
     }
     let request = api::parse_token_request::<Role>(&body.text()?)?;
     let Role::Service = request.role;
-    issue(env, &Bearer::Service, request.expires_in_seconds, now)
+    issue(secrets, &Bearer::Service, request.expires_in_seconds)
 }
 
-fn issue_tenant_token(env: &Env, body: &Body, tenant: TenantId, now: Timestamp) -> Result<Answer, Problem> {
+fn issue_tenant_token(secrets: &Secrets, body: &Body, tenant: TenantId) -> Result<Answer, Problem> {
     #[derive(Clone, Copy, Deserialize)]
     #[serde(rename_all = "snake_case")]
     enum Role {
@@ -254,24 +285,58 @@ fn issue_tenant_token(env: &Env, body: &Body, tenant: TenantId, now: Timestamp) 
         Role::App => Bearer::App { tenant },
         Role::Read => Bearer::Read { tenant },
     };
-    issue(env, &bearer, request.expires_in_seconds, now)
+    issue(secrets, &bearer, request.expires_in_seconds)
 }
 
-fn issue(env: &Env, bearer: &Bearer, seconds: u32, now: Timestamp) -> Result<Answer, Problem> {
+fn issue(secrets: &Secrets, bearer: &Bearer, seconds: u32) -> Result<Answer, Problem> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Issued<'a> {
+    struct Made<'a> {
         token: String,
+        id: String,
         #[serde(flatten)]
         bearer: &'a Bearer,
         expires_at: Timestamp,
     }
-    let secrets = config::secrets(env);
-    let issued = secrets.signing_key().and_then(|key| key.issue(bearer, now, seconds));
-    let (token, expires_at) = issued.ok_or_else(|| internal("signing a token", &"there is no key, or no such time"))?;
-    let mut answer = Answer::json(201, &Issued { token, bearer, expires_at });
-    answer.headers.push(("Cache-Control", "no-store".to_owned()));
-    Ok(answer)
+    let (id, Issued { token, expires_at }) = sign(secrets, bearer, seconds)?;
+    Ok(Answer::json(201, &Made { token, id, bearer, expires_at }))
+}
+
+/// A ticket, of which the tenant's object knows: it lets in nobody else.
+async fn make_ticket(
+    objects: &Objects<'_>,
+    secrets: &Secrets,
+    identity: Option<Identity>,
+    tenant: TenantId,
+) -> Result<Reply, Problem> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Made {
+        ticket: String,
+        id: String,
+        expires_at: Timestamp,
+    }
+    let (role, until) = match identity {
+        Some(Identity { caller: Caller::Admin, until }) => (TicketRole::Admin, until),
+        Some(Identity { caller: Caller::Service, until }) => (TicketRole::Service, until),
+        Some(Identity { caller: Caller::Tenant { read_only: false, .. }, until }) => (TicketRole::App, until),
+        Some(Identity { caller: Caller::Tenant { read_only: true, .. }, .. }) | None => {
+            return Err(internal("making a ticket", &"nobody asks who may spend"));
+        }
+    };
+    let ticket = Ticket { tenant, role, until };
+    let (id, Issued { token, expires_at }) = sign(secrets, &ticket, TICKET_SECONDS)?;
+    let expected = objects.expect_ticket(&ticket.tenant, &id).await?;
+    if !expected.ok() {
+        return Ok(Reply::Passed(expected));
+    }
+    Ok(Reply::Own(Answer::json(201, &Made { ticket: token, id, expires_at })))
+}
+
+fn sign(secrets: &Secrets, what: &impl Subject, seconds: u32) -> Result<(String, Issued), Problem> {
+    let id = random::id();
+    let issued = secrets.signing_key().issue(what, &id, clock::now(), seconds);
+    Ok((id, issued.ok_or_else(|| internal("signing a token", &"it cannot be written, or there is no such time"))?))
 }
 
 /// What the tenant's object is told: the plan itself, as the policy has it now.

@@ -1,7 +1,7 @@
 //! Tollgate over HTTP: a Worker that routes, authenticates and bounds, and one Durable Object per tenant that decides and stores.
 //!
 //! `gateway` is the stateless Worker; `tenant_ledger` and `platform_pool` are the objects. What needs no JavaScript is tested natively:
-//! `router`, `operation`, `url`, `access`, `auth`, `token`, `asked`, `gather`, `connection`, `upkeep`, `entries_csv`, and the decisions of the others.
+//! `router`, `operation`, `url`, `access`, `auth`, `token`, `asked`, `gather`, `connection`, `upkeep`, `tickets`, `entries_csv`, and the decisions of the others.
 
 mod access;
 mod alarm;
@@ -20,10 +20,12 @@ mod operation;
 mod platform_pool;
 mod platform_prices;
 mod policy_document;
+mod random;
 mod respond;
 mod router;
 mod sql;
 mod tenant_ledger;
+mod tickets;
 mod token;
 mod transaction;
 mod upkeep;

@@ -87,7 +87,7 @@ impl Call<'_> {
         let envelope = self.envelope.to_header().map_err(|error| JsValue::from_str(&error.to_string()))?;
         headers.set(operation::HEADER, &envelope)?;
         let init = RequestInit::new();
-        if self.envelope.connection_ends.is_some() {
+        if self.envelope.opening.is_some() {
             headers.set("upgrade", "websocket")?;
         } else {
             init.set_method("POST");

@@ -25,6 +25,22 @@ pub enum Operation {
         /// Which version they are.
         version: u64,
     },
+    /// A ticket was made, which opens one connection within seconds.
+    ExpectTicket {
+        /// Which.
+        id: String,
+    },
+}
+
+/// A connection that may be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Opening {
+    /// Until when it may be used.
+    pub ends: Timestamp,
+    /// The ticket that is used up for it, where it is opened by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
 }
 
 /// An operation, with what the Worker tells an object besides.
@@ -39,9 +55,9 @@ pub struct Envelope {
     /// The version of the platform's own rates, aliases and markups that the ledger should know; 0 where there are none.
     #[serde(default)]
     pub overrides: u64,
-    /// Until when the connection may be used that is asked for. None where none is.
+    /// The connection that is asked for. None where none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_ends: Option<Timestamp>,
+    pub opening: Option<Opening>,
 }
 
 impl Envelope {
@@ -92,25 +108,27 @@ mod tests {
     use crate::router::{Endpoint, route};
 
     fn envelope(operation: Operation) -> Envelope {
-        Envelope { operation, now: None, overrides: 0, connection_ends: None }
+        Envelope { operation, now: None, overrides: 0, opening: None }
     }
 
     #[test]
     fn what_is_sent_is_what_arrives() {
-        let at = |text: &str| Some(text.parse().unwrap());
+        let at = |text: &str| text.parse().unwrap();
         let route =
             route("POST", "/v1/tenants/acme/reservations/a%40b/settle?x=%C3%A9%F0%9F%92%B6&y=%7F%00%0A").unwrap();
         let sent = Envelope {
-            now: at("2026-11-24T00:00:00Z"),
+            now: Some(at("2026-11-24T00:00:00Z")),
             overrides: 7,
-            connection_ends: at("2026-11-24T00:01:00Z"),
+            opening: Some(Opening { ends: at("2026-11-24T00:01:00Z"), ticket: Some("c-1".to_owned()) }),
             ..envelope(Operation::Route(route))
         };
         let header = sent.to_header().unwrap();
         assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{header}");
         assert_eq!(Envelope::read(&header), Some(sent));
-        let sent = envelope(Operation::TakeOverrides { version: 3 });
-        assert_eq!(Envelope::read(&sent.to_header().unwrap()), Some(sent));
+        for operation in [Operation::TakeOverrides { version: 3 }, Operation::ExpectTicket { id: "c-1".to_owned() }] {
+            let sent = envelope(operation);
+            assert_eq!(Envelope::read(&sent.to_header().unwrap()), Some(sent));
+        }
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub enum Endpoint {
     Batch,
     /// Batches over a WebSocket.
     Connect,
+    /// A ticket for that.
+    MakeTicket,
     /// Decides without reserving.
     Explain,
     /// What was spent.
@@ -169,6 +171,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/records", Endpoint::Record),
     (Method::Post, "/v1/tenants/{tenant}/batch", Endpoint::Batch),
     (Method::Get, "/v1/tenants/{tenant}/connect", Endpoint::Connect),
+    (Method::Post, "/v1/tenants/{tenant}/connect/ticket", Endpoint::MakeTicket),
     (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
     (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
     (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),

@@ -23,10 +23,11 @@ use crate::connection::{self, Message};
 use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::object::OVERRIDES_WANTED_HEADER;
-use crate::operation::{Envelope, Operation};
+use crate::operation::{Envelope, Opening, Operation};
 use crate::respond;
-use crate::router::Endpoint;
+use crate::router::{Endpoint, Route};
 use crate::sql::{ObjectSql, RowsWritten};
+use crate::tickets::Tickets;
 use crate::upkeep::Upkeep;
 
 /// Says, with the test clock on, how many rows the object has written since it started.
@@ -47,6 +48,7 @@ struct Inner {
     store: RefCell<Option<TenantStore<ObjectSql>>>,
     arrivals: Arrivals,
     queue: RefCell<Queue>,
+    tickets: RefCell<Tickets>,
     timer_runs: Cell<bool>,
     alarm: Alarm,
     written: RowsWritten,
@@ -61,6 +63,7 @@ impl DurableObject for TenantLedger {
                 store: RefCell::new(None),
                 arrivals: Arrivals::default(),
                 queue: RefCell::default(),
+                tickets: RefCell::default(),
                 timer_runs: Cell::new(false),
                 alarm: Alarm::new(state.storage(), written.clone()),
                 written,
@@ -71,7 +74,7 @@ impl DurableObject for TenantLedger {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let answer = match Envelope::of(request.headers()) {
-            Ok(Envelope { connection_ends: Some(ends), overrides, .. }) => return self.inner.connect(overrides, ends),
+            Ok(Envelope { opening: Some(opening), overrides, .. }) => return self.inner.connect(overrides, &opening),
             Ok(envelope) => self.inner.answer(envelope, &mut request).await,
             Err(problem) => Err(problem),
         };
@@ -125,32 +128,52 @@ impl Inner {
     async fn answer(self: &Rc<Self>, envelope: Envelope, request: &mut Request) -> Result<Answer, Problem> {
         let Envelope { operation, now, overrides, .. } = envelope;
         let now = now.filter(|_| self.has_test_clock);
-        let minds_overrides = match &operation {
-            Operation::Route(route) => match route.endpoint {
-                // What makes the tenant known comes before everything that applies to it.
-                Endpoint::Onboard => false,
-                Endpoint::Rerate => true,
-                // What is stored is looked after as it is.
-                other => !Upkeep::has(other),
-            },
-            Operation::TakeOverrides { .. } => false,
+        match operation {
+            Operation::Route(route) => self.answer_route(&route, now, overrides, request).await,
+            Operation::TakeOverrides { version } => {
+                self.ask(now, request, &|body| Asked::platform_overrides(version, body)).await
+            }
+            Operation::ExpectTicket { id } => {
+                self.tickets.borrow_mut().expect(id, clock::now())?;
+                Ok(Answer { status: 204, body: String::new(), headers: Vec::new() })
+            }
+        }
+    }
+
+    async fn answer_route(
+        self: &Rc<Self>,
+        route: &Route,
+        now: Option<Timestamp>,
+        overrides: u64,
+        request: &mut Request,
+    ) -> Result<Answer, Problem> {
+        let minds_overrides = match route.endpoint {
+            // What makes the tenant known comes before everything that applies to it.
+            Endpoint::Onboard => false,
+            Endpoint::Rerate => true,
+            // What is stored is looked after as it is.
+            other => !Upkeep::has(other),
         };
         if minds_overrides && self.lacks_overrides(overrides)? {
             return Ok(overrides_wanted());
         }
-        if let Operation::Route(route) = &operation
-            && Upkeep::has(route.endpoint)
-        {
+        if Upkeep::has(route.endpoint) {
             let body = Body::read(request).await?.text()?;
             return self.keep_up(&Upkeep::read(route, &body)?, now.unwrap_or_else(clock::now));
         }
+        self.ask(now, request, &|body| Asked::read(route, body)).await
+    }
+
+    /// Reads the body and what it asks, and has it carried out.
+    async fn ask(
+        self: &Rc<Self>,
+        now: Option<Timestamp>,
+        request: &mut Request,
+        read: &dyn Fn(&str) -> Result<Asked, Problem>,
+    ) -> Result<Answer, Problem> {
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
-        let body = Body::read(request).await?.text()?;
-        let asked = match &operation {
-            Operation::Route(route) => Asked::read(route, &body)?,
-            Operation::TakeOverrides { version } => Asked::platform_overrides(*version, &body)?,
-        };
+        let asked = read(&Body::read(request).await?.text()?)?;
         self.join(arriving, now, asked).await
     }
 
@@ -181,15 +204,20 @@ impl Inner {
     }
 
     /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
-    fn connect(&self, overrides: u64, ends: Timestamp) -> Result<Response> {
+    fn connect(&self, overrides: u64, opening: &Opening) -> Result<Response> {
         match self.lacks_overrides(overrides) {
             Ok(false) => {}
             Ok(true) => return respond::response(overrides_wanted()),
             Err(problem) => return respond::response(respond::refusal(&problem)),
         }
+        if let Some(ticket) = &opening.ticket
+            && let Err(problem) = self.tickets.borrow_mut().use_up(ticket, clock::now())
+        {
+            return respond::response(respond::refusal(&problem));
+        }
         let pair = WebSocketPair::new()?;
         self.state.accept_web_socket(&pair.server);
-        pair.server.serialize_attachment(ends.to_string())?;
+        pair.server.serialize_attachment(opening.ends.to_string())?;
         let response = Response::from_websocket(pair.client)?;
         response.headers().set(connection::PROTOCOL_HEADER, connection::PROTOCOL)?;
         Ok(response)
