@@ -10,6 +10,7 @@ use crate::ids::{PlanName, ReservationId, TenantId};
 use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder};
 use crate::objects;
 use crate::policy::{Plan, Policy};
+use crate::sight::Sight;
 use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 use crate::usage_report::{self, UsageKey, UsageReport, UsageTotals};
@@ -81,10 +82,10 @@ impl LocalLedger {
         self.ledger.expire(now, usize::MAX, &mut entries);
         let answer = match request {
             Request::Command(command) => match self.ledger.execute(catalog, now, command, &mut entries) {
-                Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
+                Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome, Sight::Everything),
                 Err(rejection) => Answer::problem(&rejection.into()),
             },
-            Request::State(query) => Answer::query(&self.ledger, catalog, now, query),
+            Request::State(query) => Answer::query(&self.ledger, catalog, now, query, Sight::Everything),
             Request::History(query) => {
                 // What has just expired is part of the history.
                 self.keep(core::mem::take(&mut entries));
@@ -111,7 +112,7 @@ impl LocalLedger {
             HistoryQuery::Entries { after, limit } => {
                 let later = self.entries.iter().filter(|entry| entry.seq > *after);
                 let page: Vec<&Entry> = later.take(usize::try_from(*limit).unwrap_or(usize::MAX)).collect();
-                Answer::entries(&page, *limit, 0)
+                Answer::entries(&page, *limit, 0, Sight::Everything)
             }
         }
     }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_core::api::{
-    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, RerateReport, RerateRequest,
-    StateQuery,
+    Answer, ArchiveRequest, Asking, Asks, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, RerateReport,
+    RerateRequest, StateQuery,
 };
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Command, Entry, Ledger, Rejection};
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
@@ -83,7 +84,7 @@ impl<S: Sql> TenantStore<S> {
         &mut self,
         catalog: &Catalog,
         now: Timestamp,
-        requests: &[Request],
+        requests: &[impl Asks],
     ) -> Result<Vec<Answer>, StoreError> {
         self.in_transaction(|state, sql| state.turn(sql, catalog, now, requests))
     }
@@ -93,7 +94,8 @@ impl<S: Sql> TenantStore<S> {
     /// # Errors
     /// The database failed: nothing was changed.
     pub fn expire(&mut self, catalog: &Catalog, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(catalog, now, &[]).map(|_| ())
+        let nothing: &[Asking] = &[];
+        self.execute(catalog, now, nothing).map(|_| ())
     }
 
     /// Folds the whole journal again and compares the result with what is kept. Reads everything: its time grows with the ledger.
@@ -283,40 +285,43 @@ impl State {
         sql: &impl Sql,
         catalog: &Catalog,
         now: Timestamp,
-        requests: &[Request],
+        requests: &[impl Asks],
     ) -> Result<Vec<Answer>, StoreError> {
         let archived = if self.has_schema {
-            closed::recall(sql, requests.iter().filter_map(subject), &mut self.ledger)?
+            closed::recall(sql, requests.iter().map(Asks::request).filter_map(subject), &mut self.ledger)?
         } else {
             BTreeSet::new()
         };
         let mut entries = Vec::new();
         self.ledger.expire(now, usize::MAX, &mut entries);
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
-        for request in requests {
+        for asking in requests {
+            let (request, sight) = (asking.request(), asking.sight());
             if let Some(id) = subject(request).filter(|id| archived.contains(*id)) {
                 answers.push(Some(Answer::problem(&closed::archived(id))));
                 continue;
             }
             answers.push(match request {
                 Request::Command(command) => Some(match self.ledger.execute(catalog, now, command, &mut entries) {
-                    Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
+                    Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome, sight),
                     Err(rejection) => Answer::problem(&rejection.into()),
                 }),
-                Request::State(query) => Some(Answer::query(&self.ledger, catalog, now, query)),
+                Request::State(query) => Some(Answer::query(&self.ledger, catalog, now, query, sight)),
                 // History is read once all that happens in this turn is part of it.
                 Request::History(_) => None,
             });
         }
         self.commit(sql, &entries)?;
-        let answered = answers.into_iter().zip(requests).map(|(answer, request)| match (answer, request) {
+        let answered = answers.into_iter().zip(requests).map(|(answer, asking)| match (answer, asking.request()) {
             (Some(answer), _) => Ok(answer),
-            (None, Request::History(query)) => self.history(sql, now, query),
+            (None, Request::History(query)) => self.history(sql, now, query, asking.sight()),
             (None, _) => Err(StoreError::Damaged("a request was not answered".to_owned())),
         });
         let answers = answered.collect::<Result<_, _>>()?;
         // What has ended is in the database now. Only what this turn touched can be in memory.
-        for id in entries.iter().filter_map(closed::changed_by).chain(requests.iter().filter_map(subject)) {
+        for id in
+            entries.iter().filter_map(closed::changed_by).chain(requests.iter().map(Asks::request).filter_map(subject))
+        {
             self.ledger.forget(id);
         }
         Ok(answers)
@@ -428,7 +433,13 @@ impl State {
         }
     }
 
-    fn history(&self, sql: &impl Sql, now: Timestamp, query: &HistoryQuery) -> Result<Answer, StoreError> {
+    fn history(
+        &self,
+        sql: &impl Sql,
+        now: Timestamp,
+        query: &HistoryQuery,
+        sight: Sight,
+    ) -> Result<Answer, StoreError> {
         if self.ledger.tenant().is_none() {
             return Ok(Answer::tenant(&self.ledger, now));
         }
@@ -436,7 +447,7 @@ impl State {
             HistoryQuery::Usage(query) => Ok(Answer::usage(query, &usage::report(sql, query, &self.pending)?)),
             HistoryQuery::Entries { after, limit } => {
                 let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-                Ok(Answer::entries(&journal::read(sql, *after, most)?, *limit, self.archived_through))
+                Ok(Answer::entries(&journal::read(sql, *after, most)?, *limit, self.archived_through, sight))
             }
         }
     }

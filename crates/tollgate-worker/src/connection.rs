@@ -9,7 +9,9 @@
 //! What is checked once for each HTTP request is checked once for each connection: the token, and which overrides of the platform the ledger has. So a
 //! connection ends after [`LIFETIME_SECONDS`], or with its token.
 
+use serde::{Deserialize, Serialize};
 use tollgate_core::api::{Answer, Code, Problem};
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 
 use crate::body::MAX_BODY;
@@ -33,6 +35,15 @@ const TICKET: &str = "tollgate.ticket.";
 const BEARER: &str = "tollgate.bearer.";
 /// The longest number that a message may have, in bytes.
 const MAX_NUMBER: usize = 20;
+
+/// What is kept of a connection, beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// Until when it may be used.
+    pub ends: Timestamp,
+    /// Whose eyes its answers are for.
+    pub sight: Sight,
+}
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

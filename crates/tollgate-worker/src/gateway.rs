@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Answer, Code, Problem};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ids::TenantId;
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::Response;
@@ -68,10 +69,11 @@ async fn handle(request: &mut Request, env: &Env, secrets: &Secrets, route: &Rou
     };
     let body = Body::read(request).await?;
     let own = |answer| Ok(Reply::Own(answer));
-    let objects = Objects { env, now: test_now };
+    let sight = identity.as_ref().map_or(Sight::Tenant, |identity| identity.caller.sight());
+    let objects = Objects { env, now: test_now, sight };
     match (route.endpoint, tenant) {
         (Endpoint::Health, _) => own(health()?),
-        (Endpoint::Price, _) => own(price(&*objects.platform_prices().await, &body, now)?),
+        (Endpoint::Price, _) => own(price(&*objects.platform_prices().await, &body, now, sight)?),
         (Endpoint::PutPlatformOverrides, _) => {
             let changed = objects.platform(route, &body).await;
             platform_prices::forget();
@@ -86,10 +88,14 @@ async fn handle(request: &mut Request, env: &Env, secrets: &Secrets, route: &Rou
             objects.tenant(&tenant, route, &Body::from_text(&order)).await
         }
         (Endpoint::Entries, Some(tenant)) => {
-            let passed = objects.tenant(&tenant, route, &body).await?;
             let accept = header(request, "accept").unwrap_or_default();
-            match passed {
-                Reply::Passed(page) if page.ok() && entries_csv::is_preferred(&accept) => own(to_csv(&page).await?),
+            if !entries_csv::is_preferred(&accept) {
+                return objects.tenant(&tenant, route, &body).await;
+            }
+            // It is made of whole entries, and has no column for what is the platform's own.
+            let objects = Objects { sight: Sight::Everything, ..objects };
+            match objects.tenant(&tenant, route, &body).await? {
+                Reply::Passed(page) if page.ok() => own(to_csv(&page).await?),
                 passed => Ok(passed),
             }
         }
@@ -156,6 +162,8 @@ fn header(request: &Request, name: &str) -> Option<String> {
 struct Objects<'a> {
     env: &'a Env,
     now: Option<Timestamp>,
+    /// Whose eyes the answers are for.
+    sight: Sight,
 }
 
 impl Objects<'_> {
@@ -177,7 +185,7 @@ impl Objects<'_> {
         let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
         let prices = self.platform_prices().await;
         let envelope =
-            Envelope { operation: Operation::Route(route.clone()), now: self.now, overrides: prices.version, opening };
+            Envelope { overrides: prices.version, opening, ..self.envelope(Operation::Route(route.clone())) };
         let call = Call {
             objects: &objects,
             name: tenant.as_str(),
@@ -199,11 +207,14 @@ impl Objects<'_> {
         call.send().await.map(Reply::Passed)
     }
 
+    const fn envelope(&self, operation: Operation) -> Envelope {
+        Envelope { operation, now: self.now, overrides: 0, sight: self.sight, opening: None }
+    }
+
     /// Tells a tenant's object of a ticket.
     async fn expect_ticket(&self, tenant: &TenantId, id: &str) -> Result<Response, Problem> {
         let objects = config::tenant_ledgers(self.env).map_err(|error| internal("finding the ledgers", &error))?;
-        let operation = Operation::ExpectTicket { id: id.to_owned() };
-        let envelope = Envelope { operation, now: self.now, overrides: 0, opening: None };
+        let envelope = self.envelope(Operation::ExpectTicket { id: id.to_owned() });
         let body = Body::empty();
         Call { objects: &objects, name: tenant.as_str(), envelope: &envelope, body: &body, repeats_safely: true }
             .send()
@@ -230,8 +241,7 @@ impl Objects<'_> {
 
     async fn platform(&self, route: &Route, body: &Body) -> Result<Response, Problem> {
         let objects = config::platform_pools(self.env).map_err(|error| internal("finding the platform", &error))?;
-        let envelope =
-            Envelope { operation: Operation::Route(route.clone()), now: self.now, overrides: 0, opening: None };
+        let envelope = self.envelope(Operation::Route(route.clone()));
         let repeats_safely = route.endpoint.repeats_safely();
         Call { objects: &objects, name: PLATFORM, envelope: &envelope, body, repeats_safely }.send().await
     }
@@ -256,10 +266,10 @@ fn health() -> Result<Answer, Problem> {
     Ok(Answer::json(200, &Health { status: "ok", version: env!("CARGO_PKG_VERSION"), catalog: catalog()?.version() }))
 }
 
-fn price(prices: &PlatformPrices, body: &Body, now: Timestamp) -> Result<Answer, Problem> {
+fn price(prices: &PlatformPrices, body: &Body, now: Timestamp, sight: Sight) -> Result<Answer, Problem> {
     let request = api::parse_price(&body.text()?, Some(now))?;
     let charge = request.price_with(catalog()?, prices.book()?, now)?;
-    Ok(Answer::json(200, &charge))
+    Ok(Answer::charge(&charge, sight))
 }
 
 fn issue_service_token(secrets: &Secrets, body: &Body) -> Result<Answer, Problem> {

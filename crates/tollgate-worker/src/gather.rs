@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{Answer, Problem, Request};
+use tollgate_core::api::{Answer, Asking, Problem};
 use tollgate_core::time::Timestamp;
 
 /// The most commands that are carried out in one turn, unless a single batch has more. It bounds how long the object is deaf, and how
@@ -61,7 +61,7 @@ pub struct Waiting {
     /// The instant to decide at, where the test clock says so.
     pub now: Option<Timestamp>,
     /// To be carried out in order.
-    pub requests: Vec<Request>,
+    pub requests: Vec<Asking>,
     /// Who waits for the answers.
     pub done: oneshot::Sender<Answers>,
 }
@@ -75,7 +75,7 @@ pub struct Turn {
     /// The instant to decide at, where the test clock says so.
     pub now: Option<Timestamp>,
     /// Every request, in the order of arrival.
-    pub requests: Vec<Request>,
+    pub requests: Vec<Asking>,
     askers: Vec<(usize, oneshot::Sender<Answers>)>,
 }
 
@@ -126,7 +126,8 @@ impl Turn {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use futures_util::FutureExt;
-    use tollgate_core::api::{Code, StateQuery};
+    use tollgate_core::api::{Code, Request, StateQuery};
+    use tollgate_core::sight::Sight;
 
     use super::*;
 
@@ -136,7 +137,7 @@ mod tests {
         let (done, answers) = oneshot::channel();
         let waiting = Waiting {
             now: now.map(|millis| Timestamp::from_millis(millis).unwrap()),
-            requests: vec![Request::State(StateQuery::Quotas); count],
+            requests: vec![Asking { request: Request::State(StateQuery::Quotas), sight: Sight::Tenant }; count],
             done,
         };
         (waiting, answers)

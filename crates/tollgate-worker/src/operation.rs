@@ -6,6 +6,7 @@ use core::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{Code, Problem};
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use worker::Headers;
 
@@ -55,6 +56,8 @@ pub struct Envelope {
     /// The version of the platform's own rates, aliases and markups that the ledger should know; 0 where there are none.
     #[serde(default)]
     pub overrides: u64,
+    /// Whose eyes the answer is for.
+    pub sight: Sight,
     /// The connection that is asked for. None where none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
@@ -108,7 +111,7 @@ mod tests {
     use crate::router::{Endpoint, route};
 
     fn envelope(operation: Operation) -> Envelope {
-        Envelope { operation, now: None, overrides: 0, opening: None }
+        Envelope { operation, now: None, overrides: 0, sight: Sight::Tenant, opening: None }
     }
 
     #[test]
@@ -119,6 +122,7 @@ mod tests {
         let sent = Envelope {
             now: Some(at("2026-11-24T00:00:00Z")),
             overrides: 7,
+            sight: Sight::Everything,
             opening: Some(Opening { ends: at("2026-11-24T00:01:00Z"), ticket: Some("c-1".to_owned()) }),
             ..envelope(Operation::Route(route))
         };

@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{self, Answer, Code, Problem};
+use tollgate_core::api::{self, Answer, Asking, Code, Problem};
 use tollgate_core::catalog::Catalog;
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 use wasm_bindgen_futures::spawn_local;
@@ -19,7 +20,7 @@ use crate::asked::Asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
-use crate::connection::{self, Message};
+use crate::connection::{self, Message, Terms};
 use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::object::OVERRIDES_WANTED_HEADER;
@@ -40,6 +41,15 @@ const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
 #[durable_object]
 pub struct TenantLedger {
     inner: Rc<Inner>,
+}
+
+/// What counts of who asks.
+#[derive(Clone, Copy)]
+struct Asker {
+    /// The test clock's time, where there is one.
+    now: Option<Timestamp>,
+    /// Whose eyes the answer is for.
+    sight: Sight,
 }
 
 struct Inner {
@@ -74,7 +84,9 @@ impl DurableObject for TenantLedger {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let answer = match Envelope::of(request.headers()) {
-            Ok(Envelope { opening: Some(opening), overrides, .. }) => return self.inner.connect(overrides, &opening),
+            Ok(Envelope { opening: Some(opening), overrides, sight, .. }) => {
+                return self.inner.connect(overrides, &opening, sight);
+            }
             Ok(envelope) => self.inner.answer(envelope, &mut request).await,
             Err(problem) => Err(problem),
         };
@@ -92,11 +104,11 @@ impl DurableObject for TenantLedger {
     }
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-        let ends: Option<String> = socket.deserialize_attachment()?;
-        let ends = ends.and_then(|ends| ends.parse::<Timestamp>().ok());
-        if ends.is_none_or(|ends| ends <= clock::now()) {
+        let terms: Option<String> = socket.deserialize_attachment()?;
+        let terms = terms.and_then(|terms| serde_json::from_str::<Terms>(&terms).ok());
+        let Some(Terms { sight, .. }) = terms.filter(|terms| terms.ends > clock::now()) else {
             return socket.close(Some(connection::ENDED), Some("open another one"));
-        }
+        };
         let message = match &message {
             WebSocketIncomingMessage::String(text) => Message::read(text),
             WebSocketIncomingMessage::Binary(_) => None,
@@ -104,7 +116,8 @@ impl DurableObject for TenantLedger {
         let Some(message) = message else {
             return socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));
         };
-        let answer = self.inner.answer_message(&message).await.unwrap_or_else(|problem| respond::refusal(&problem));
+        let answer =
+            self.inner.answer_message(&message, sight).await.unwrap_or_else(|problem| respond::refusal(&problem));
         if let Err(error) = socket.send_with_str(message.answer(&answer)) {
             // Whoever asked has hung up; what was decided stays, and a repeat gets the same answer.
             unexpected("answering over a connection", &error);
@@ -126,12 +139,12 @@ impl DurableObject for TenantLedger {
 
 impl Inner {
     async fn answer(self: &Rc<Self>, envelope: Envelope, request: &mut Request) -> Result<Answer, Problem> {
-        let Envelope { operation, now, overrides, .. } = envelope;
-        let now = now.filter(|_| self.has_test_clock);
+        let Envelope { operation, now, overrides, sight, .. } = envelope;
+        let asker = Asker { now: now.filter(|_| self.has_test_clock), sight };
         match operation {
-            Operation::Route(route) => self.answer_route(&route, now, overrides, request).await,
+            Operation::Route(route) => self.answer_route(&route, asker, overrides, request).await,
             Operation::TakeOverrides { version } => {
-                self.ask(now, request, &|body| Asked::platform_overrides(version, body)).await
+                self.ask(asker, request, &|body| Asked::platform_overrides(version, body)).await
             }
             Operation::ExpectTicket { id } => {
                 self.tickets.borrow_mut().expect(id, clock::now())?;
@@ -143,7 +156,7 @@ impl Inner {
     async fn answer_route(
         self: &Rc<Self>,
         route: &Route,
-        now: Option<Timestamp>,
+        asker: Asker,
         overrides: u64,
         request: &mut Request,
     ) -> Result<Answer, Problem> {
@@ -159,39 +172,40 @@ impl Inner {
         }
         if Upkeep::has(route.endpoint) {
             let body = Body::read(request).await?.text()?;
-            return self.keep_up(&Upkeep::read(route, &body)?, now.unwrap_or_else(clock::now));
+            return self.keep_up(&Upkeep::read(route, &body)?, asker.now.unwrap_or_else(clock::now));
         }
-        self.ask(now, request, &|body| Asked::read(route, body)).await
+        self.ask(asker, request, &|body| Asked::read(route, body)).await
     }
 
     /// Reads the body and what it asks, and has it carried out.
     async fn ask(
         self: &Rc<Self>,
-        now: Option<Timestamp>,
+        asker: Asker,
         request: &mut Request,
         read: &dyn Fn(&str) -> Result<Asked, Problem>,
     ) -> Result<Answer, Problem> {
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
         let asked = read(&Body::read(request).await?.text()?)?;
-        self.join(arriving, now, asked).await
+        self.join(arriving, asker, asked).await
     }
 
-    async fn answer_message(self: &Rc<Self>, message: &Message<'_>) -> Result<Answer, Problem> {
+    async fn answer_message(self: &Rc<Self>, message: &Message<'_>, sight: Sight) -> Result<Answer, Problem> {
         message.check()?;
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
-        self.join(arriving, None, Asked::batch(api::parse_batch(message.body)?)).await
+        self.join(arriving, Asker { now: None, sight }, Asked::batch(api::parse_batch(message.body)?)).await
     }
 
     /// Joins the queue, sees to it that somebody takes a turn, and waits for the answer.
     async fn join(
         self: &Rc<Self>,
         arriving: Arriving<'_>,
-        now: Option<Timestamp>,
+        Asker { now, sight }: Asker,
         Asked { requests, shape }: Asked,
     ) -> Result<Answer, Problem> {
         let (done, answers) = oneshot::channel();
+        let requests = requests.into_iter().map(|request| Asking { request, sight }).collect();
         self.queue.borrow_mut().push(Waiting { now, requests, done });
         drop(arriving);
         if self.arrivals.are_over() {
@@ -204,7 +218,7 @@ impl Inner {
     }
 
     /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
-    fn connect(&self, overrides: u64, opening: &Opening) -> Result<Response> {
+    fn connect(&self, overrides: u64, opening: &Opening, sight: Sight) -> Result<Response> {
         match self.lacks_overrides(overrides) {
             Ok(false) => {}
             Ok(true) => return respond::response(overrides_wanted()),
@@ -217,7 +231,7 @@ impl Inner {
         }
         let pair = WebSocketPair::new()?;
         self.state.accept_web_socket(&pair.server);
-        pair.server.serialize_attachment(opening.ends.to_string())?;
+        pair.server.serialize_attachment(serde_json::to_string(&Terms { ends: opening.ends, sight })?)?;
         let response = Response::from_websocket(pair.client)?;
         response.headers().set(connection::PROTOCOL_HEADER, connection::PROTOCOL)?;
         Ok(response)

@@ -1,6 +1,6 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -20,6 +20,7 @@ use crate::money::Usd;
 use crate::period::Period;
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
+use crate::sight::{SeenEntry, Sight};
 use crate::time::Timestamp;
 use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
 
@@ -75,11 +76,11 @@ impl Answer {
 
     /// The answer to a command that was carried out.
     #[must_use]
-    pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome) -> Self {
+    pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, sight: Sight) -> Self {
         let now = ledger.now(clock);
         let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
-                Self::json(status, &ReplyBody::new(ledger, reservation, now, kind, replayed))
+                Self::json(status, &ReplyBody::new(ledger, reservation, now, kind, replayed, sight))
             })
         };
         match outcome {
@@ -118,7 +119,7 @@ impl Answer {
 
     /// Answers a query about the ledger's state. Those about its history are answered by whoever keeps that.
     #[must_use]
-    pub fn query(ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery) -> Self {
+    pub fn query(ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery, sight: Sight) -> Self {
         let now = ledger.now(clock);
         if ledger.tenant().is_none() {
             return Self::problem(&Rejection::TenantNotFound.into());
@@ -135,18 +136,24 @@ impl Answer {
             }
             StateQuery::Reservation(id) => ledger.reservation(id).map_or_else(
                 || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
-                |reservation| Self::json(200, &ReservationBody::new(catalog, reservation)),
+                |reservation| Self::json(200, &ReservationBody::new(catalog, reservation, sight)),
             ),
             StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
-                Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
+                Ok(explanation) => Self::json(200, &ExplanationBody::new(&explanation, sight)),
                 Err(rejection) => Self::problem(&rejection.into()),
             },
             StateQuery::Overrides => Self::overrides(ledger, OverridesScope::Tenant),
             StateQuery::Price(request) => match request.price_with(catalog, ledger.prices(), now) {
-                Ok(charge) => Self::json(200, &charge),
+                Ok(charge) => Self::charge(&charge, sight),
                 Err(problem) => Self::problem(&problem),
             },
         }
+    }
+
+    /// What a usage costs.
+    #[must_use]
+    pub fn charge(charge: &Charge, sight: Sight) -> Self {
+        Self::json(200, &sight.of_charge(charge))
     }
 
     /// A document of own rates, aliases and markups, and which one of the platform's the ledger has.
@@ -220,11 +227,11 @@ impl Answer {
     /// A page of entries. `limit` is how many were asked for: fewer means that there are no more. `archived_through` is the last entry that
     /// is not kept any more, 0 for none.
     #[must_use]
-    pub fn entries<E: Borrow<Entry> + Serialize>(entries: &[E], limit: u32, archived_through: u64) -> Self {
+    pub fn entries(entries: &[impl Borrow<Entry>], limit: u32, archived_through: u64, sight: Sight) -> Self {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Body<'a, E> {
-            entries: &'a [E],
+        struct Body<'a> {
+            entries: Vec<SeenEntry<'a>>,
             next: Option<u64>,
             #[serde(skip_serializing_if = "Option::is_none")]
             archived_through: Option<u64>,
@@ -232,6 +239,7 @@ impl Answer {
         let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit);
         let next = if full { entries.last().map(|entry| entry.borrow().seq) } else { None };
         let archived_through = Some(archived_through).filter(|through| *through > 0);
+        let entries = entries.iter().map(|entry| sight.of_entry(entry.borrow())).collect();
         Self::json(200, &Body { entries, next, archived_through })
     }
 
@@ -350,9 +358,9 @@ struct ReplyBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     granted: Option<GrantedBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'a Basis>,
+    basis: Option<Cow<'a, Basis>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    charge: Option<&'a Charge>,
+    charge: Option<Cow<'a, Charge>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     released: Option<Usd>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -365,7 +373,14 @@ struct ReplyBody<'a> {
 }
 
 impl<'a> ReplyBody<'a> {
-    fn new(ledger: &'a Ledger, reservation: &'a Reservation, now: Timestamp, kind: ReplyKind, replayed: bool) -> Self {
+    fn new(
+        ledger: &'a Ledger,
+        reservation: &'a Reservation,
+        now: Timestamp,
+        kind: ReplyKind,
+        replayed: bool,
+        sight: Sight,
+    ) -> Self {
         let mut body = Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -383,7 +398,8 @@ impl<'a> ReplyBody<'a> {
             replayed,
             quotas: ledger.quotas_of(reservation, now).map(|view| QuotaBody::from(&view)).collect(),
         };
-        let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
+        let seen = |charge: &'a Charge| sight.of_charge(charge);
+        let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref()).map(seen);
         let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
         let held = reservation.held.usd;
         match kind {
@@ -393,13 +409,13 @@ impl<'a> ReplyBody<'a> {
                 body.expires_at = Some(reservation.expires_at);
                 body.on_expiry = on_expiry(reservation);
                 body.granted = reservation.granted.as_ref().map(Into::into);
-                body.basis = reservation.basis.as_ref();
+                body.basis = reservation.basis.as_ref().map(|basis| sight.of_basis(basis));
             }
             ReplyKind::Metered => {
                 let metered = reservation.metered.as_deref();
                 body.held = Some(&reservation.held);
                 body.expires_at = Some(reservation.expires_at);
-                body.charge = charge.or_else(|| metered.map(|metered| &metered.charge));
+                body.charge = charge.or_else(|| metered.map(|metered| seen(&metered.charge)));
                 body.overrun = metered.map(|metered| metered.spent.usd.minus(held).or_zero());
             }
             ReplyKind::Settled => {
@@ -465,7 +481,7 @@ struct ReservationBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     closed_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    charge: Option<&'a Charge>,
+    charge: Option<Cow<'a, Charge>>,
     /// The charge's arithmetic, line by line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     explanation: Vec<String>,
@@ -475,11 +491,11 @@ struct ReservationBody<'a> {
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'a Basis>,
+    basis: Option<Cow<'a, Basis>>,
 }
 
 impl<'a> ReservationBody<'a> {
-    fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
+    fn new(catalog: &Catalog, reservation: &'a Reservation, sight: Sight) -> Self {
         let end = reservation.end.as_ref();
         // What was charged at its end, or so far.
         let charge =
@@ -499,11 +515,11 @@ impl<'a> ReservationBody<'a> {
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
-            charge,
-            explanation: charge.map(|charge| arithmetic(catalog, call, at, charge)).unwrap_or_default(),
+            charge: charge.map(|charge| sight.of_charge(charge)),
+            explanation: charge.map(|charge| arithmetic(catalog, call, at, charge, sight)).unwrap_or_default(),
             late: end.is_some_and(|end| end.late),
             adjustments: end.map_or(&[], |end| &end.adjustments),
-            basis: reservation.basis.as_ref(),
+            basis: reservation.basis.as_ref().map(|basis| sight.of_basis(basis)),
         }
     }
 }
@@ -521,18 +537,18 @@ struct ExplanationBody<'a> {
     allowed: bool,
     estimate: &'a Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'a Basis>,
+    basis: Option<Cow<'a, Basis>>,
     quotas: Vec<QuotaBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<DenialBody<'a>>,
 }
 
-impl<'a> From<&'a Explanation<'a>> for ExplanationBody<'a> {
-    fn from(explanation: &'a Explanation<'a>) -> Self {
+impl<'a> ExplanationBody<'a> {
+    fn new(explanation: &'a Explanation<'a>, sight: Sight) -> Self {
         Self {
             allowed: explanation.denial.is_none(),
             estimate: &explanation.estimate,
-            basis: explanation.basis.as_ref(),
+            basis: explanation.basis.as_ref().map(|basis| sight.of_basis(basis)),
             quotas: explanation.quotas.iter().map(|(view, fit)| QuotaBody::from(view).with_fit(*fit)).collect(),
             denial: explanation.denial.as_deref().map(Into::into),
         }

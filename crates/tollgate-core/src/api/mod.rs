@@ -33,6 +33,6 @@ pub use maintenance::{
 pub use price_body::{PriceRequest, parse_price, parse_tenant_price};
 pub use problem::{Code, Problem};
 pub use record_body::parse_record;
-pub use request::{HistoryQuery, Request, StateQuery};
+pub use request::{Asking, Asks, HistoryQuery, Request, StateQuery};
 pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};
 pub use reserve_body::{parse_explain, parse_extend, parse_reserve};

@@ -3,7 +3,45 @@
 use super::price_body::PriceRequest;
 use crate::ids::ReservationId;
 use crate::ledger::{Command, ReserveRequest};
+use crate::sight::Sight;
 use crate::usage_report::UsageQuery;
+
+/// A request, with whose eyes its answer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// What is asked.
+    pub request: Request,
+    /// Whose eyes the answer is for.
+    pub sight: Sight,
+}
+
+/// Whatever a ledger can be asked. A request by itself is one for an administrator's eyes.
+pub trait Asks {
+    /// What is asked.
+    fn request(&self) -> &Request;
+    /// Whose eyes the answer is for.
+    fn sight(&self) -> Sight;
+}
+
+impl Asks for Asking {
+    fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn sight(&self) -> Sight {
+        self.sight
+    }
+}
+
+impl Asks for Request {
+    fn request(&self) -> &Request {
+        self
+    }
+
+    fn sight(&self) -> Sight {
+        Sight::Everything
+    }
+}
 
 /// What can be asked about or of one tenant's ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
