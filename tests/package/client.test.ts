@@ -565,11 +565,11 @@ describe("options", () => {
     ["maxInFlight", { maxInFlight: 0 }],
   ];
   for (const [field, wrong] of bad) {
-    it(`${JSON.stringify(wrong)} is refused and names ${field}`, () => {
-      assert.throws(
-        () => createClient({ ...good, ...wrong } as ClientOptions),
-        (error) => error instanceof InvalidRequestError && error.field === field,
-      );
+    it(`${JSON.stringify(wrong)} is refused at the first call, which names ${field}`, async () => {
+      const tollgate = createClient({ ...good, ...wrong } as ClientOptions);
+      for (const call of [() => tollgate.reserve(dollar("a")), () => tollgate.quotas(), () => tollgate.settle("a", { usd: "1" })]) {
+        await assert.rejects(call, (error) => error instanceof InvalidRequestError && error.field === field);
+      }
     });
   }
 
