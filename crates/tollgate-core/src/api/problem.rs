@@ -193,7 +193,7 @@ const fn unpriced_field(unpriced: &Unpriced) -> &'static str {
         Unpriced::NoRates(_) => "model",
         Unpriced::MissingResource { resource, .. } => resource,
         Unpriced::NotASandbox { .. } => "sandbox",
-        Unpriced::Meter { .. } | Unpriced::TooLarge => "usage",
+        Unpriced::Meter { .. } | Unpriced::TooLarge | Unpriced::TooMuch { .. } => "usage",
     }
 }
 
