@@ -35,6 +35,11 @@ const TICKET: &str = "tollgate.ticket.";
 const BEARER: &str = "tollgate.bearer.";
 /// The longest number that a message may have, in bytes.
 const MAX_NUMBER: usize = 20;
+/// How many characters of a message are enough to tell its number.
+pub const HEAD: u32 = 21;
+/// The longest message, as JavaScript counts characters: no fewer than half as many bytes. A longer one is not taken into WebAssembly's memory, which all
+/// objects of an isolate share and which never shrinks.
+pub const MAX_MESSAGE: u32 = HEAD + (1 << 20);
 
 /// What is kept of a connection, beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,10 +72,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// It is too long.
     pub fn check(&self) -> Result<(), Problem> {
-        if self.body.len() > MAX_BODY {
-            return Err(Problem::new(Code::BodyTooLarge, "a body has at most 1048576 bytes"));
-        }
-        Ok(())
+        if self.body.len() > MAX_BODY { Err(too_large()) } else { Ok(()) }
     }
 
     /// The text of its answer.
@@ -78,6 +80,12 @@ impl<'a> Message<'a> {
     pub fn answer(&self, answer: &Answer) -> String {
         format!("{} {}\n{}", self.number, answer.status, answer.body)
     }
+}
+
+/// What a message is answered that is too long.
+#[must_use]
+pub fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, "a body has at most 1048576 bytes")
 }
 
 /// The ticket among a client's subprotocols.
@@ -135,6 +143,7 @@ mod tests {
     fn a_body_is_as_long_as_over_http() {
         let text = format!("1\n{}", "x".repeat(MAX_BODY));
         assert!(Message::read(&text).unwrap().check().is_ok());
+        assert_eq!(MAX_MESSAGE as usize, MAX_NUMBER + 1 + MAX_BODY);
         let text = format!("{text}x");
         assert_eq!(Message::read(&text).unwrap().check().unwrap_err().code, Code::BodyTooLarge);
     }

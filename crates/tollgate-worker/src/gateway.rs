@@ -67,7 +67,7 @@ async fn handle(request: &mut Request, env: &Env, secrets: &Secrets, route: &Rou
         Some(_) => Some(asked::tenant_id(route)?),
         None => None,
     };
-    let body = Body::read(request).await?;
+    let body = Body::receive(request).await?;
     let own = |answer| Ok(Reply::Own(answer));
     let sight = identity.as_ref().map_or(Sight::Tenant, |identity| identity.caller.sight());
     let objects = Objects { env, now: test_now, sight };
@@ -95,7 +95,7 @@ async fn handle(request: &mut Request, env: &Env, secrets: &Secrets, route: &Rou
             // It is made of whole entries, and has no column for what is the platform's own.
             let objects = Objects { sight: Sight::Everything, ..objects };
             match objects.tenant(&tenant, route, &body).await? {
-                Reply::Passed(page) if page.ok() => own(to_csv(&page).await?),
+                Reply::Passed(page) if page.ok() => own(to_csv(&page, route).await?),
                 passed => Ok(passed),
             }
         }
@@ -365,10 +365,12 @@ async fn onboard_order(objects: &Objects<'_>, body: &Body) -> Result<OnboardOrde
     Ok(OnboardOrder { plan_name, plan, policy_version })
 }
 
-async fn to_csv(page: &Response) -> Result<Answer, Problem> {
+async fn to_csv(page: &Response, route: &Route) -> Result<Answer, Problem> {
     let text = text_of(page).await?;
-    let body = entries_csv::from_json(&text).map_err(|error| internal("writing CSV", &error))?;
-    Ok(Answer { status: 200, body, headers: vec![("Content-Type", entries_csv::MEDIA_TYPE.to_owned())] })
+    let page = entries_csv::from_json(&text).map_err(|error| internal("writing CSV", &error))?;
+    let mut headers = vec![("Content-Type", entries_csv::MEDIA_TYPE.to_owned())];
+    headers.extend(page.next.map(|next| ("Link", entries_csv::link_to_next(next, route.query()))));
+    Ok(Answer { status: 200, body: page.text, headers })
 }
 
 async fn text_of(response: &Response) -> Result<String, Problem> {

@@ -8,6 +8,11 @@ use crate::router::NoRoute;
 /// Seconds after which it is worth trying again when an object is not available.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// What every answer says, since all of them are about money: nobody on the way keeps it, nobody takes it for another type, and it is another one for
+/// another caller or another `Accept`.
+const KEPT_BY_NOBODY: [(&str, &str); 3] =
+    [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("Vary", "Authorization, Accept")];
+
 /// The answer to a request that was refused, with the header fields that such a refusal has.
 #[must_use]
 pub fn refusal(problem: &Problem) -> Answer {
@@ -37,6 +42,9 @@ pub fn no_route(reason: &NoRoute) -> Answer {
 pub fn response(answer: Answer) -> Result<Response> {
     let headers = Headers::new();
     let is_problem = answer.is_problem();
+    for (name, value) in KEPT_BY_NOBODY {
+        headers.set(name, value)?;
+    }
     for (name, value) in answer.headers {
         headers.set(name, &value)?;
     }

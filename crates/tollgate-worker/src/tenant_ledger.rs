@@ -4,15 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
+use js_sys::JsString;
 use tollgate_core::api::{self, Answer, Asking, Code, Problem};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use worker::{
-    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketPair, durable_object, web_sys,
 };
 
 use crate::alarm::Alarm;
@@ -38,7 +40,7 @@ const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
 ///
 /// A request's body is read first; then it joins a queue. Whatever waits there is decided and stored in one synchronous turn, in one
 /// commit, and answered. The runtime holds the answers back until the commit is durable.
-#[durable_object]
+#[durable_object(alarm)]
 pub struct TenantLedger {
     inner: Rc<Inner>,
 }
@@ -102,38 +104,31 @@ impl DurableObject for TenantLedger {
         self.inner.alarm_went_off();
         Response::empty()
     }
+}
 
-    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-        let terms: Option<String> = socket.deserialize_attachment()?;
-        let terms = terms.and_then(|terms| serde_json::from_str::<Terms>(&terms).ok());
-        let Some(Terms { sight, .. }) = terms.filter(|terms| terms.ends > clock::now()) else {
-            return socket.close(Some(connection::ENDED), Some("open another one"));
-        };
-        let message = match &message {
-            WebSocketIncomingMessage::String(text) => Message::read(text),
-            WebSocketIncomingMessage::Binary(_) => None,
-        };
-        let Some(message) = message else {
-            return socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));
-        };
-        let answer =
-            self.inner.answer_message(&message, sight).await.unwrap_or_else(|problem| respond::refusal(&problem));
-        if let Err(error) = socket.send_with_str(message.answer(&answer)) {
-            // Whoever asked has hung up; what was decided stays, and a repeat gets the same answer.
-            unexpected("answering over a connection", &error);
-        }
-        Ok(())
+/// What comes over connections. Not by the trait's functions: those have every message copied into WebAssembly's memory before anybody has looked at its length.
+#[wasm_bindgen]
+impl TenantLedger {
+    /// A message.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub async fn message(&self, socket: web_sys::WebSocket, message: JsValue) -> core::result::Result<(), JsValue> {
+        Ok(self.inner.message_came(&socket.into(), &message).await?)
     }
 
-    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+    /// The client closes a connection.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn closing(&self, socket: web_sys::WebSocket) {
         // Nothing is kept for a connection. The client waits for this answer to its closing, and fails where it has hung up meanwhile.
-        let _hung_up = socket.close(Some(connection::CLOSED), None::<&str>);
-        Ok(())
+        let _hung_up = WebSocket::from(socket).close(Some(connection::CLOSED), None::<&str>);
     }
 
-    async fn websocket_error(&self, _: WebSocket, error: worker::Error) -> Result<()> {
-        unexpected("a connection broke", &error);
-        Ok(())
+    /// A connection broke.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn broke(&self, _: web_sys::WebSocket, error: JsValue) {
+        unexpected("a connection broke", &worker::Error::from(error));
     }
 }
 
@@ -188,6 +183,28 @@ impl Inner {
         self.alarm.learn().await;
         let asked = read(&Body::read(request).await?.text()?)?;
         self.join(arriving, asker, asked).await
+    }
+
+    async fn message_came(self: &Rc<Self>, socket: &WebSocket, message: &JsValue) -> Result<()> {
+        let terms: Option<String> = socket.deserialize_attachment()?;
+        let terms = terms.and_then(|terms| serde_json::from_str::<Terms>(&terms).ok());
+        let Some(Terms { sight, .. }) = terms.filter(|terms| terms.ends > clock::now()) else {
+            return socket.close(Some(connection::ENDED), Some("open another one"));
+        };
+        let not_understood = || socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));
+        let Some(text) = message.dyn_ref::<JsString>() else { return not_understood() };
+        let is_too_long = text.length() > connection::MAX_MESSAGE;
+        let text = if is_too_long { text.slice(0, connection::HEAD) } else { text.clone() };
+        let text = String::from(text);
+        let Some(message) = Message::read(&text) else { return not_understood() };
+        let answer =
+            if is_too_long { Err(connection::too_large()) } else { self.answer_message(&message, sight).await };
+        let answer = answer.unwrap_or_else(|problem| respond::refusal(&problem));
+        if let Err(error) = socket.send_with_str(message.answer(&answer)) {
+            // Whoever asked has hung up; what was decided stays, and a repeat gets the same answer.
+            unexpected("answering over a connection", &error);
+        }
+        Ok(())
     }
 
     async fn answer_message(self: &Rc<Self>, message: &Message<'_>, sight: Sight) -> Result<Answer, Problem> {

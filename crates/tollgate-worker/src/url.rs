@@ -8,6 +8,9 @@ pub enum BadPath {
     /// There is none.
     #[error("must begin with /")]
     NotAbsolute,
+    /// With its query it is longer than any that there is.
+    #[error("has more than 8192 characters, with the query")]
+    TooLong,
     /// A character that no path has.
     #[error("can have visible ASCII characters only, and no \\; everything else is percent-encoded")]
     Character,
@@ -24,6 +27,9 @@ pub enum BadPath {
     #[error("has a percent sign without two hexadecimal digits")]
     BrokenEncoding,
 }
+
+/// The longest path with its query, in bytes: several times as long as the longest ids make one, percent-encoded.
+const MAX_TARGET: usize = 8_192;
 
 /// What is asked for: path and query, percent-encoded.
 #[must_use]
@@ -44,6 +50,9 @@ pub fn path_and_query(target: &str) -> (&str, &str) {
 /// # Errors
 /// Why it has not.
 pub fn check(target: &str) -> Result<(), BadPath> {
+    if target.len() > MAX_TARGET {
+        return Err(BadPath::TooLong);
+    }
     let (path, _) = path_and_query(target);
     let Some(segments) = path.strip_prefix('/') else { return Err(BadPath::NotAbsolute) };
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('\\') {
@@ -145,6 +154,8 @@ mod tests {
         ] {
             assert_eq!(check(path), Err(reason), "{path}");
         }
+        let long = format!("/v1/a?{}", "b".repeat(MAX_TARGET - 6));
+        assert_eq!((check(&long), check(&format!("{long}b"))), (Ok(()), Err(BadPath::TooLong)));
         for path in [
             "/",
             "/healthz",
