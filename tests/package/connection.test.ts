@@ -126,8 +126,8 @@ describe("batches", () => {
     await spend(client(), 10);
     assert.deepEqual([Watched.opened.length, posts], [0, 60]);
     await expectSpent("15");
-    assert.throws(
-      () => client({ transport: "websocket" as "auto" }),
+    await assert.rejects(
+      client({ transport: "websocket" as "auto" }).quotas(),
       (error) => error instanceof InvalidRequestError && error.field === "transport",
     );
   });

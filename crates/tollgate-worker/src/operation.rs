@@ -17,7 +17,7 @@ pub const HEADER: &str = "tollgate-operation";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Operation {
     /// What a client has asked for, and may. The body is the client's.
     Route(Route),
@@ -35,7 +35,7 @@ pub enum Operation {
 
 /// A connection that may be opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Opening {
     /// Until when it may be used.
     pub ends: Timestamp,
@@ -44,9 +44,9 @@ pub struct Opening {
     pub ticket: Option<String>,
 }
 
-/// An operation, with what the Worker tells an object besides.
+/// An operation, with what the Worker tells an object besides. What an object does not know it does not ignore: it might be a restriction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Envelope {
     /// What is to be done.
     pub operation: Operation,
@@ -139,7 +139,14 @@ mod tests {
     fn what_another_version_sends_is_not_half_understood() {
         let header = envelope(Operation::Route(Route::to(Endpoint::GetPolicy))).to_header().unwrap();
         assert!(Envelope::read(&header).is_some());
-        for other in [header.replace("getPolicy", "dropEverything"), header.replace("route", "path"), String::new()] {
+        for other in [
+            header.replace("getPolicy", "dropEverything"),
+            header.replace("route", "path"),
+            header.replace("sight", "eyes"),
+            header.replacen('{', r#"{"only":"this","#, 1),
+            header.replace(r#""endpoint""#, r#""dryRun":true,"endpoint""#),
+            String::new(),
+        ] {
             assert_eq!(Envelope::read(&other), None, "{other}");
         }
     }

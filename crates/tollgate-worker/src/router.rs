@@ -109,6 +109,7 @@ pub enum Method {
 
 /// An endpoint with the ids that its path names and with its query, decoded but not checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
     /// What is called.
     pub endpoint: Endpoint,
