@@ -17,6 +17,8 @@ import type {
   PriceRequest,
   QuotaDefinition,
   QuotaState,
+  RefundRequest,
+  Refunding,
   ReservationBody,
   ReservationState,
   ReserveRequest,
@@ -63,6 +65,8 @@ export interface LocalTollgate extends Tollgate {
   increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
   /** Ends an increase before its time. */
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
+  /** Takes back a charge, or a part of it. Safe to repeat under the same id. */
+  refund(id: string, request: RefundRequest): Promise<Refunding>;
   /** The ledger, line by line. */
   entries(query?: EntriesQuery): Promise<EntriesPage>;
 }
@@ -159,6 +163,10 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async endIncrease(id: string, increaseId: string): Promise<QuotaState> {
     return this.run<QuotaState>({ op: "endIncrease", id, increaseId });
+  }
+
+  async refund(id: string, request: RefundRequest): Promise<Refunding> {
+    return namedFrom("refund", this.run<Refunding>({ op: "refund", id, refund: request }));
   }
 
   async entries(query: EntriesQuery = {}): Promise<EntriesPage> {

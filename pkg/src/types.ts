@@ -463,6 +463,10 @@ export interface ReservationState {
   explanation?: string[];
   /** The ids of what has adjusted the charge since. */
   adjustments?: string[];
+  /** What was taken back of the charge. */
+  refunds?: Refund[];
+  /** What is left of the charge then. */
+  left?: Usd;
   /** True when it was settled after it had expired. */
   late?: boolean;
   userId?: string;
@@ -504,6 +508,45 @@ export interface Settlement {
   /** What the charge had more than the hold. */
   overrun: Usd;
   late?: boolean;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
+  quotas: QuotaState[];
+  replayed?: boolean;
+}
+
+/** Takes back a charge, or a part of it. */
+export interface RefundRequest {
+  /** Makes the refund safe to repeat. */
+  id: string;
+  /** All that is left of the charge when left out. */
+  usd?: Usd;
+  /** Why: up to 512 characters. */
+  reason: string;
+  /** Who says so. */
+  by: string;
+}
+
+/** What was taken back of a charge. */
+export interface Refund {
+  id: string;
+  usd: Usd;
+  /** True when all that was left was asked for. */
+  all?: boolean;
+  reason: string;
+  by: string;
+  at: string;
+}
+
+/** The answer to a refund. */
+export interface Refunding {
+  id: string;
+  state: "settled" | "released" | "expired" | "recorded";
+  /** The charge as it was made. */
+  charge: Charge;
+  refund: Refund;
+  /** What is left of the charge. */
+  left: Usd;
+  late?: boolean;
   quotas: QuotaState[];
   replayed?: boolean;
 }
@@ -515,6 +558,8 @@ export interface Release {
   /** What was metered, where anything was: that stays charged. */
   charge?: Charge;
   released: Usd;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
   replayed?: boolean;
 }
@@ -534,6 +579,8 @@ export interface RecordResult {
   id: string;
   state: "recorded";
   charge: Charge;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
   replayed?: boolean;
 }
@@ -700,6 +747,7 @@ export type ErrorCode =
   | "idempotency_conflict"
   | "archived"
   | "ledger_damaged"
+  | "still_held"
   | "already_settled"
   | "already_released"
   | "already_expired"

@@ -96,6 +96,8 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
       return admin.send("POST", `${quota}/increases`, { now, json: command.increase });
     case "endIncrease":
       return admin.send("DELETE", `${quota}/increases/${command.increaseId}`, { now });
+    case "refund":
+      return admin.post(`${path}/reservations/${command.id}/refund`, command["refund"], { now });
     case "usage":
     case "entries": {
       const { op, ...fields } = command;

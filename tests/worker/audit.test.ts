@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, it } from "node:test";
-import { expectProblem, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Tenant } from "../support/http.ts";
+import { expectProblem, expectStatus, newTenant, quotaOf, usdQuota, usdReserve, type Api, type Body, type Tenant } from "../support/http.ts";
 import { startWorker, type TestWorker } from "../support/worker.ts";
 
 let worker: TestWorker;

@@ -129,7 +129,8 @@ fn without_platforms(entry: &Entry) -> SeenEntry<'_> {
         | Event::SettledLate { charged, .. }
         | Event::Expired(charged)
         | Event::Recorded { charged, .. }
-        | Event::Adjusted { charged, .. } => Sight::Tenant.hide(&mut charged.charge.basis),
+        | Event::Adjusted { charged, .. }
+        | Event::Refunded { charged, .. } => Sight::Tenant.hide(&mut charged.charge.basis),
         Event::PlanApplied { unknown_model: UnknownModel::Deny, .. }
         | Event::QuotaSet { .. }
         | Event::QuotaRemoved { .. }

@@ -64,6 +64,7 @@ fn ask_everything(desk: &mut Desk) -> Vec<Value> {
             json!({ "op": "release", "id": id("released") }),
             with(reserve("late"), json!({ "ttlSeconds": 1 })),
             call(json!({ "op": "record", "id": id("recorded"), "usage": usage })),
+            json!({ "op": "refund", "id": id("recorded"), "refund": { "id": "r", "usd": "0.01", "reason": "a test", "by": "support" } }),
             with(reserve("explained"), json!({ "op": "explain" })),
             call(json!({ "op": "price", "usage": usage })),
         ] {
@@ -121,7 +122,9 @@ fn an_entry_for_a_tenant_has_nothing_of_the_platforms() {
         assert!(secrets_in(entry).is_empty(), "{entry}");
     }
     let of = |kind: &str| list.iter().find(|entry| entry["type"] == kind).unwrap_or_else(|| panic!("no {kind}"));
-    for kind in ["reserved", "extended", "metered", "settled", "released", "expired", "settled_late", "recorded"] {
+    for kind in
+        ["reserved", "extended", "metered", "settled", "released", "expired", "settled_late", "recorded", "refunded"]
+    {
         of(kind);
     }
     let set = of("overrides_set");

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate_core::api::{Code, Problem};
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Entry, Event, Ledger, Reservation};
+use tollgate_core::ledger::{End, Entry, Event, Ledger, Reservation};
 
 use crate::journal::{self, signed, unsigned};
 use crate::parts::{in_parts, json};
@@ -134,22 +134,42 @@ const WRITE: &str = "INSERT OR REPLACE INTO closed (id, entry, reservation) \
 pub(crate) struct Archiving {
     reported: BTreeSet<ReservationId>,
     unreported: BTreeSet<ReservationId>,
+    /// Refunded, and it is their rows that tell whether they expired unreported.
+    refunded: BTreeSet<ReservationId>,
 }
 
 impl Archiving {
     /// One more entry that is archived.
     pub(crate) fn add(&mut self, entry: &Entry) {
         let Some(id) = changed_by(entry) else { return };
-        if matches!(entry.event, Event::Expired(_)) {
-            self.unreported.insert(id.clone());
-        } else {
-            self.unreported.remove(id);
-            self.reported.insert(id.clone());
+        match entry.event {
+            Event::Expired(_) => {
+                self.unreported.insert(id.clone());
+            }
+            // It reports nothing: what expired unreported may still be settled late.
+            Event::Refunded { .. } => {
+                if !self.unreported.contains(id) && !self.reported.contains(id) {
+                    self.refunded.insert(id.clone());
+                }
+            }
+            _ => {
+                self.unreported.remove(id);
+                self.refunded.remove(id);
+                self.reported.insert(id.clone());
+            }
         }
     }
 
     /// Writes it down, while the entries are still there. `base` is the state after them.
-    pub(crate) fn write(&self, sql: &impl Sql, base: &Ledger) -> Result<(), StoreError> {
+    pub(crate) fn write(&mut self, sql: &impl Sql, base: &Ledger) -> Result<(), StoreError> {
+        for (id, stored) in read(sql, &self.refunded.iter().collect())? {
+            let is_unreported = match &stored {
+                Stored::Whole(reservation) => reservation.end.as_ref().is_some_and(End::awaits_report),
+                Stored::Archived | Stored::Told { .. } => false,
+            };
+            let ids = if is_unreported { &mut self.unreported } else { &mut self.reported };
+            ids.insert(id);
+        }
         // What is still remembered in full must not refer to what goes: what expired unreported, and what is open at the base and has ended since.
         let open = base.open_reservations().map(|reservation| &reservation.id);
         make_whole(sql, self.unreported.iter().chain(open))?;
@@ -194,7 +214,9 @@ pub(crate) fn count(sql: &impl Sql) -> Result<u64, StoreError> {
 /// The reservation or record whose stored end an entry makes or changes.
 pub(crate) const fn changed_by(entry: &Entry) -> Option<&ReservationId> {
     match &entry.event {
-        Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => Some(&charged.id),
+        Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } | Event::Refunded { charged, .. } => {
+            Some(&charged.id)
+        }
         _ => entry.ends(),
     }
 }

@@ -406,11 +406,11 @@ impl State {
             return Ok(Err(problem));
         }
         let base = if base.last_entry < order.through {
-            let step = match archive::fold(sql, base, order.through)? {
+            let mut step = match archive::fold(sql, base, order.through)? {
                 Ok(step) => step,
                 Err(problem) => return Ok(Err(problem)),
             };
-            let event = archive::write(sql, &step)?;
+            let event = archive::write(sql, &mut step)?;
             let mut entries = Vec::new();
             self.ledger.note(now, event, &mut entries);
             self.commit(sql, &entries)?;
@@ -459,7 +459,11 @@ fn subject(request: &Request) -> Option<&ReservationId> {
         Request::Command(Command::Reserve(request)) => Some(&request.id),
         Request::Command(Command::Record(request)) => Some(&request.id),
         Request::Command(
-            Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _) | Command::Meter(id, _),
+            Command::Settle(id, _)
+            | Command::Release(id)
+            | Command::Extend(id, _)
+            | Command::Meter(id, _)
+            | Command::Refund(id, _),
         )
         | Request::State(StateQuery::Reservation(id)) => Some(id),
         _ => None,

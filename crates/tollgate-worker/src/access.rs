@@ -69,6 +69,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::RevokeCredit
         | Endpoint::IncreaseLimit
         | Endpoint::EndIncrease
+        | Endpoint::Refund
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
         | Endpoint::PutOverrides
@@ -159,6 +160,7 @@ mod tests {
         POST   /v1/tenants/{tenant}/reservations/{id}/settle  asa
         POST   /v1/tenants/{tenant}/reservations/{id}/release asa
         POST   /v1/tenants/{tenant}/reservations/{id}/extend  asa
+        POST   /v1/tenants/{tenant}/reservations/{id}/refund  a
         POST   /v1/tenants/{tenant}/records                   asa
         POST   /v1/tenants/{tenant}/batch                     asa
         GET    /v1/tenants/{tenant}/connect                   asa

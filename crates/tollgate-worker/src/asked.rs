@@ -67,6 +67,7 @@ impl Asked {
                 command(Command::Release(reservation_id(route)?))
             }
             Endpoint::Extend => command(Command::Extend(reservation_id(route)?, api::parse_extend(body)?)),
+            Endpoint::Refund => command(Command::Refund(reservation_id(route)?, api::parse_refund(body)?)),
             Endpoint::Record => command(Command::Record(api::parse_record(body)?)),
             Endpoint::Explain => state(StateQuery::Explain(Box::new(api::parse_explain(body)?))),
             Endpoint::GetOverrides => state(StateQuery::Overrides),
@@ -245,6 +246,7 @@ mod tests {
             r#"{"op":"deleteQuota","id":"q"}"#.to_owned(),
             r#"{"op":"resetQuota","id":"q"}"#.to_owned(),
             r#"{"op":"onboard","id":"q"}"#.to_owned(),
+            r#"{"op":"refund","id":"a","refund":{"id":"r","reason":"why","by":"ops"}}"#.to_owned(),
         ] {
             let body = format!(r#"{{"commands":[{command}]}}"#);
             let asked = read("POST", "/v1/tenants/acme/batch", &body).unwrap();

@@ -70,6 +70,8 @@ pub enum Endpoint {
     Release,
     /// Prolongs or enlarges a hold.
     Extend,
+    /// Takes back a charge.
+    Refund,
     /// Charges without a hold.
     Record,
     /// Many commands at once.
@@ -169,6 +171,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/release", Endpoint::Release),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/refund", Endpoint::Refund),
     (Method::Post, "/v1/tenants/{tenant}/records", Endpoint::Record),
     (Method::Post, "/v1/tenants/{tenant}/batch", Endpoint::Batch),
     (Method::Get, "/v1/tenants/{tenant}/connect", Endpoint::Connect),

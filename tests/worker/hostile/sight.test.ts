@@ -68,6 +68,9 @@ async function spend(api: Api, name: string): Promise<Answer[]> {
     await ask("POST", `${path}/reservations/${id}/settle`, { usage: USAGE });
     await ask("GET", `${path}/reservations/${id}`);
     await ask("POST", `${path}/records`, { id: `${id}-recorded`, ...call, usage: USAGE });
+    const refunded = await tenant.admin.post(`${path}/reservations/${id}-recorded/refund`, { id: "r", usd: "0.01", reason: "a test", by: "support" });
+    expectStatus(refunded, 200);
+    await ask("GET", `${path}/reservations/${id}-recorded`);
     await ask("POST", `${path}/batch`, { commands: [{ op: "explain", ...call, estimate }, { op: "record", id: `${id}-batched`, ...call, usage: USAGE }] });
     await ask("POST", `${path}/price`, { ...model, usage: USAGE });
     await ask("POST", "/v1/price", { ...model, usage: USAGE });

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::json;
 use super::problem::{Code, Problem};
 use crate::catalog::OverridesDocument;
-use crate::ids::PlanName;
-use crate::ledger::{Credit, Increase};
+use crate::ids::{Name, PlanName, Reason, RefundId};
+use crate::ledger::{Credit, Increase, RefundRequest};
+use crate::money::Usd;
 use crate::policy::Policy;
 use crate::quota::Quota;
 
@@ -64,6 +65,14 @@ pub fn parse_increase(json: &str) -> Result<Increase, Problem> {
     json::read(json)
 }
 
+/// Reads a refund.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_refund(json: &str) -> Result<RefundRequest, Problem> {
+    json::read::<RefundBody>(json).map(Into::into)
+}
+
 /// Reads an onboarding.
 ///
 /// # Errors
@@ -114,6 +123,24 @@ pub fn parse_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
 pub fn read_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
     let document: OverridesDocument = json::read(json)?;
     Ok(document.into())
+}
+
+/// The body of a refund.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RefundBody {
+    id: RefundId,
+    #[serde(default)]
+    usd: Option<Usd>,
+    reason: Reason,
+    by: Name,
+}
+
+impl From<RefundBody> for RefundRequest {
+    fn from(body: RefundBody) -> Self {
+        let RefundBody { id, usd, reason, by } = body;
+        Self { id, usd, reason, by }
+    }
 }
 
 const fn default_token_seconds() -> u32 {

@@ -13,8 +13,8 @@ use crate::arithmetic::arithmetic;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::{Attribution, Resource};
 use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
-use crate::ids::{AdjustmentId, Name, PlanName, ReservationId, TenantId, UserId};
-use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
+use crate::ids::{AdjustmentId, Name, PlanName, RefundId, ReservationId, TenantId, UserId};
+use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Refund, Rejection, Reservation};
 use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
@@ -78,7 +78,7 @@ impl Answer {
     #[must_use]
     pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, sight: Sight) -> Self {
         let now = ledger.now(clock);
-        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
+        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind<'_>| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
                 Self::json(status, &ReplyBody::new(ledger, reservation, now, kind, replayed, sight))
             })
@@ -96,6 +96,7 @@ impl Answer {
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
             Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
+            Outcome::Refunded { id, refund, replayed } => of(id, 200, *replayed, ReplyKind::Refunded(refund)),
             Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
         }
     }
@@ -331,12 +332,13 @@ struct TenantBody<'a> {
 }
 
 #[derive(Clone, Copy)]
-enum ReplyKind {
+enum ReplyKind<'a> {
     Reserved,
     Metered,
     Settled,
     Released,
     Recorded,
+    Refunded(&'a RefundId),
 }
 
 /// The answer to a command about a reservation.
@@ -365,6 +367,11 @@ struct ReplyBody<'a> {
     released: Option<Usd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     overrun: Option<Usd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<&'a Refund>,
+    /// What is left of the charge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Usd>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
@@ -377,7 +384,7 @@ impl<'a> ReplyBody<'a> {
         ledger: &'a Ledger,
         reservation: &'a Reservation,
         now: Timestamp,
-        kind: ReplyKind,
+        kind: ReplyKind<'_>,
         replayed: bool,
         sight: Sight,
     ) -> Self {
@@ -394,13 +401,16 @@ impl<'a> ReplyBody<'a> {
             charge: None,
             released: None,
             overrun: None,
+            refund: None,
+            left: left(reservation),
             late: reservation.end.as_ref().is_some_and(|end| end.late),
             replayed,
             quotas: ledger.quotas_of(reservation, now).map(|view| QuotaBody::from(&view)).collect(),
         };
+        let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
+        let spent = charge.map_or(Usd::ZERO, |charge| charge.usd);
         let seen = |charge: &'a Charge| sight.of_charge(charge);
-        let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref()).map(seen);
-        let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
+        let charge = charge.map(seen);
         let held = reservation.held.usd;
         match kind {
             ReplyKind::Reserved => {
@@ -428,6 +438,11 @@ impl<'a> ReplyBody<'a> {
                 body.released = Some(held.minus(spent).or_zero());
             }
             ReplyKind::Recorded => body.charge = charge,
+            ReplyKind::Refunded(id) => {
+                let refunds = reservation.end.as_ref().map_or(&[][..], |end| &end.refunds);
+                body.charge = charge;
+                body.refund = refunds.iter().find(|refund| refund.id == *id);
+            }
         }
         body
     }
@@ -488,6 +503,12 @@ struct ReservationBody<'a> {
     /// What has adjusted the charge since.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     adjustments: &'a [AdjustmentId],
+    /// What was taken back of it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refunds: &'a [Refund],
+    /// What is left of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Usd>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -500,7 +521,6 @@ impl<'a> ReservationBody<'a> {
         // What was charged at its end, or so far.
         let charge =
             end.map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref());
-        let (call, at) = (&reservation.call, reservation.created_at);
         Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -516,12 +536,28 @@ impl<'a> ReservationBody<'a> {
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
             charge: charge.map(|charge| sight.of_charge(charge)),
-            explanation: charge.map(|charge| arithmetic(catalog, call, at, charge, sight)).unwrap_or_default(),
+            explanation: charge.map(|charge| explained(catalog, charge, reservation, sight)).unwrap_or_default(),
             late: end.is_some_and(|end| end.late),
             adjustments: end.map_or(&[], |end| &end.adjustments),
+            refunds: end.map_or(&[], |end| &end.refunds),
+            left: left(reservation),
             basis: reservation.basis.as_ref().map(|basis| sight.of_basis(basis)),
         }
     }
+}
+
+/// What is left of a charge of which something was taken back.
+fn left(reservation: &Reservation) -> Option<Usd> {
+    reservation.end.as_ref().filter(|end| !end.refunds.is_empty()).map(|end| end.spent.usd)
+}
+
+/// A charge's arithmetic, and what was taken back of it.
+fn explained(catalog: &Catalog, charge: &Charge, reservation: &Reservation, sight: Sight) -> Vec<String> {
+    let mut lines = arithmetic(catalog, &reservation.call, reservation.created_at, charge, sight);
+    let refunds = reservation.end.iter().flat_map(|end| &end.refunds);
+    lines.extend(refunds.map(|Refund { usd, by, reason, .. }| format!("refunded {usd} USD by {by}: {reason}")));
+    lines.extend(left(reservation).map(|left| format!("{left} USD are left")));
+    lines
 }
 
 fn on_expiry(reservation: &Reservation) -> Option<OnExpiry> {

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::actual_body::{MeterBody, read_settle};
+use super::admin_body::RefundBody;
 use super::fields::{Place, parse_id};
 use super::history_query::{entries, usage_query};
 use super::json;
@@ -71,9 +72,13 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Record => Request::Command(Command::Record(read_record(json, Place::Batch)?)),
         Op::Settle => Request::Command(Command::Settle(parse_id("id", id()?)?, read_settle(json, Place::Batch)?)),
         Op::Release => Request::Command(Command::Release(only_id(json)?)),
-        Op::Extend | Op::Meter | Op::AddCredit | Op::RevokeCredit | Op::IncreaseLimit | Op::EndIncrease => {
-            Request::Command(parse_part(json, head.op, id()?)?)
-        }
+        Op::Extend
+        | Op::Meter
+        | Op::Refund
+        | Op::AddCredit
+        | Op::RevokeCredit
+        | Op::IncreaseLimit
+        | Op::EndIncrease => Request::Command(parse_part(json, head.op, id()?)?),
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
             let _: OnlyOp = json::read(json)?;
@@ -109,10 +114,11 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
 }
 
 fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
-    let PartBody { extend, meter, credit, credit_id, increase, increase_id, .. } = json::read(json)?;
+    let PartBody { extend, meter, refund, credit, credit_id, increase, increase_id, .. } = json::read(json)?;
     let given = [
         ("extend", extend.is_some()),
         ("meter", meter.is_some()),
+        ("refund", refund.is_some()),
         ("credit", credit.is_some()),
         ("creditId", credit_id.is_some()),
         ("increase", increase.is_some()),
@@ -120,6 +126,7 @@ fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
     ];
     let wanted = match op {
         Op::Meter => "meter",
+        Op::Refund => "refund",
         Op::AddCredit => "credit",
         Op::RevokeCredit => "creditId",
         Op::IncreaseLimit => "increase",
@@ -128,6 +135,9 @@ fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
     };
     if let Some((other, _)) = given.into_iter().find(|(name, given)| *given && *name != wanted) {
         return Err(Problem::invalid(other, "unknown field: another operation has it"));
+    }
+    if let Some(refund) = refund {
+        return Ok(Command::Refund(parse_id("id", id)?, refund.into()));
     }
     Ok(match (extend, meter, credit, credit_id, increase, increase_id) {
         (Some(extend), ..) => Command::Extend(parse_id("id", id)?, extend.into_request("extend.")?),
@@ -168,6 +178,7 @@ enum Op {
     Release,
     Extend,
     Meter,
+    Refund,
     Record,
     Explain,
     GetReservation,
@@ -224,6 +235,8 @@ struct PartBody {
     extend: Option<ExtendBody>,
     #[serde(default, deserialize_with = "objects::optional_object")]
     meter: Option<MeterBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
+    refund: Option<RefundBody>,
     #[serde(default, deserialize_with = "objects::optional_object")]
     credit: Option<Credit>,
     #[serde(default)]

@@ -21,7 +21,7 @@ mod reserve_body;
 pub use actual_body::{parse_meter, parse_release, parse_settle};
 pub use admin_body::{
     OnboardRequest, TokenRequest, parse_credit, parse_increase, parse_onboard, parse_overrides, parse_policy,
-    parse_quota, parse_token_request, read_overrides,
+    parse_quota, parse_refund, parse_token_request, read_overrides,
 };
 pub use answer::{Answer, WholeDocument};
 pub use batch::{MAX_BATCH, parse_batch, parse_command};

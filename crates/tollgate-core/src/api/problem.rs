@@ -34,6 +34,8 @@ pub enum Code {
     LedgerDamaged,
     /// Nothing: it was settled.
     AlreadySettled,
+    /// Settle or release it first.
+    StillHeld,
     /// Record what happened, if anything did.
     AlreadyReleased,
     /// Settle it late, if the call was made.
@@ -89,6 +91,7 @@ impl Code {
             Self::Archived => ("archived", 410, "Archived"),
             Self::LedgerDamaged => ("ledger_damaged", 409, "Ledger damaged"),
             Self::AlreadySettled => ("already_settled", 409, "Already settled"),
+            Self::StillHeld => ("still_held", 409, "Still held"),
             Self::AlreadyReleased => ("already_released", 409, "Already released"),
             Self::AlreadyExpired => ("already_expired", 409, "Already expired"),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large"),
@@ -166,6 +169,7 @@ impl From<Rejection> for Problem {
                 EndState::Released => Code::AlreadyReleased,
                 EndState::Expired => Code::AlreadyExpired,
             },
+            Rejection::StillHeld(_) => Code::StillHeld,
             Rejection::Unpriced(_) => Code::Unpriced,
             Rejection::Invalid { .. } => Code::InvalidRequest,
         };

@@ -334,7 +334,7 @@ impl QuotaState {
     }
 
     fn placed(&self, id: &QuotaId, period_start: Timestamp) -> Placement {
-        Placement { quota_id: id.clone(), generation: self.generation, period_start, hint: self.place }
+        Placement { quota_id: id.clone(), generation: self.generation, period_start, dropped: None, hint: self.place }
     }
 
     /// The limit in force in a period that was counted in.
@@ -393,12 +393,13 @@ impl QuotaState {
         }
     }
 
-    /// The thresholds that are crossed where so much more is spent in the period of a placement of this generation, ascending; what is spent then, and the limit
-    /// that is in force.
+    /// The thresholds that are crossed where so much more is spent in the period of a placement of this generation, and the limit raised by so much, ascending; what is
+    /// spent then, and the limit that is in force.
     pub(super) fn newly_crossed(
         &self,
         placement: &Placement,
         more: Amount,
+        raised: Amount,
         now: Timestamp,
     ) -> (Vec<Ratio>, Amount, Amount) {
         let id = &placement.quota_id;
@@ -406,13 +407,13 @@ impl QuotaState {
             self.view_of(id, placement, now)
         } else if let Some(counter) = self.counter(placement.period_start) {
             // Nearly always: without working out what a view has besides.
-            return self.crossed(counter.spent.plus(more), self.limit_of(counter, now), &counter.warned);
+            return self.crossed(counter.spent.plus(more), self.limit_of(counter, now).plus(raised), &counter.warned);
         } else {
             self.is_later(placement.period_start).then(|| self.view(id, now))
         };
         // Without a view, the period is over and its counter gone; who should be warned was.
         let nothing = (Vec::new(), Amount::ZERO, Amount::ZERO);
-        view.map_or(nothing, |view| self.crossed(view.spent.plus(more), view.limit, &view.warned))
+        view.map_or(nothing, |view| self.crossed(view.spent.plus(more), view.limit.plus(raised), &view.warned))
     }
 
     /// The thresholds that are reached, but for those that were before; with what is spent, and the limit.

@@ -101,6 +101,57 @@ pub struct Drawn {
     quota_id: QuotaId,
     credit: CreditId,
     amount: Amount,
+    /// Whether it is of what went on of a credit, by a call that was made before and had not drawn on it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    rolled: bool,
+}
+
+impl Drawn {
+    /// Lets go of what draws nothing any more.
+    pub(super) fn strip(drawn: &mut Vec<Self>) {
+        drawn.retain(|known| !known.amount.is_zero());
+    }
+
+    /// A reset of a quota gave everything back.
+    pub(super) fn give_all_back(drawn: &mut [Self], quota_id: &QuotaId) {
+        for known in drawn.iter_mut().filter(|known| known.quota_id == *quota_id) {
+            known.amount = Amount::ZERO;
+        }
+    }
+
+    fn is_of(&self, quota_id: &QuotaId, credit: &CreditId) -> bool {
+        self.quota_id == *quota_id && self.credit == *credit
+    }
+
+    /// Whether it is a draw on the same part of the same credit.
+    fn is_like(&self, other: &Self) -> bool {
+        self.is_of(&other.quota_id, &other.credit) && self.rolled == other.rolled
+    }
+
+    /// When it was drawn at the earliest, for a call that was reserved then.
+    fn since(&self, reserved_at: Timestamp) -> Since {
+        Since { reserved_at, rolled: self.rolled }
+    }
+
+    /// How much of the same is drawn in a list.
+    fn amount_in(&self, drawn: &[Self]) -> Amount {
+        drawn.iter().find(|known| known.is_like(self)).map_or(Amount::ZERO, |known| known.amount)
+    }
+
+    /// Gives so much back, what was drawn last first.
+    fn give_back(drawn: &mut [Self], quota_id: &QuotaId, less: Amount) {
+        let mut less = less;
+        if fault::on(Fault::FirstCreditGetsAllBack) {
+            drawn.reverse();
+        }
+        for known in drawn.iter_mut().rev().filter(|known| known.quota_id == *quota_id) {
+            let amount = known.amount.min(less);
+            if amount > Amount::ZERO {
+                known.amount = known.amount.minus(amount);
+                less = less.minus(amount);
+            }
+        }
+    }
 }
 
 impl CreditState {
@@ -118,12 +169,60 @@ impl CreditState {
         self.amount = self.drawn;
         self.ended = true;
     }
+
+    /// What it adds to the limit.
+    fn extra(&self, now: Timestamp) -> Amount {
+        if self.is_over(now) { self.drawn } else { self.amount }
+    }
+
+    /// What a call that drew on it can still draw. Of a credit that has ended, what lapsed of it; of one that goes on, and that the call drew on before, what lapsed then,
+    /// too.
+    fn room_for(&self, since: Since) -> Amount {
+        let whole = if self.ended || self.is_before_its_end(since) { self.credit.amount } else { self.amount };
+        whole.minus(self.drawn).or_zero()
+    }
+
+    /// A call draws so much more, or less. Nothing of what has lapsed, and nothing that comes back of it, can be spent by others.
+    fn redraw(&mut self, more: Amount, since: Since) {
+        if self.ended && more < Amount::ZERO && fault::on(Fault::LapsedCreditComesBack) {
+            return;
+        }
+        self.drawn = self.drawn.plus(more);
+        if self.ended {
+            self.amount = self.drawn;
+        } else if self.has_rolled() && self.is_before_its_end(since) {
+            let lapsed = self.credit.amount.minus(self.amount);
+            self.amount = self.amount.plus(more.min(lapsed));
+        }
+    }
+
+    /// Whether it goes on after the end that it was asked for with.
+    fn has_rolled(&self) -> bool {
+        self.expires_at != self.credit.expires_at
+    }
+
+    /// Whether a call was made before it rolled over, and so does not draw on it as it was then.
+    fn has_rolled_over(&self, reserved_at: Timestamp) -> bool {
+        self.has_rolled() && self.is_before_its_end(Since { reserved_at, rolled: false })
+    }
+
+    /// Whether a call drew on it before that end.
+    fn is_before_its_end(&self, since: Since) -> bool {
+        !since.rolled && self.credit.expires_at.is_none_or(|end| since.reserved_at < end)
+    }
+}
+
+/// Since when a call draws on a credit: since it was reserved, or, where it did not then, since the credit rolled over.
+#[derive(Clone, Copy)]
+struct Since {
+    reserved_at: Timestamp,
+    rolled: bool,
 }
 
 impl Funds {
     /// What they add to the limit at an instant.
     pub(super) fn extra(&self, now: Timestamp) -> Amount {
-        let credits = self.credits.iter().map(|credit| if credit.is_over(now) { credit.drawn } else { credit.amount });
+        let credits = self.credits.iter().map(|credit| credit.extra(now));
         let increases = self.increases(now).map(|increase| increase.amount);
         credits.chain(increases).fold(self.forgotten, Amount::plus)
     }
@@ -203,6 +302,102 @@ impl Funds {
         }
     }
 
+    /// Works out what a call draws where so much more of it is spent or held: first on the credits that it drew on, also where they have ended, then on those
+    /// that can be spent, in their order. What it gives back goes to those that it draws on, the last one first.
+    pub(super) fn plan(
+        &self,
+        quota_id: &QuotaId,
+        drawn: &mut Vec<Drawn>,
+        more: Amount,
+        reserved_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let mut more = more;
+        for known in drawn.iter_mut().filter(|known| known.quota_id == *quota_id) {
+            let credit = self.credit(&known.credit).filter(|_| !fault::on(Fault::LateCostDrawsAnew));
+            let amount = credit.map_or(Amount::ZERO, |credit| credit.room_for(known.since(reserved_at))).min(more);
+            if amount > Amount::ZERO {
+                known.amount = known.amount.plus(amount);
+                more = more.minus(amount);
+            }
+        }
+        for credit in self.credits(now) {
+            let amount = credit.amount.minus(credit.drawn).min(more);
+            let id = &credit.credit.id;
+            if amount <= Amount::ZERO || drawn.iter().any(|known| known.is_of(quota_id, id)) {
+                continue;
+            }
+            let rolled = credit.has_rolled_over(reserved_at);
+            drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount, rolled });
+            more = more.minus(amount);
+        }
+        Drawn::give_back(drawn, quota_id, Amount::ZERO.minus(more));
+    }
+
+    /// The same where so much more is to be held: what has ended is not there for it.
+    pub(super) fn plan_hold(
+        &self,
+        quota_id: &QuotaId,
+        drawn: &mut Vec<Drawn>,
+        more: Amount,
+        reserved_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let mut more = more;
+        for credit in self.credits(now) {
+            let amount = credit.amount.minus(credit.drawn).min(more);
+            if amount <= Amount::ZERO {
+                continue;
+            }
+            more = more.minus(amount);
+            let (quota_id, rolled) = (quota_id.clone(), credit.has_rolled_over(reserved_at));
+            let draw = Drawn { quota_id, credit: credit.credit.id.clone(), amount, rolled };
+            match drawn.iter_mut().find(|known| known.is_like(&draw)) {
+                Some(known) => known.amount = known.amount.plus(amount),
+                None => drawn.push(draw),
+            }
+        }
+        Drawn::give_back(drawn, quota_id, Amount::ZERO.minus(more));
+    }
+
+    /// How much higher the limit is at an instant where a call draws otherwise.
+    pub(super) fn raised_by(
+        &self,
+        quota_id: &QuotaId,
+        before: &[Drawn],
+        after: &[Drawn],
+        reserved_at: Timestamp,
+        now: Timestamp,
+    ) -> Amount {
+        let mut raised = Amount::ZERO;
+        for (known, more) in changes(quota_id, before, after) {
+            raised = raised.plus(match self.credit(&known.credit) {
+                Some(credit) => {
+                    let mut changed = credit.clone();
+                    changed.redraw(more, known.since(reserved_at));
+                    changed.extra(now).minus(credit.extra(now))
+                }
+                None => more,
+            });
+        }
+        raised
+    }
+
+    /// A call draws otherwise from now on.
+    pub(super) fn redraw(&mut self, quota_id: &QuotaId, before: &[Drawn], after: &[Drawn], reserved_at: Timestamp) {
+        for (known, more) in changes(quota_id, before, after) {
+            match self.credits.iter_mut().find(|credit| credit.credit.id == known.credit) {
+                Some(credit) => {
+                    // The id of a credit that is forgotten may be another one's by now: nobody gives back to that what they did not draw.
+                    let own = more.max(Amount::ZERO.minus(credit.drawn));
+                    credit.redraw(own, known.since(reserved_at));
+                    self.forgotten = self.forgotten.plus(more.minus(own));
+                }
+                None => self.forgotten = self.forgotten.plus(more),
+            }
+        }
+    }
+
     /// Draws on credits for so much more of a reservation, or gives back to those that it draws on.
     pub(super) fn draw(&mut self, quota_id: &QuotaId, drawn: &mut Vec<Drawn>, more: Amount, now: Timestamp) {
         let mut more = more;
@@ -216,7 +411,9 @@ impl Funds {
             let id = &credit.credit.id;
             match drawn.iter_mut().find(|known| known.quota_id == *quota_id && known.credit == *id) {
                 Some(known) => known.amount = known.amount.plus(amount),
-                None => drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount }),
+                None => {
+                    drawn.push(Drawn { quota_id: quota_id.clone(), credit: id.clone(), amount, rolled: false });
+                }
             }
         }
         let mut less = Amount::ZERO.minus(more);
@@ -283,6 +480,17 @@ impl Funds {
     }
 }
 
+/// How much more of each credit of a quota is drawn after than before.
+fn changes<'a>(
+    quota_id: &'a QuotaId,
+    before: &'a [Drawn],
+    after: &'a [Drawn],
+) -> impl Iterator<Item = (&'a Drawn, Amount)> {
+    let gone = before.iter().filter(|known| !after.iter().any(|other| other.is_like(known)));
+    let all = after.iter().chain(gone).filter(|known| known.quota_id == *quota_id);
+    all.map(|known| (known, known.amount_in(after).minus(known.amount_in(before)))).filter(|(_, more)| !more.is_zero())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -313,5 +521,30 @@ mod tests {
         assert_eq!(funds.extra(now), amount("1004"), "and is still held");
         funds.draw(&quota, &mut drawn, amount("-3"), now);
         assert_eq!(funds.extra(now), amount("1001"));
+    }
+
+    #[test]
+    fn what_a_forgotten_credit_gets_back_is_not_given_to_another_of_its_name() {
+        let amount = |text: &str| text.parse::<Amount>().unwrap();
+        let credit =
+            |id: &str| Credit { id: id.parse().unwrap(), amount: amount("1"), expires_at: None, rollover: None };
+        let (quota, now): (QuotaId, _) = ("q".parse().unwrap(), Timestamp::default());
+        let mut funds = Funds::default();
+        funds.add_credit(credit("c"));
+        let mut before = Vec::new();
+        funds.plan(&quota, &mut before, amount("1"), now, now);
+        funds.redraw(&quota, &[], &before, now);
+        funds.lapse(&"c".parse().unwrap(), None);
+        for number in 1..=MAX_FUNDS {
+            funds.add_credit(credit(&format!("c-{number}")));
+        }
+        funds.lapse(&"c-1".parse().unwrap(), None);
+        funds.add_credit(credit("c"));
+        let mut after = before.clone();
+        funds.plan(&quota, &mut after, amount("-1"), now, now);
+        let extra = funds.extra(now);
+        funds.redraw(&quota, &before, &after, now);
+        assert_eq!(funds.extra(now), extra.minus(amount("1")), "what was paid for it is no part of the limit any more");
+        assert_eq!(funds.credit(&"c".parse().unwrap()).unwrap().remaining(now), amount("1"));
     }
 }

@@ -4,6 +4,7 @@
 //! a rejection, and changes nothing; [`Ledger::evolve`] folds one event into the state and cannot fail. So the events are the
 //! truth, the state can be rebuilt from them, and what is stored is what was decided.
 
+mod booking;
 mod command;
 mod compare;
 mod counter;
@@ -16,6 +17,7 @@ mod explain;
 mod fund;
 mod funds;
 mod rates;
+mod refund;
 mod rerate;
 mod reservation;
 mod rolling;
@@ -26,17 +28,17 @@ use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
     Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
-    RecordMode, RecordRequest, ReserveRequest,
+    RecordMode, RecordRequest, RefundRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
-pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
+pub use event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
 pub use rerate::{RerateBy, Rerated};
-pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
+pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Refund, Reservation};
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, PriceBook};
@@ -50,6 +52,8 @@ use crate::time::Timestamp;
 pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
+/// How many refunds one charge may have.
+pub const MAX_REFUNDS: usize = 32;
 
 /// Values by what others name. Several look-ups are made for each command, and SipHash is a tenth of one. Whoever chose names that collide would slow down
 /// their own ledger alone.

@@ -32,12 +32,13 @@ impl Model {
         for (_, id) in charged {
             let known = &self.reservations[&id];
             let old = known.charged;
-            let mut new = self.cost_now(known).unwrap_or(old.usd);
+            let cost = self.cost_now(known);
+            let mut new = cost.map_or(old.usd, |cost| known.after_refunds(cost));
             if let Some(post) = post.filter(|_| new != old.usd) {
                 if known.adjusted.iter().any(|earlier| earlier == post) {
                     new = old.usd;
                 } else {
-                    self.correct(&id, Amounts { usd: new, ..old }, now);
+                    self.charge_to(&id, Amounts { usd: cost.unwrap_or(known.cost), ..old }, &|_| 0, now);
                     if let Some(known) = self.reservations.get_mut(&id) {
                         known.adjusted.push(post.to_owned());
                     }
