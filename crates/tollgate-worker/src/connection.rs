@@ -31,13 +31,13 @@ pub const NOT_UNDERSTOOD: u16 = 4002;
 
 /// Stands before a ticket among the subprotocols.
 const TICKET: &str = "tollgate.ticket.";
-/// Stood before a token among the subprotocols.
+/// Stood before a token among the subprotocols, before there were tickets.
 const BEARER: &str = "tollgate.bearer.";
 /// The longest number that a message may have, in bytes.
 const MAX_NUMBER: usize = 20;
 /// How many characters of a message are enough to tell its number.
 pub const HEAD: u32 = 21;
-/// The longest message, as JavaScript counts characters: no fewer than half as many bytes. A longer one is not taken into WebAssembly's memory, which all
+/// The longest message, as JavaScript counts characters, of which none is less than a byte. A longer one is not taken into WebAssembly's memory, which all
 /// objects of an isolate share and which never shrinks.
 pub const MAX_MESSAGE: u32 = HEAD + (1 << 20);
 
