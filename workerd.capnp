@@ -28,6 +28,8 @@ const tollgate :Workerd.Worker = (
     # Each has 32 characters at least.
     (name = "ADMIN_TOKEN", fromEnvironment = "TOLLGATE_ADMIN_TOKEN"),
     (name = "TOKEN_SIGNING_KEY", fromEnvironment = "TOLLGATE_TOKEN_SIGNING_KEY"),
+    # Whether there may be ledgers from before there was a registry of tenants: docs/operations.md.
+    (name = "ADOPT_TENANTS", fromEnvironment = "TOLLGATE_ADOPT_TENANTS"),
     # Tests set this to move time; without it the binding is null.
     (name = "TEST_CLOCK", fromEnvironment = "TOLLGATE_TEST_CLOCK"),
   ],

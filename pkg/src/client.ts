@@ -1,5 +1,5 @@
 import { Batcher } from "./batcher.js";
-import { CommandTollgate, type Command, type CommandResult } from "./commands.js";
+import { allQuotas, CommandTollgate, type Command, type CommandResult, type QuotasPage } from "./commands.js";
 import type { SocketConstructor } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { UnavailableError } from "./errors.js";
@@ -13,6 +13,8 @@ import type {
   OverridesState,
   PriceRequest,
   QuotaState,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   UsageQuery,
@@ -115,12 +117,24 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
   }
 
   async quotas(): Promise<QuotaState[]> {
-    const { quotas } = await this.#transport.call<{ quotas: QuotaState[] }>("GET", `${this.#path}/quotas`);
-    return quotas;
+    return allQuotas((after) => {
+      const query = after === undefined ? "" : `?after=${encodeURIComponent(after)}&limit=1000`;
+      return this.#transport.call<QuotasPage>("GET", `${this.#path}/quotas${query}`);
+    });
+  }
+
+  async quota(id: string): Promise<QuotaState> {
+    return this.#transport.call<QuotaState>("GET", `${this.#path}/quotas/${encodeURIComponent(id)}`);
   }
 
   async reservation(id: string): Promise<ReservationState> {
     return this.#transport.call<ReservationState>("GET", `${this.#path}/reservations/${encodeURIComponent(id)}`);
+  }
+
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    const parameters = new URLSearchParams({ state: "held" });
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
+    return this.#transport.call<ReservationsPage>("GET", `${this.#path}/reservations?${parameters}`);
   }
 
   override toleratesUndelivered(): boolean {

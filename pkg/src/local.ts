@@ -1,4 +1,4 @@
-import { CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult } from "./commands.js";
+import { allQuotas, CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult, type QuotasPage } from "./commands.js";
 import { InvalidRequestError, TollgateError } from "./errors.js";
 import { loadEngine, type EngineLedger } from "./engine.js";
 import type { OpenReservation } from "./hold.js";
@@ -20,6 +20,10 @@ import type {
   RefundRequest,
   Refunding,
   ReservationBody,
+  ReservationsFilter,
+  ReservationsPage,
+  ReservationsQuery,
+  ReservationsReleased,
   ReservationState,
   ReserveRequest,
   UnknownModel,
@@ -65,6 +69,8 @@ export interface LocalTollgate extends Tollgate {
   increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
   /** Ends an increase before its time. */
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
+  /** Releases open holds in bulk, 500 at most at a time. */
+  releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased>;
   /** Takes back a charge, or a part of it. Safe to repeat under the same id. */
   refund(id: string, request: RefundRequest): Promise<Refunding>;
   /** The ledger, line by line. */
@@ -128,12 +134,24 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async quotas(): Promise<QuotaState[]> {
-    const { quotas } = await this.run<{ quotas: QuotaState[] }>({ op: "listQuotas" });
-    return quotas;
+    // Telling of thresholds is for what was just spent.
+    return allQuotas(async (after) => unwrap<QuotasPage>(this.#answer({ op: "listQuotas", after, limit: 1000 })));
+  }
+
+  async quota(id: string): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "getQuota", id });
   }
 
   async reservation(id: string): Promise<ReservationState> {
     return this.run<ReservationState>({ op: "getReservation", id });
+  }
+
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    return this.run<ReservationsPage>({ ...query, op: "listReservations" });
+  }
+
+  async releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased> {
+    return this.run<ReservationsReleased>({ ...which, op: "releaseReservations" });
   }
 
   async setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState> {

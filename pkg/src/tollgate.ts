@@ -15,6 +15,8 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
@@ -70,11 +72,17 @@ export interface Tollgate {
   /** What was spent, by user, model, touchpoint, day or resource. */
   usage(query?: UsageQuery): Promise<UsageReport>;
 
-  /** Every quota of the tenant and its users. */
+  /** Every quota of the tenant and its users. Each has its first credits and increases. */
   quotas(): Promise<QuotaState[]>;
+
+  /** One quota, with every credit and increase that it has. */
+  quota(id: string): Promise<QuotaState>;
 
   /** A reservation as it is stored, open or ended. */
   reservation(id: string): Promise<ReservationState>;
+
+  /** Open holds by page, in the order in which they end by themselves. */
+  reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
 
   /**
    * Reserves, runs `fn`, and ends the hold on every way out:

@@ -392,10 +392,13 @@ export interface QuotaState extends QuotaDefinition {
   held: Decimal;
   /** The limit with what adds to it (credits, increases, what the period before left), where anything does. */
   effectiveLimit?: Decimal;
-  /** Credits that have something left, in the order in which they are spent. */
+  /** Credits that have something left, in the order in which they are spent: the first ten, unless the quota is asked for by itself. */
   credits?: { id: string; amount: Decimal; remaining: Decimal; expiresAt?: string }[];
-  /** Increases that are in force. */
+  /** How many more there are. */
+  moreCredits?: number;
+  /** Increases that are in force; likewise. */
   increases?: Increase[];
+  moreIncreases?: number;
   /** effectiveLimit, or limit, − spent − held, never below zero. */
   remaining: Decimal;
   /** (spent + held) ÷ limit to 6 decimals; null for a limit of zero. */
@@ -444,6 +447,8 @@ export interface ReservationBody {
   granted?: { maxOutputTokens?: number; seconds?: number | string; usd?: string };
   basis?: Basis;
   quotas: QuotaState[];
+  /** How many more it counts on, where there are more than 100. */
+  moreQuotas?: number;
   /** True when this id had been reserved before with the same content. */
   replayed?: boolean;
 }
@@ -477,6 +482,42 @@ export interface ReservationState {
   basis?: Basis;
 }
 
+/** Which open holds are listed. */
+export interface ReservationsQuery {
+  userId?: string;
+  touchpoint?: string;
+  /** `next` of the page before. */
+  after?: string;
+  /** 1 to 1000; 100 when left out. */
+  limit?: number;
+}
+
+/** A page of open holds, in the order in which they end by themselves. It has fewer than were asked for where they are large. */
+export interface ReservationsPage {
+  reservations: ReservationState[];
+  /** Give it as `after` for the next page; null at the end. */
+  next: string | null;
+}
+
+/** Which open holds are released: those that have all that is named, or, where that is said, all. */
+export type ReservationsFilter =
+  | {
+      userId?: string;
+      touchpoint?: string;
+      openedBefore?: string | Date;
+      /** 1 to 500. */
+      ids?: string[];
+    }
+  | { all: true };
+
+/** What a release in bulk did. */
+export interface ReservationsReleased {
+  /** How many, 500 at most. */
+  released: number;
+  /** How many more there are: ask again for these. */
+  remaining: number;
+}
+
 /** The answer to a meter reading. */
 export interface Metering {
   id: string;
@@ -491,6 +532,7 @@ export interface Metering {
   overrun: Usd;
   expiresAt: string;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -548,6 +590,7 @@ export interface Refunding {
   left: Usd;
   late?: boolean;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -561,6 +604,7 @@ export interface Release {
   /** What is left of the charge, where something was taken back of it since. */
   left?: Usd;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -571,6 +615,7 @@ export interface Extension {
   held: Held;
   expiresAt: string;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -582,6 +627,7 @@ export interface RecordResult {
   /** What is left of the charge, where something was taken back of it since. */
   left?: Usd;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -607,8 +653,9 @@ export interface Denial {
   retryAfterSeconds?: number | null;
   /** What would have fitted in all of them. */
   affordable?: { usd?: Usd; maxOutputTokens?: number; seconds?: number };
-  /** Every quota that did not fit. */
+  /** The quotas that did not fit, the binding one first: 100 at most. */
   quotas?: QuotaState[];
+  moreQuotas?: number;
 }
 
 /** What a reserve would answer now. */
@@ -617,6 +664,7 @@ export interface Explanation {
   estimate: Held;
   basis?: Basis;
   quotas: (QuotaState & { fits: boolean })[];
+  moreQuotas?: number;
   denial?: Denial;
 }
 
@@ -772,4 +820,17 @@ export interface Problem {
   detail: string;
   field?: string;
   denial?: Denial;
+  holds?: TooManyHolds;
+}
+
+/** Who has as many open holds as there may be. */
+export interface TooManyHolds {
+  scope: "tenant" | "user";
+  /** The user, where it is one. */
+  scopeId?: string;
+  open: number;
+  limit: number;
+  /** When there is room again, unless holds end sooner or are prolonged. */
+  freesAt: string;
+  retryAfterSeconds: number;
 }

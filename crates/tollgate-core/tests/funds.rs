@@ -163,16 +163,28 @@ impl Test {
     /// The same for a call that draws already, and was made then: what it drew on comes first, also what has lapsed of that.
     fn draw_more(&mut self, drawn: &mut Drawn, cents: i64, made: i64) {
         let mut left = cents;
-        for (at, part, of_the_rest) in drawn.iter_mut() {
-            let bucket = &mut self.buckets[*at];
-            let is_before = !*of_the_rest && bucket.rolled_at.is_some_and(|rolled| made < rolled);
-            let whole = if bucket.over || is_before { bucket.paid } else { bucket.cents };
-            let more = (whole - bucket.drawn).min(left).max(0);
-            left -= more;
-            *part += more;
-            bucket.drawn += more;
-            if is_before && !bucket.over {
-                bucket.cents += more.min(bucket.paid - bucket.cents);
+        for (at, _, of_the_rest) in drawn.clone() {
+            let bucket = &mut self.buckets[at];
+            let is_before = !bucket.over && !of_the_rest && bucket.rolled_at.is_some_and(|rolled| made < rolled);
+            let rooms = if bucket.over {
+                [(bucket.paid - bucket.drawn, of_the_rest), (0, true)]
+            } else if is_before {
+                [(bucket.paid - bucket.cents, false), (bucket.cents - bucket.drawn, true)]
+            } else {
+                [(bucket.cents - bucket.drawn, of_the_rest), (0, true)]
+            };
+            for (room, of_the_rest) in rooms {
+                let more = room.min(left).max(0);
+                left -= more;
+                bucket.drawn += more;
+                if is_before && !of_the_rest {
+                    bucket.cents += more;
+                }
+                match drawn.iter_mut().find(|(known, _, rest)| (*known, *rest) == (at, of_the_rest)) {
+                    Some((_, part, _)) => *part += more,
+                    None if more > 0 => drawn.push((at, more, of_the_rest)),
+                    None => {}
+                }
             }
         }
         let mut order: Vec<usize> = (0..self.buckets.len()).filter(|at| !self.buckets[*at].over).collect();

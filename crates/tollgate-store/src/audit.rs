@@ -47,6 +47,9 @@ pub struct DifferenceBody {
     pub(crate) refolded: Value,
 }
 
+/// The most bytes of a value that a difference shows: with as many differences as there may be, the report is as long as an answer may be.
+const MAX_SHOWN_BYTES: usize = 4_000;
+
 /// What is kept, besides the journal.
 pub(crate) struct Kept<'a> {
     pub(crate) ledger: &'a Ledger,
@@ -209,7 +212,7 @@ impl Fold {
             return Ok(());
         }
         let ids: BTreeSet<&ReservationId> = ended.iter().map(|(id, _)| id).collect();
-        let mut stored: BTreeMap<_, _> = closed::read(sql, &ids)?.into_iter().collect();
+        let mut stored = closed::read(sql, &ids)?;
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
             let opened_by = refolded.opened_by.take();
@@ -237,7 +240,7 @@ impl Fold {
                     }
                     Some(*kept)
                 }
-                Some(Stored::Archived) | None => None,
+                Some(Stored::Archived | Stored::Damaged(_) | Stored::Unread) | None => None,
             };
             if kept.as_ref() != Some(&refolded) {
                 self.differs(format!("closed.{id}"), json!(kept), json!(refolded));
@@ -251,13 +254,13 @@ impl Fold {
         let corrected = core::mem::take(&mut self.corrected);
         let corrected: Vec<&ReservationId> = corrected.iter().collect();
         for ids in corrected.chunks(500) {
-            let mut stored: BTreeMap<_, _> = closed::read(sql, &ids.iter().copied().collect())?.into_iter().collect();
+            let mut stored = closed::read(sql, &ids.iter().copied().collect())?;
             for id in ids {
                 let Some(mut refolded) = self.ledger.forget(id) else { continue };
                 refolded.opened_by = None;
                 let kept = match stored.remove(*id) {
                     Some(Stored::Whole(kept)) => Some(*kept),
-                    Some(Stored::Told { .. } | Stored::Archived) | None => None,
+                    Some(Stored::Told { .. } | Stored::Archived | Stored::Damaged(_) | Stored::Unread) | None => None,
                 };
                 if !kept.as_ref().is_some_and(|kept| is_same(kept, &refolded)) {
                     self.differs(format!("closed.{id}"), json!(kept), json!(refolded));
@@ -303,7 +306,7 @@ impl Fold {
 
     fn differs(&mut self, place: String, kept: Value, refolded: Value) {
         if self.differences.len() < MAX_DIFFERENCES {
-            self.differences.push(DifferenceBody { place, kept, refolded });
+            self.differences.push(DifferenceBody { place, kept: shown(kept), refolded: shown(refolded) });
         }
     }
 
@@ -312,6 +315,17 @@ impl Fold {
         self.damaged = true;
         self.differs(place, kept, refolded);
     }
+}
+
+/// A value as a difference shows it: of one that is too long, the beginning of its text.
+fn shown(value: Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= MAX_SHOWN_BYTES {
+        return value;
+    }
+    // As a text in a text, every quotation mark takes another byte.
+    let end = (0..=MAX_SHOWN_BYTES / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Value::String(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 /// Whether a row is what a reservation is refolded to. Which entry corrected its end last was not written down in older versions.

@@ -73,6 +73,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
         | Endpoint::PutOverrides
+        // It ends other callers' holds.
+        | Endpoint::ReleaseReservations
         // It reads many entries, and can change what was charged.
         | Endpoint::Rerate => Access::Administer,
         Endpoint::Reserve
@@ -89,6 +91,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetOverrides
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
+        | Endpoint::GetQuota
+        | Endpoint::ListReservations
         | Endpoint::GetReservation
         | Endpoint::Explain
         | Endpoint::Usage
@@ -147,6 +151,7 @@ mod tests {
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a
         GET    /v1/tenants/{tenant}/quotas                    asar
+        GET    /v1/tenants/{tenant}/quotas/{id}               asar
         PUT    /v1/tenants/{tenant}/quotas/{id}               a
         DELETE /v1/tenants/{tenant}/quotas/{id}               a
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a
@@ -155,6 +160,8 @@ mod tests {
         POST   /v1/tenants/{tenant}/quotas/{id}/increases     a
         DELETE /v1/tenants/{tenant}/quotas/{id}/increases/{part} a
         POST   /v1/tenants/{tenant}/reservations              asa
+        GET    /v1/tenants/{tenant}/reservations              asar
+        POST   /v1/tenants/{tenant}/reservations/release      a
         GET    /v1/tenants/{tenant}/reservations/{id}         asar
         POST   /v1/tenants/{tenant}/reservations/{id}/meter   asa
         POST   /v1/tenants/{tenant}/reservations/{id}/settle  asa

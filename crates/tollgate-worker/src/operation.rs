@@ -6,6 +6,7 @@ use core::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{Code, Problem};
+use tollgate_core::ids::TenantId;
 use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use worker::Headers;
@@ -25,6 +26,18 @@ pub enum Operation {
     TakeOverrides {
         /// Which version they are.
         version: u64,
+    },
+    /// Says since when a tenant's object has a ledger.
+    SayOnboarded,
+    /// Says whether the platform's registry knows a tenant.
+    FindTenant {
+        /// Which.
+        tenant: TenantId,
+    },
+    /// Makes a tenant known to the platform's registry.
+    RegisterTenant {
+        /// Which.
+        tenant: TenantId,
     },
     /// A ticket was made, which opens one connection within seconds.
     ExpectTicket {
@@ -64,6 +77,12 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Of an operation that is nobody's but the Worker's own.
+    #[must_use]
+    pub const fn own(operation: Operation, now: Option<Timestamp>) -> Self {
+        Self { operation, now, overrides: 0, sight: Sight::Tenant, opening: None }
+    }
+
     /// The header field's value: JSON in ASCII.
     ///
     /// # Errors

@@ -5,9 +5,6 @@ use worker::{Headers, Response, ResponseBuilder, Result};
 
 use crate::router::NoRoute;
 
-/// Seconds after which it is worth trying again when an object is not available.
-const RETRY_AFTER_SECONDS: u32 = 1;
-
 /// What every answer says, since all of them are about money: nobody on the way keeps it, nobody takes it for another type, and it is another one for
 /// another caller or another `Accept`.
 const KEPT_BY_NOBODY: [(&str, &str); 3] =
@@ -17,10 +14,8 @@ const KEPT_BY_NOBODY: [(&str, &str); 3] =
 #[must_use]
 pub fn refusal(problem: &Problem) -> Answer {
     let mut answer = Answer::problem(problem);
-    match problem.code {
-        Code::Unauthorized => answer.headers.push(("WWW-Authenticate", "Bearer".to_owned())),
-        Code::Unavailable => answer.headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_string())),
-        _ => {}
+    if problem.code == Code::Unauthorized {
+        answer.headers.push(("WWW-Authenticate", "Bearer".to_owned()));
     }
     answer
 }

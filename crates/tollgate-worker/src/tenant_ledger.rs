@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 use js_sys::JsString;
-use tollgate_core::api::{self, Answer, Asking, Code, Problem};
+use tollgate_core::api::{self, Answer, Ask, Asking, Code, Problem, Request as Asked};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
@@ -18,7 +18,7 @@ use worker::{
 };
 
 use crate::alarm::Alarm;
-use crate::asked::Asked;
+use crate::asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
@@ -27,6 +27,7 @@ use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::object::OVERRIDES_WANTED_HEADER;
 use crate::operation::{Envelope, Opening, Operation};
+use crate::probe;
 use crate::respond;
 use crate::router::{Endpoint, Route};
 use crate::sql::{ObjectSql, RowsWritten};
@@ -139,7 +140,11 @@ impl Inner {
         match operation {
             Operation::Route(route) => self.answer_route(&route, asker, overrides, request).await,
             Operation::TakeOverrides { version } => {
-                self.ask(asker, request, &|body| Asked::platform_overrides(version, body)).await
+                self.ask(asker, request, &|body| asked::platform_overrides(version, body)).await
+            }
+            Operation::SayOnboarded => self.since().map(probe::answer),
+            Operation::FindTenant { .. } | Operation::RegisterTenant { .. } => {
+                Err(Problem::new(Code::NotFound, "no tenant's ledger answers this"))
             }
             Operation::ExpectTicket { id } => {
                 self.tickets.borrow_mut().expect(id, clock::now())?;
@@ -169,7 +174,7 @@ impl Inner {
             let body = Body::read(request).await?.text()?;
             return self.keep_up(&Upkeep::read(route, &body)?, asker.now.unwrap_or_else(clock::now));
         }
-        self.ask(asker, request, &|body| Asked::read(route, body)).await
+        self.ask(asker, request, &|body| asked::read(route, body)).await
     }
 
     /// Reads the body and what it asks, and has it carried out.
@@ -177,12 +182,20 @@ impl Inner {
         self: &Rc<Self>,
         asker: Asker,
         request: &mut Request,
-        read: &dyn Fn(&str) -> Result<Asked, Problem>,
+        read: &dyn Fn(&str) -> Result<Ask, Problem>,
     ) -> Result<Answer, Problem> {
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
-        let asked = read(&Body::read(request).await?.text()?)?;
-        self.join(arriving, asker, asked).await
+        match read(&Body::read(request).await?.text()?)? {
+            Ask::One(looked) if matches!(looked, Asked::State(_) | Asked::History(_)) => {
+                drop(arriving);
+                let answer = self.look(asker, &looked);
+                // It may have been the one that others waited for.
+                self.take_turns_if_arrivals_are_over();
+                answer
+            }
+            ask => self.join(arriving, asker, ask).await,
+        }
     }
 
     async fn message_came(self: &Rc<Self>, socket: &WebSocket, message: &JsValue) -> Result<()> {
@@ -211,7 +224,7 @@ impl Inner {
         message.check()?;
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
-        self.join(arriving, Asker { now: None, sight }, Asked::batch(api::parse_batch(message.body)?)).await
+        self.join(arriving, Asker { now: None, sight }, Ask::Batch(api::parse_batch(message.body)?)).await
     }
 
     /// Joins the queue, sees to it that somebody takes a turn, and waits for the answer.
@@ -219,19 +232,15 @@ impl Inner {
         self: &Rc<Self>,
         arriving: Arriving<'_>,
         Asker { now, sight }: Asker,
-        Asked { requests, shape }: Asked,
+        ask: Ask,
     ) -> Result<Answer, Problem> {
-        let (done, answers) = oneshot::channel();
-        let requests = requests.into_iter().map(|request| Asking { request, sight }).collect();
-        self.queue.borrow_mut().push(Waiting { now, requests, done });
+        let (done, answer) = oneshot::channel();
+        self.queue.borrow_mut().push(Waiting { now, asking: Asking { ask, sight }, done });
         drop(arriving);
-        if self.arrivals.are_over() {
-            self.take_turns();
-        } else if !self.timer_runs.replace(true) {
+        if !self.take_turns_if_arrivals_are_over() && !self.timer_runs.replace(true) {
             spawn_local(Rc::clone(self).take_turns_in_time());
         }
-        let answers = answers.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
-        Ok(shape.answer(answers))
+        answer.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))?
     }
 
     /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
@@ -260,6 +269,14 @@ impl Inner {
         self.take_turns();
     }
 
+    fn take_turns_if_arrivals_are_over(&self) -> bool {
+        let are_over = self.arrivals.are_over();
+        if are_over {
+            self.take_turns();
+        }
+        are_over
+    }
+
     fn take_turns(&self) {
         loop {
             let turn = self.queue.borrow_mut().take();
@@ -270,16 +287,33 @@ impl Inner {
 
     /// Decides, stores, answers and arms the alarm, all without letting anything else run in between.
     fn carry_out(&self, turn: Turn) {
-        let now = turn.now.unwrap_or_else(clock::now);
-        let answers = self.with_store(|store, catalog| {
-            let answers = store.execute(catalog, now, &turn.requests)?;
-            // A test clock's deadlines are not on the alarm's clock.
-            if turn.now.is_none() {
+        let at = turn.now;
+        turn.run(|asks| {
+            let now = at.unwrap_or_else(clock::now);
+            let mut is_stale = false;
+            let answers = self.with_store(|store, catalog| {
+                let answers = store.carry_out(catalog, now, asks);
+                is_stale = store.is_stale();
+                // A test clock's deadlines are not on the alarm's clock.
+                if at.is_none() && answers.is_ok() {
+                    self.alarm.arm(store.next_deadline());
+                }
+                answers
+            });
+            answers.map_err(|problem| (problem, is_stale))
+        });
+    }
+
+    /// Answers what only looks, between two turns.
+    fn look(&self, Asker { now: at, sight }: Asker, asked: &Asked) -> Result<Answer, Problem> {
+        let now = at.unwrap_or_else(clock::now);
+        self.with_store(|store, catalog| {
+            let answer = store.look(catalog, now, asked, sight)?;
+            if at.is_none() {
                 self.alarm.arm(store.next_deadline());
             }
-            Ok(answers)
-        });
-        turn.answer(answers);
+            Ok(answer)
+        })
     }
 
     /// Whether the Worker knows a later version of the platform's own rates, aliases and markups than the ledger does.
@@ -288,9 +322,22 @@ impl Inner {
             return Ok(false);
         }
         self.with_store(|store, _| {
+            if store.is_stale() {
+                store.catch_up()?;
+            }
             let known = store.ledger().prices().platform.as_ref().map_or(0, |overrides| overrides.version);
             Ok(store.ledger().tenant().is_some() && known < version)
         })
+    }
+
+    /// Since when the tenant is onboarded. None where it is not; then nothing is stored.
+    fn since(&self) -> Result<Option<Timestamp>, Problem> {
+        let is_known = |store: &TenantStore<_>| store.ledger().tenant().is_some();
+        if !self.store.borrow().as_ref().is_some_and(is_known) {
+            // That there is nothing is said by what is stored alone.
+            *self.store.borrow_mut() = None;
+        }
+        self.with_store(|store, _| Ok(store.ledger().tenant().map(|tenant| tenant.created_at)))
     }
 
     /// Does what an administrator asks of the stored ledger, between two turns.
@@ -321,10 +368,10 @@ impl Inner {
             None => TenantStore::open(ObjectSql::new(self.state.storage(), self.written.clone())),
         }
         .and_then(|mut store| {
-            let done = act(&mut store, catalog)?;
-            // After an error it is left out, so that the next turn starts from what is stored.
+            let done = act(&mut store, catalog);
+            // It stays after an error, too: the store knows whether it has to read anew what is stored.
             *slot = Some(store);
-            Ok(done)
+            done
         });
         done.map_err(|error| problem(&error))
     }

@@ -18,6 +18,8 @@ const MAX_TOKEN_SECONDS: u32 = 31_536_000;
 const DEFAULT_TOKEN_SECONDS: u32 = 86_400;
 /// The longest document of own rates, aliases and markups.
 const MAX_OVERRIDES_BYTES: usize = 256 << 10;
+/// The longest policy, with all its defaults: an answer has room for it.
+const MAX_POLICY_BYTES: usize = 1_000_000;
 
 /// The body of an onboarding.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -88,6 +90,11 @@ pub fn parse_onboard(json: &str) -> Result<OnboardRequest, Problem> {
 pub fn parse_policy(json: &str) -> Result<Policy, Problem> {
     let policy: Policy = json::read(json)?;
     policy.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
+    // What a quota leaves out is said where the policy is answered.
+    let length = tollgate_json::to_string(&policy).map_or(usize::MAX, |text| text.len());
+    if length > MAX_POLICY_BYTES {
+        return Err(Problem::invalid("plans", "with its defaults the policy has more than 1000000 bytes"));
+    }
     Ok(policy)
 }
 

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use super::actual_body::{MeterBody, read_settle};
 use super::admin_body::RefundBody;
 use super::fields::{Place, parse_id};
-use super::history_query::{entries, usage_query};
+use super::history_query::{entries, quotas, usage_query};
+use super::holds_body::{read_holds_query, read_holds_release};
 use super::json;
 use super::price_body::read_price;
 use super::problem::Problem;
@@ -17,7 +18,7 @@ use super::record_body::read_record;
 use super::request::{HistoryQuery, Request, StateQuery};
 use super::reserve_body::{ExtendBody, read_explain, read_reserve};
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{CreditId, IncreaseId};
+use crate::ids::{CreditId, IncreaseId, QuotaId};
 use crate::ledger::{Command, Credit, Increase, OverridesOrder};
 use crate::objects;
 use crate::quota::Quota;
@@ -80,10 +81,13 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         | Op::IncreaseLimit
         | Op::EndIncrease => Request::Command(parse_part(json, head.op, id()?)?),
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
+        Op::ListReservations => read_holds_query(json)?,
+        Op::ReleaseReservations => Request::Command(Command::ReleaseHolds(read_holds_release(json, Place::Batch)?)),
         Op::ListQuotas => {
-            let _: OnlyOp = json::read(json)?;
-            Request::State(StateQuery::Quotas)
+            let body: QuotasBody = json::read(json)?;
+            quotas(body.after, body.limit)?
         }
+        Op::GetQuota => Request::State(StateQuery::Quota(only_id(json)?)),
         Op::PutQuota => {
             let body: PutQuotaBody = json::read(json)?;
             Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
@@ -182,7 +186,10 @@ enum Op {
     Record,
     Explain,
     GetReservation,
+    ListReservations,
+    ReleaseReservations,
     ListQuotas,
+    GetQuota,
     PutQuota,
     DeleteQuota,
     ResetQuota,
@@ -267,6 +274,17 @@ struct UsageBody {
     from: Option<String>,
     #[serde(default)]
     to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotasBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(default)]
+    after: Option<QuotaId>,
+    #[serde(default)]
+    limit: Option<u64>,
 }
 
 #[derive(Deserialize)]

@@ -1,47 +1,11 @@
 //! What can be asked about or of one tenant's ledger.
 
 use super::price_body::PriceRequest;
-use crate::ids::ReservationId;
-use crate::ledger::{Command, ReserveRequest};
+use super::problem::Problem;
+use crate::ids::{QuotaId, ReservationId};
+use crate::ledger::{Command, HoldPlace, HoldsFilter, ReserveRequest};
 use crate::sight::Sight;
 use crate::usage_report::UsageQuery;
-
-/// A request, with whose eyes its answer is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asking {
-    /// What is asked.
-    pub request: Request,
-    /// Whose eyes the answer is for.
-    pub sight: Sight,
-}
-
-/// Whatever a ledger can be asked. A request by itself is one for an administrator's eyes.
-pub trait Asks {
-    /// What is asked.
-    fn request(&self) -> &Request;
-    /// Whose eyes the answer is for.
-    fn sight(&self) -> Sight;
-}
-
-impl Asks for Asking {
-    fn request(&self) -> &Request {
-        &self.request
-    }
-
-    fn sight(&self) -> Sight {
-        self.sight
-    }
-}
-
-impl Asks for Request {
-    fn request(&self) -> &Request {
-        self
-    }
-
-    fn sight(&self) -> Sight {
-        Sight::Everything
-    }
-}
 
 /// What can be asked about or of one tenant's ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +16,56 @@ pub enum Request {
     State(StateQuery),
     /// A question about what has happened.
     History(HistoryQuery),
+}
+
+/// What one caller asks, with whose eyes the answer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// What is asked.
+    pub ask: Ask,
+    /// Whose eyes the answer is for.
+    pub sight: Sight,
+}
+
+/// What one caller asks at once, and is given one answer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// One request.
+    One(Request),
+    /// A batch's commands, or what is wrong with them.
+    Batch(Vec<Result<Request, Problem>>),
+}
+
+impl Ask {
+    /// How many requests it is.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Batch(commands) => commands.len(),
+        }
+    }
+
+    /// Whether it asks nothing: a batch without commands.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The requests in it that can be carried out.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        let (one, batch) = match self {
+            Self::One(request) => (Some(request), None),
+            Self::Batch(commands) => (None, Some(commands)),
+        };
+        one.into_iter().chain(batch.into_iter().flatten().filter_map(|command| command.as_ref().ok()))
+    }
+
+    /// Whether it only looks: then it need not be part of a turn.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self, Self::One(Request::State(_) | Request::History(_)))
+    }
 }
 
 /// A question about what has happened.
@@ -73,14 +87,38 @@ pub enum HistoryQuery {
 pub enum StateQuery {
     /// The tenant and its quotas.
     Tenant,
-    /// Every quota.
-    Quotas,
+    /// Quotas, by page.
+    Quotas(QuotasQuery),
+    /// One quota, with every credit and increase that it has.
+    Quota(QuotaId),
     /// One reservation or record.
     Reservation(ReservationId),
+    /// Open holds, by page.
+    Holds(Box<HoldsQuery>),
     /// What a reservation would be answered.
     Explain(Box<ReserveRequest>),
     /// Own rates, aliases and markups.
     Overrides,
     /// What a usage costs this tenant.
     Price(Box<PriceRequest>),
+}
+
+/// A page of quotas, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotasQuery {
+    /// The last quota that the caller has; none for the first page.
+    pub after: Option<QuotaId>,
+    /// The most quotas to return: 1 to [`MAX_QUOTAS_PAGE`](super::MAX_QUOTAS_PAGE).
+    pub limit: u32,
+}
+
+/// A page of open holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsQuery {
+    /// Which.
+    pub filter: HoldsFilter,
+    /// The place of the last hold that the caller has.
+    pub after: Option<HoldPlace>,
+    /// The most holds to return.
+    pub limit: u32,
 }

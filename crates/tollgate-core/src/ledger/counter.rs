@@ -315,6 +315,11 @@ impl QuotaState {
         }
     }
 
+    /// Whether a view is of the period that holds an instant. A rolling window has no other.
+    pub(super) fn is_shown_by(&self, view: &QuotaView<'_>, now: Timestamp) -> bool {
+        self.rolling().is_some() || self.window(now).start == view.window.start
+    }
+
     /// What a call is counted in that is reserved at an instant.
     pub(super) fn placement(&self, id: &QuotaId, view: &QuotaView<'_>, now: Timestamp) -> Placement {
         let period_start = if self.rolling().is_some() { now } else { view.window.start };

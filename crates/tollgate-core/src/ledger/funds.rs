@@ -138,6 +138,14 @@ impl Drawn {
         drawn.iter().find(|known| known.is_like(self)).map_or(Amount::ZERO, |known| known.amount)
     }
 
+    /// Draws more of the same, or of another.
+    fn add(drawn: &mut Vec<Self>, more: Self) {
+        match drawn.iter_mut().find(|known| known.is_like(&more)) {
+            Some(known) => known.amount = known.amount.plus(more.amount),
+            None => drawn.push(more),
+        }
+    }
+
     /// Gives so much back, what was drawn last first.
     fn give_back(drawn: &mut [Self], quota_id: &QuotaId, less: Amount) {
         let mut less = less;
@@ -175,11 +183,16 @@ impl CreditState {
         if self.is_over(now) { self.drawn } else { self.amount }
     }
 
-    /// What a call that drew on it can still draw. Of a credit that has ended, what lapsed of it; of one that goes on, and that the call drew on before, what lapsed then,
-    /// too.
+    /// What a call that drew on it can still draw. Of a credit that has ended, what lapsed of it; likewise of one that goes on, where the call drew on it before.
     fn room_for(&self, since: Since) -> Amount {
-        let whole = if self.ended || self.is_before_its_end(since) { self.credit.amount } else { self.amount };
-        whole.minus(self.drawn).or_zero()
+        let room = if self.ended {
+            self.credit.amount.minus(self.drawn)
+        } else if self.has_rolled() && self.is_before_its_end(since) {
+            self.credit.amount.minus(self.amount)
+        } else {
+            self.amount.minus(self.drawn)
+        };
+        room.or_zero()
     }
 
     /// A call draws so much more, or less. Nothing of what has lapsed, and nothing that comes back of it, can be spent by others.
@@ -313,13 +326,27 @@ impl Funds {
         now: Timestamp,
     ) {
         let mut more = more;
-        for known in drawn.iter_mut().filter(|known| known.quota_id == *quota_id) {
-            let credit = self.credit(&known.credit).filter(|_| !fault::on(Fault::LateCostDrawsAnew));
-            let amount = credit.map_or(Amount::ZERO, |credit| credit.room_for(known.since(reserved_at))).min(more);
-            if amount > Amount::ZERO {
-                known.amount = known.amount.plus(amount);
-                more = more.minus(amount);
+        let own: Vec<Drawn> = drawn.iter().filter(|known| known.quota_id == *quota_id).cloned().collect();
+        let mut seen: Vec<CreditState> = Vec::new();
+        for known in own.iter().filter(|_| !fault::on(Fault::LateCostDrawsAnew)) {
+            if more <= Amount::ZERO {
+                break;
             }
+            let place = seen.iter().position(|credit| credit.credit.id == known.credit);
+            let again = place.map(|place| seen.swap_remove(place));
+            let Some(mut credit) = again.or_else(|| self.credit(&known.credit).cloned()) else { continue };
+            // Of a credit that goes on, first what lapsed of it, and then what can be spent, which is another part of it.
+            for rolled in [known.rolled, known.rolled || credit.has_rolled_over(reserved_at)] {
+                let since = Since { reserved_at, rolled };
+                let amount = credit.room_for(since).min(more);
+                if amount <= Amount::ZERO {
+                    continue;
+                }
+                more = more.minus(amount);
+                credit.redraw(amount, since);
+                Drawn::add(drawn, Drawn { amount, rolled, ..known.clone() });
+            }
+            seen.push(credit);
         }
         for credit in self.credits(now) {
             let amount = credit.amount.minus(credit.drawn).min(more);
@@ -352,10 +379,7 @@ impl Funds {
             more = more.minus(amount);
             let (quota_id, rolled) = (quota_id.clone(), credit.has_rolled_over(reserved_at));
             let draw = Drawn { quota_id, credit: credit.credit.id.clone(), amount, rolled };
-            match drawn.iter_mut().find(|known| known.is_like(&draw)) {
-                Some(known) => known.amount = known.amount.plus(amount),
-                None => drawn.push(draw),
-            }
+            Drawn::add(drawn, draw);
         }
         Drawn::give_back(drawn, quota_id, Amount::ZERO.minus(more));
     }
@@ -521,6 +545,38 @@ mod tests {
         assert_eq!(funds.extra(now), amount("1004"), "and is still held");
         funds.draw(&quota, &mut drawn, amount("-3"), now);
         assert_eq!(funds.extra(now), amount("1001"));
+    }
+
+    #[test]
+    fn a_call_that_draws_on_both_parts_of_a_credit_draws_no_more_than_there_is() {
+        let amount = |text: &str| text.parse::<Amount>().unwrap();
+        let at = |seconds: u32| Timestamp::default().plus_seconds(seconds);
+        let quota: QuotaId = "q".parse().unwrap();
+        let id: CreditId = "c".parse().unwrap();
+        let rollover = Some(Rollover { max: amount("20"), until: at(1000) });
+        let mut funds = Funds::default();
+        funds.add_credit(Credit { id: id.clone(), amount: amount("50"), expires_at: Some(at(10)), rollover });
+        // 10 are held before the end, 5 more of what went on after it.
+        let mut drawn = Vec::new();
+        funds.draw(&quota, &mut drawn, amount("10"), at(1));
+        funds.lapse(&id, rollover);
+        let mut grown = drawn.clone();
+        funds.plan_hold(&quota, &mut grown, amount("5"), at(1), at(11));
+        funds.redraw(&quota, &drawn, &grown, at(1));
+        assert_eq!((grown.len(), funds.credit(&id).unwrap().remaining(at(11))), (2, amount("15")));
+        // A cost of 100: the 20 that lapsed, and the 15 that can be spent.
+        let mut all = grown.clone();
+        funds.plan(&quota, &mut all, amount("85"), at(1), at(11));
+        funds.redraw(&quota, &grown, &all, at(1));
+        let credit = funds.credit(&id).unwrap();
+        assert_eq!((credit.drawn, credit.amount, funds.extra(at(11))), (amount("50"), amount("50"), amount("50")));
+        assert_eq!(all.iter().map(|drawn| drawn.amount).collect::<Vec<_>>(), [amount("30"), amount("20")]);
+        // All of it back: what had lapsed lapses, and what could be spent can be spent again.
+        let mut none = all.clone();
+        funds.plan(&quota, &mut none, amount("-50"), at(1), at(11));
+        funds.redraw(&quota, &all, &none, at(1));
+        let credit = funds.credit(&id).unwrap();
+        assert_eq!((credit.drawn, credit.remaining(at(11))), (Amount::ZERO, amount("20")));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod evolve;
 mod explain;
 mod fund;
 mod funds;
+mod open_holds;
 mod rates;
 mod refund;
 mod rerate;
@@ -23,12 +24,12 @@ mod reservation;
 mod rolling;
 mod snapshot;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
-use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
-    RecordMode, RecordRequest, RefundRequest, ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, HoldsFilter, OnExpiry, OnInsufficient, Onboard,
+    OverridesOrder, Reading, RecordMode, RecordRequest, RefundRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -37,9 +38,14 @@ pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
+#[cfg(feature = "seeded-bugs")]
+pub use open_holds::set_caps;
+pub use open_holds::{Caps, HoldPlace, MAX_BULK_RELEASE, MAX_OPEN_HOLDS, MAX_USER_HOLDS, TooManyHolds};
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Refund, Reservation};
 pub use snapshot::Snapshot;
+
+use open_holds::OpenHolds;
 
 use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
@@ -48,8 +54,6 @@ use crate::policy::{UnknownModel, WithoutQuota};
 use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
-/// The most holds that one tenant may have open.
-pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
 /// How many refunds one charge may have.
@@ -73,8 +77,8 @@ pub struct Ledger {
     by_user: ByName<UserId, Vec<usize>>,
     /// Every open reservation, and those ended ones that the owner has not let go of.
     reservations: ByName<ReservationId, Reservation>,
-    /// The open reservations by deadline.
-    deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// The open reservations by deadline, and how many each user has.
+    holds: OpenHolds,
     /// When the next credit ends.
     next_lapse: Option<Timestamp>,
     /// The time of the last entry: time never runs backwards in a ledger.
@@ -160,6 +164,12 @@ impl Ledger {
         })
     }
 
+    /// Whether a view is of the period that holds an instant, of what the quota counts now.
+    #[must_use]
+    pub fn shows_now(&self, view: &QuotaView<'_>, now: Timestamp) -> bool {
+        self.quotas.get(view.id).is_some_and(|state| state.is_shown_by(view, now))
+    }
+
     /// How many quotas there are.
     #[must_use]
     pub fn quota_count(&self) -> usize {
@@ -169,18 +179,32 @@ impl Ledger {
     /// How many reservations are open.
     #[must_use]
     pub fn open_holds(&self) -> usize {
-        self.deadlines.len()
+        self.holds.len()
     }
 
     /// Every open reservation, by deadline and id.
     pub fn open_reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id))
+        self.open_reservations_after(None)
+    }
+
+    /// Those behind a place, which need not be one of an open reservation any more.
+    pub fn open_reservations_after(&self, place: Option<&HoldPlace>) -> impl Iterator<Item = &Reservation> {
+        self.holds.after(place).filter_map(|(_, id)| self.reservations.get(id))
+    }
+
+    /// Those behind a place that a filter lets through.
+    pub fn filtered_reservations<'a>(
+        &'a self,
+        filter: &'a HoldsFilter,
+        place: Option<&HoldPlace>,
+    ) -> impl Iterator<Item = &'a Reservation> {
+        self.open_reservations_after(place).filter(|reservation| filter.matches(reservation))
     }
 
     /// The earliest deadline of an open reservation.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.holds.first().map(|(deadline, _)| *deadline)
     }
 
     /// The number of the last entry; 0 before the first.
@@ -269,6 +293,13 @@ impl Ledger {
     /// Lets go of every ended reservation.
     pub fn forget_ended(&mut self) {
         self.reservations.retain(|_, reservation| reservation.is_open());
+    }
+
+    /// How many quotas a call can draw on, before their resources and filters are looked at.
+    #[must_use]
+    pub fn most_applicable(&self, call: &crate::call::Call) -> usize {
+        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user)).map_or(0, Vec::len);
+        self.tenant_wide.len().saturating_add(of_user)
     }
 
     /// The quotas that a call draws on.

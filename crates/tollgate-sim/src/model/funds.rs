@@ -277,12 +277,22 @@ impl Model {
         for at in own.collect::<Vec<_>>() {
             let Some(credit) = self.credit_of(&self.draws[at]) else { continue };
             let known = &self.credits[credit];
-            let lapsed_later = known.is_over || self.is_from_before(&self.draws[at], created_at);
-            let whole = if lapsed_later { known.asked.amount } else { known.amount };
-            let part = (whole - self.drawn(known)).min(left);
-            if part > 0 {
+            let goes_on = !self.draws[at].of_the_rest && self.goes_on_after(known, created_at);
+            let room = if known.is_over {
+                known.asked.amount - self.drawn(known)
+            } else if goes_on {
+                known.asked.amount - known.amount
+            } else {
+                known.amount - self.drawn(known)
+            };
+            let part = room.min(left).max(0);
+            left -= part;
+            self.redraw(at, part, created_at);
+            let known = &self.credits[credit];
+            let part = (known.amount - self.drawn(known)).min(left);
+            if goes_on && !known.is_over && part > 0 {
                 left -= part;
-                self.redraw(at, part, created_at);
+                self.draw_of_the_rest(identity, &known.asked.id.clone(), by, part);
             }
         }
         for at in self.in_order(identity, now) {
@@ -295,6 +305,19 @@ impl Model {
             left -= part;
             let of_the_rest = self.goes_on_after(&self.credits[at], created_at);
             self.draws.push(Draw { quota: identity, credit: id, by: by.to_owned(), amount: part, of_the_rest });
+        }
+    }
+
+    /// A call from before draws on what went on of a credit.
+    fn draw_of_the_rest(&mut self, identity: u64, credit: &str, by: &str, part: Pico) {
+        let is_same =
+            |draw: &&mut Draw| draw.quota == identity && draw.by == by && draw.credit == *credit && draw.of_the_rest;
+        match self.draws.iter_mut().find(is_same) {
+            Some(draw) => draw.amount += part,
+            None => {
+                let (credit, by) = (credit.to_owned(), by.to_owned());
+                self.draws.push(Draw { quota: identity, credit, by, amount: part, of_the_rest: true });
+            }
         }
     }
 
