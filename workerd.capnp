@@ -25,7 +25,9 @@ const tollgate :Workerd.Worker = (
   bindings = [
     (name = "TENANT_LEDGER", durableObjectNamespace = "TenantLedger"),
     (name = "PLATFORM_POOL", durableObjectNamespace = "PlatformPool"),
+    # Each has 32 characters at least.
     (name = "ADMIN_TOKEN", fromEnvironment = "TOLLGATE_ADMIN_TOKEN"),
+    (name = "TOKEN_SIGNING_KEY", fromEnvironment = "TOLLGATE_TOKEN_SIGNING_KEY"),
     # Whether there may be ledgers from before there was a registry of tenants: docs/operations.md.
     (name = "ADOPT_TENANTS", fromEnvironment = "TOLLGATE_ADOPT_TENANTS"),
     # Tests set this to move time; without it the binding is null.

@@ -185,7 +185,7 @@ function wayTo(options: ClientOptions): Way {
   const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
   // Whoever gives a fetch of their own wants to see what is sent.
   const Socket = way === "auto" && options.fetch === undefined ? WebSocket : undefined;
-  const batcher = new Batcher(new Delivery({ ...worker, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 4, 1, 64));
+  const batcher = new Batcher(new Delivery({ baseUrl: worker.baseUrl, timeoutMs: worker.timeoutMs, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 4, 1, 64));
   return { transport, batcher, path, onUnavailable };
 }
 

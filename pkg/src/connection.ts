@@ -4,8 +4,8 @@ import { judge, type Attempt } from "./transport.js";
 /** What the Worker speaks; see docs/http-api.md. */
 const PROTOCOL = "tollgate.v1";
 
-/** Stands before the token among the subprotocols: most WebSockets can set no header. */
-const BEARER = "tollgate.bearer.";
+/** Stands before a ticket among the subprotocols: most WebSockets can set no header, and what is a subprotocol shows in traces. */
+const TICKET = "tollgate.ticket.";
 
 /** What is used of a WebSocket. */
 export interface SocketLike {
@@ -34,13 +34,13 @@ export class Connection {
   #openedAt = 0;
 
   /**
-   * Begins to open it. `isOver` is called once, when it cannot be used any more, with whether it ever brought an answer.
+   * Begins to open it, with a ticket that is used up by it. `isOver` is called once, when it cannot be used any more, with whether it ever brought an answer.
    * @throws whatever the constructor throws: some places forbid WebSockets.
    */
-  constructor(Socket: SocketConstructor, url: string, token: string, timeoutMs: number, isOver: (wasOfUse: boolean) => void) {
+  constructor(Socket: SocketConstructor, url: string, ticket: string, timeoutMs: number, isOver: (wasOfUse: boolean) => void) {
     this.#timeoutMs = timeoutMs;
     this.#isOver = isOver;
-    const socket = new Socket(url, [PROTOCOL, BEARER + encodeToken(token)]);
+    const socket = new Socket(url, [PROTOCOL, TICKET + ticket]);
     this.#socket = socket;
     this.#opening = setTimeout(() => this.#end(), timeoutMs);
     socket.onopen = () => {
@@ -135,9 +135,4 @@ export class Connection {
 interface Waiting {
   resolve(outcome: Attempt | undefined): void;
   timer: ReturnType<typeof setTimeout>;
-}
-
-/** Percent-encoded as far as a subprotocol's name needs it (RFC 9110, section 5.6.2). */
-function encodeToken(token: string): string {
-  return encodeURIComponent(token).replace(/[()]/g, (character) => (character === "(" ? "%28" : "%29"));
 }

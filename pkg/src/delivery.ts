@@ -22,7 +22,6 @@ export interface DeliveryOptions {
   path: string;
   /** Without a trailing slash. */
   baseUrl: string;
-  token: string;
   timeoutMs: number;
   /** None where batches go by HTTP alone. */
   Socket: SocketConstructor | undefined;
@@ -36,6 +35,7 @@ export class Delivery implements BatchSender {
   readonly retries: number;
   readonly #options: DeliveryOptions;
   #connection: Connection | undefined;
+  #isGettingTicket = false;
   #notBefore = 0;
   #countedSince = 0;
   #counted = 0;
@@ -74,11 +74,30 @@ export class Delivery implements BatchSender {
   }
 
   #connect(): void {
-    const { Socket, baseUrl, path, token, timeoutMs } = this.#options;
-    if (Socket === undefined) return;
+    const { Socket } = this.#options;
+    if (Socket === undefined || this.#isGettingTicket) return;
+    this.#isGettingTicket = true;
+    void this.#ticket().then((ticket) => {
+      this.#isGettingTicket = false;
+      if (ticket === undefined) this.#notBefore = Date.now() + PAUSE_MS;
+      else this.#open(Socket, ticket);
+    });
+  }
+
+  /** What lets one connection in, within seconds. Undefined where there is none to be had: batches go by HTTP then. */
+  async #ticket(): Promise<string | undefined> {
+    const { transport, path } = this.#options;
+    const outcome = await transport.attempt("POST", `${path}/connect/ticket`, "{}");
+    if (outcome.kind !== "answer" || outcome.result.status !== 201) return undefined;
+    const ticket = (outcome.result.body as { ticket?: unknown } | null)?.ticket;
+    return typeof ticket === "string" ? ticket : undefined;
+  }
+
+  #open(Socket: SocketConstructor, ticket: string): void {
+    const { baseUrl, path, timeoutMs } = this.#options;
     const url = `${baseUrl.replace(/^http/, "ws")}${path}/connect`;
     try {
-      const connection: Connection = new Connection(Socket, url, token, timeoutMs, (wasOfUse) => {
+      const connection: Connection = new Connection(Socket, url, ticket, timeoutMs, (wasOfUse) => {
         if (!wasOfUse) this.#notBefore = Date.now() + PAUSE_MS;
         if (this.#connection === connection) this.#connection = undefined;
       });

@@ -165,6 +165,7 @@ export function errorFromProblem(problem: Problem): TollgateError {
     case "invalid_request":
     case "invalid_payload":
     case "body_too_large":
+    case "unsupported_encoding":
     case "method_not_allowed":
     case "upgrade_required":
       return new InvalidRequestError(problem);
@@ -191,6 +192,8 @@ export function errorFromProblem(problem: Problem): TollgateError {
       return problem.denial === undefined ? new TollgateError(problem) : new QuotaExceededError(problem, problem.denial);
     case "internal":
     case "unavailable":
+    case "not_configured":
+    case "request_timeout":
       return new UnavailableError(problem.detail, { status: problem.status });
     default:
       return new TollgateError(problem);

@@ -223,11 +223,15 @@ export interface Basis {
   applied?: Applied;
 }
 
-/** Which parts of which document of overrides applied. */
+/** Which parts of which document of overrides applied. Only an administrator is told the platform's parts; everybody else sees the tenant's own, and `platformVersion` where the platform's applied. */
 export interface Applied {
   alias?: OverridesVersion & { is: ModelName };
   rates?: OverridesVersion & { entry: OwnRates };
+  /** The policy's rates for unknown models; for an administrator's eyes. */
+  fallback?: Rates;
   markup?: OverridesVersion & { id: string; factor: Decimal };
+  /** The version of the platform's document, in place of its parts. */
+  platformVersion?: number;
 }
 
 /** Whose document of overrides, and which version of it. */
@@ -820,12 +824,15 @@ export type ErrorCode =
   | "already_released"
   | "already_expired"
   | "body_too_large"
+  | "request_timeout"
+  | "unsupported_encoding"
   | "unpriced"
   | "invalid_payload"
   | "quota_exceeded"
   | "too_many_holds"
   | "internal"
   | "unavailable"
+  | "not_configured"
   | "unexpected_answer";
 
 /** An RFC 9457 problem document. */

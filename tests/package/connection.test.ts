@@ -15,11 +15,14 @@ let worker: TestWorker;
 let tenant: Tenant;
 /** Batches that went by HTTP. */
 let posts = 0;
+/** Tickets that were asked for. */
+let tickets = 0;
 
 before(async () => {
   worker = await startWorker();
   globalThis.fetch = (input, init) => {
-    posts++;
+    if (String(input).endsWith("/batch")) posts++;
+    if (String(input).endsWith("/ticket")) tickets++;
     return plainFetch(input, init);
   };
 });
@@ -29,8 +32,9 @@ after(async () => {
 });
 beforeEach(async () => {
   tenant = await newTenant(worker, { q: usdQuota("1000") });
-  posts = 0;
+  posts = tickets = 0;
   Watched.opened = [];
+  Watched.protocols = [];
   Watched.sent = 0;
 });
 afterEach(() => {
@@ -40,11 +44,13 @@ afterEach(() => {
 /** A WebSocket that is counted. */
 class Watched extends PlainWebSocket {
   static opened: Watched[] = [];
+  static protocols: unknown[] = [];
   static sent = 0;
 
   constructor(url: string | URL, protocols?: string | string[]) {
     super(url, protocols);
     Watched.opened.push(this);
+    Watched.protocols.push(protocols);
   }
 
   override send(data: string): void {
@@ -81,6 +87,10 @@ describe("batches", () => {
     await expectSpent("25");
     const [socket] = Watched.opened;
     assert.equal(socket?.protocol, "tollgate.v1");
+    // What is seen in a trace of the handshake is of no use to anybody.
+    assert.deepEqual([tickets, Watched.protocols.length], [1, 1]);
+    assert.match(String(Watched.protocols[0]), /^tollgate\.v1,tollgate\.ticket\.[\w.-]+$/);
+    assert.ok(!String(Watched.protocols[0]).includes(tenant.app.token ?? ""));
     if (socket?.readyState !== PlainWebSocket.CLOSED) await once(socket as WebSocket, "close");
   });
 
@@ -116,8 +126,8 @@ describe("batches", () => {
     await spend(client(), 10);
     assert.deepEqual([Watched.opened.length, posts], [0, 60]);
     await expectSpent("15");
-    assert.throws(
-      () => client({ transport: "websocket" as "auto" }),
+    await assert.rejects(
+      client({ transport: "websocket" as "auto" }).quotas(),
       (error) => error instanceof InvalidRequestError && error.field === "transport",
     );
   });
@@ -186,6 +196,20 @@ describe("a WebSocket that fails costs nothing but time", () => {
     } as typeof WebSocket;
     await spend(client(), 20);
     assert.deepEqual([Watched.opened.length, Watched.sent, posts], [1, 0, 40]);
+  });
+
+  it("there is no ticket to be had", async () => {
+    globalThis.WebSocket = Watched as typeof WebSocket;
+    const counting = globalThis.fetch;
+    for (const answer of [() => new Response("{}", { status: 503 }), () => Response.json(null, { status: 201 }), () => Promise.reject(new TypeError("no"))]) {
+      globalThis.fetch = (input, init) => (String(input).endsWith("/ticket") ? (tickets++, Promise.resolve(answer())) : counting(input, init));
+      try {
+        await spend(client(), 10);
+      } finally {
+        globalThis.fetch = counting;
+      }
+    }
+    assert.deepEqual([Watched.opened.length, posts, tickets], [0, 60, 3]);
   });
 
   it("there may be none", async () => {

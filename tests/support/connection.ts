@@ -1,7 +1,8 @@
 // A connection as the Worker speaks it, without what the package does around it.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { Body } from "./http.ts";
+import { request } from "node:http";
+import { Api, expectStatus, type Answer, type Body } from "./http.ts";
 import type { TestWorker } from "./worker.ts";
 
 export const PROTOCOL = "tollgate.v1";
@@ -27,7 +28,8 @@ export class Connection {
   }
 
   static async open(worker: TestWorker, path: string, token: string): Promise<Connection> {
-    const socket = new WebSocket(`${worker.url.replace("http", "ws")}${path}/connect`, [PROTOCOL, `tollgate.bearer.${encodeURIComponent(token)}`]);
+    const { body } = expectStatus(await new Api(worker.url, token).post(`${path}/connect/ticket`, {}), 201);
+    const socket = new WebSocket(`${worker.url.replace("http", "ws")}${path}/connect`, [PROTOCOL, `tollgate.ticket.${body.ticket}`]);
     const connection = new Connection(socket);
     await once(socket, "open");
     assert.equal(socket.protocol, PROTOCOL);
@@ -46,6 +48,28 @@ export class Connection {
     this.socket.send(`${number}\n${text}`);
     return waiting.promise;
   }
+}
+
+/** A handshake's answer, where it is no connection. */
+export function refusedHandshake(worker: TestWorker, path: string, headers: Record<string, string>): Promise<Answer> {
+  const { hostname, port } = new URL(worker.url);
+  const all = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", ...headers };
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ hostname, port, path, headers: all }, (incoming) => {
+      const chunks: Buffer[] = [];
+      incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+      incoming.on("end", () => {
+        const text = Buffer.concat(chunks).toString("utf8");
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, body: JSON.parse(text) });
+      });
+    });
+    outgoing.on("upgrade", (_, socket) => {
+      socket.destroy();
+      reject(new Error("it was let in"));
+    });
+    outgoing.on("error", reject);
+    outgoing.end();
+  });
 }
 
 /** As Node's errors of broken connections, with a code. */

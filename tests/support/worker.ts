@@ -16,6 +16,8 @@ const STOP_DEADLINE_MS = 10_000;
 export interface WorkerOptions {
   /** The Worker takes its time from the `Tollgate-Now` header where a request has one. */
   testClock?: boolean;
+  /** In place of good ones; undefined leaves a secret out. The Worker is then not healthy, and nobody waits until it is. */
+  secrets?: { adminToken: string | undefined; signingKey: string | undefined };
   /** What `ADOPT_TENANTS` says: `off`, which it is when left out, since the state is fresh; undefined says nothing. */
   adoptTenants?: "on" | "off" | undefined;
 }
@@ -35,6 +37,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<TestWork
 
 export class TestWorker {
   readonly adminToken = `admin-${crypto.randomUUID()}`;
+  readonly signingKey = `signs-${crypto.randomUUID()}`;
   readonly #state: string;
   readonly #options: WorkerOptions;
   #port = 0;
@@ -71,7 +74,7 @@ export class TestWorker {
       });
     }
     this.#port = await this.#orEnd(child, listening(child));
-    await this.#healthy(child);
+    if (this.#options.secrets === undefined) await this.#healthy(child);
   }
 
   /** Ends workerd without warning, as a crash does. */
@@ -123,7 +126,8 @@ export class TestWorker {
   }
 
   #environment(): NodeJS.ProcessEnv {
-    const environment: NodeJS.ProcessEnv = { ...process.env, TOLLGATE_ADMIN_TOKEN: this.adminToken };
+    const { adminToken, signingKey } = this.#options.secrets ?? this;
+    const environment: NodeJS.ProcessEnv = { ...process.env, TOLLGATE_ADMIN_TOKEN: adminToken, TOLLGATE_TOKEN_SIGNING_KEY: signingKey };
     delete environment["TOLLGATE_TEST_CLOCK"];
     if (this.#options.testClock === true) environment["TOLLGATE_TEST_CLOCK"] = "1";
     const { adoptTenants } = { adoptTenants: "off", ...this.#options };

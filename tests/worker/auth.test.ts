@@ -36,6 +36,7 @@ const ROUTES: Route[] = [
   { method: "POST", path: "/reservations/long/extend", json: { id: "e", ttlSeconds: 60 }, kinds: SPENDERS },
   { method: "POST", path: "/records", json: { id: "recorded", resource: "llm", usd: "1" }, kinds: SPENDERS },
   { method: "POST", path: "/batch", json: { commands: [{ op: "record", id: "batched", resource: "llm", usd: "1" }] }, kinds: SPENDERS },
+  { method: "POST", path: "/connect/ticket", json: {}, kinds: SPENDERS },
   { method: "POST", path: "/explain", json: { resource: "llm", estimate: { usd: "1" } }, kinds: READERS },
   { method: "GET", path: "/quotas", kinds: READERS },
   { method: "GET", path: "/reservations", kinds: READERS },

@@ -130,7 +130,7 @@ describe("quotas", () => {
 
 describe("tenants, tokens, policy", () => {
   it("a tenant's name that is bad", async () => {
-    for (const name of [long(129), "a%20b", "%C3%A9", "a%3Cb", "a%5Cb"]) {
+    for (const name of [long(129), "a%20b", "%C3%A9", "a%3Cb", "a%25b"]) {
       expectProblem(await tenant.admin.put(`/v1/tenants/${name}`, {}), 400, "invalid_request", "tenant");
     }
   });
@@ -213,15 +213,15 @@ describe("bodies", () => {
 
 describe("paths", () => {
   it("bad percent-encoding", async () => {
-    for (const path of ["/v1/tenants/%", "/v1/tenants/%zz", "/v1/tenants/%ff", `${tenant.path}/reservations/%E0%A4%A`]) {
+    for (const path of ["/v1/tenants/%", "/v1/tenants/%zz", `${tenant.path}/reservations/%E0%A4%A`]) {
       const answer = await tenant.admin.get(path);
-      expectProblem(answer, 400, "invalid_request");
+      expectProblem(answer, 400, "invalid_request", "path");
     }
     assert.deepEqual(await look(), untouched);
   });
 
   it("an id that was never allowed", async () => {
-    for (const id of [long(129), "a%20b", "%C3%A9", "%00", "a%22b"]) {
+    for (const id of [long(129), "a%20b", "%C3%A9", "%ff", "a%22b"]) {
       const answer = await tenant.app.get(`${tenant.path}/reservations/${id}`);
       expectProblem(answer, 400, "invalid_request", "id");
     }

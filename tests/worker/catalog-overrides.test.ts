@@ -42,11 +42,11 @@ describe("the platform's overrides", () => {
     const tenant = await newTenant(worker, { q: usdQuota("10") });
     const { version } = expectStatus(await admin.put(PLATFORM, { rates: [own("4")] }), 200).body;
     const held = expectStatus(await tenant.app.post(`${tenant.path}/reservations`, reserve("a")), 201).body;
-    assertPartial(held, { held: { usd: "0.014" }, basis: { rateCard: "platform:openai/gpt-4o@1970-01-01", applied: { rates: { version } } } });
+    assertPartial(held, { held: { usd: "0.014" }, basis: { rateCard: "platform:openai/gpt-4o@1970-01-01", applied: { platformVersion: version } } });
     // Changed while the hold is open: it keeps its rates, what is new has the new ones.
     expectStatus(await admin.put(PLATFORM, { rates: [own("40")] }), 200);
     const settled = expectStatus(await tenant.app.post(`${tenant.path}/reservations/a/settle`, { usage: GPT_4O.usage }), 200).body;
-    assertPartial(settled, { charge: { usd: "0.014", basis: { applied: { rates: { version } } } }, overrun: "0" });
+    assertPartial(settled, { charge: { usd: "0.014", basis: { applied: { platformVersion: version } } }, overrun: "0" });
     assertPartial(expectStatus(await tenant.app.post(`${tenant.path}/reservations`, reserve("b")), 201).body, { held: { usd: "0.05" } });
     const { entries } = expectStatus(await tenant.read.get(`${tenant.path}/entries?limit=1000`), 200).body;
     const set = entries.filter((entry: { type: string }) => entry.type === "overrides_set");

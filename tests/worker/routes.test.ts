@@ -92,6 +92,7 @@ describe("tokens", () => {
     const { body } = expectStatus(await admin.post(`${tenant.path}/tokens`, { role: "read", expiresInSeconds: 3600 }), 201);
     assertPartial(body, { role: "read", tenant: tenant.id });
     assert.equal(typeof body.token, "string");
+    assert.match(body.id, /^[0-9a-f-]{36}$/);
     const lasts = Date.parse(body.expiresAt) - before;
     assert.ok(lasts > 3_590_000 && lasts < 3_700_000, body.expiresAt);
   });
@@ -99,6 +100,7 @@ describe("tokens", () => {
   it("last a day when nothing is said", async () => {
     const { body } = expectStatus(await admin.post("/v1/tokens", { role: "service" }), 201);
     assertPartial(body, { role: "service" });
+    assert.match(body.id, /^[0-9a-f-]{36}$/);
     const lasts = Date.parse(body.expiresAt) - Date.now();
     assert.ok(Math.abs(lasts - 86_400_000) < 60_000, body.expiresAt);
   });

@@ -8,18 +8,21 @@ use crate::meter::{Meter, MeterKind};
 use crate::money::Usd;
 use crate::price::{Basis, Charge, Line};
 use crate::ratio::Ratio;
+use crate::sight::Sight;
 use crate::time::Timestamp;
 
 /// The lines of a charge for a call made at an instant: the source of its rates, each quantity × rate × mode × region × markup, the sum, and
-/// a sentence for each flag. Where the price list has changed since, a line has the price of one instead of its parts.
+/// a sentence for each flag. Where the price list has changed since, and where the parts are not for the reader's eyes, a line has the price of one instead of its parts.
 #[must_use]
-pub fn arithmetic(catalog: &Catalog, call: &Call, at: Timestamp, charge: &Charge) -> Vec<String> {
+pub fn arithmetic(catalog: &Catalog, call: &Call, at: Timestamp, charge: &Charge, sight: Sight) -> Vec<String> {
     let mut text = Vec::new();
     if let Some(basis) = &charge.basis {
         let rating = rating(catalog, call, at, basis);
         text.push(source(catalog, basis, rating.as_ref()));
-        text.extend(applied(call, basis.applied.as_deref()));
+        text.extend(applied(call, sight.of_basis(basis).applied.as_deref()));
         let prompt = charge.sum(MeterKind::InputTokens);
+        let hides = sight != Sight::Everything && basis.applied.as_ref().is_some_and(|it| it.has_platforms_rates());
+        let rating = rating.filter(|_| !hides);
         let listed = rating.as_ref().and_then(|rating| rating.listed(prompt));
         if let Some(from) = rating.as_ref().and_then(|rating| rating.card.tier_from(prompt)) {
             text.push(format!("a prompt of {prompt} tokens has the rates of those from {from} tokens"));
@@ -87,6 +90,9 @@ fn applied(call: &Call, applied: Option<&Applied>) -> Vec<String> {
             "every rate × {}: markup {} ({scope} overrides, version {version})",
             markup.factor, markup.id
         ));
+    }
+    if let Some(version) = applied.platform_version {
+        text.push(format!("the platform's terms (version {version})"));
     }
     text
 }

@@ -163,7 +163,8 @@ pub fn token_bound(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<UpperBou
         if count == 0 {
             return Ok(Usd::ZERO);
         }
-        let quantity = Quantity::from_count(count).map_err(|_| Unpriced::TooLarge)?;
+        let of = if meter == Meter::WebSearch { "web searches" } else { "tokens" };
+        let quantity = Quantity::from_count(count).map_err(|_| Unpriced::TooMuch { of })?;
         price::line_price(quantity, rate.ok_or_else(|| missing(meter))?.usd())
     };
     let input = at_most(bounds.input_tokens, input_rate, Meter::Input)?.plus(call_fee);
@@ -175,8 +176,8 @@ pub fn token_bound(rating: &Rating<'_>, bounds: &TokenBounds) -> Result<UpperBou
         .input_tokens
         .checked_add(bounds.max_output_tokens)
         .and_then(|tokens| Quantity::from_count(tokens).ok())
-        .ok_or(Unpriced::TooLarge)?;
-    let input_tokens = Quantity::from_count(bounds.input_tokens).map_err(|_| Unpriced::TooLarge)?;
+        .ok_or(Unpriced::TooMuch { of: "tokens" })?;
+    let input_tokens = Quantity::from_count(bounds.input_tokens).map_err(|_| Unpriced::TooMuch { of: "tokens" })?;
     Ok(UpperBound {
         amounts: Amounts { usd, tokens, requests: Quantity::ONE, seconds: Quantity::ZERO },
         input: Amounts { usd: input, tokens: input_tokens, requests: Quantity::ONE, seconds: Quantity::ZERO },

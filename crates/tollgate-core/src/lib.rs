@@ -25,6 +25,7 @@ pub mod policy;
 pub mod price;
 pub mod quota;
 pub mod ratio;
+pub mod sight;
 pub mod sorted_map;
 pub mod time;
 pub mod usage_report;

@@ -10,6 +10,7 @@ use crate::ids::{PlanName, ReservationId, TenantId};
 use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder};
 use crate::objects;
 use crate::policy::{Plan, Policy};
+use crate::sight::Sight;
 use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 use crate::usage_report::{self, UsageKey, UsageReport, UsageTotals};
@@ -81,10 +82,10 @@ impl LocalLedger {
         self.ledger.expire(now, usize::MAX, &mut entries);
         let answer = match request {
             Request::Command(command) => match self.ledger.execute(catalog, now, command, &mut entries) {
-                Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
+                Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome, Sight::Everything),
                 Err(rejection) => Answer::problem(&rejection.into()),
             },
-            Request::State(query) => Answer::query(&self.ledger, catalog, now, query),
+            Request::State(query) => Answer::query(&self.ledger, catalog, now, query, Sight::Everything),
             Request::History(query) => {
                 // What has just expired is part of the history.
                 self.keep(core::mem::take(&mut entries));
@@ -114,7 +115,7 @@ impl LocalLedger {
             HistoryQuery::Entries { after, limit } => {
                 // They are in the order of their numbers.
                 let first = self.entries.partition_point(|entry| entry.seq <= *after);
-                let mut page = EntriesPage::new(*limit);
+                let mut page = EntriesPage::new(*limit, Sight::Everything);
                 let _full = self.entries.range(first..).all(|entry| page.add(entry));
                 page.answer(0)
             }

@@ -82,6 +82,12 @@ pub enum Unpriced {
     /// The quantities and rates are beyond what money can hold.
     #[error("the price is beyond 1000000000 USD")]
     TooLarge,
+    /// There is more of something, taken together, than is counted.
+    #[error("more than 1000000000000 {of} are not counted")]
+    TooMuch {
+        /// Of what.
+        of: &'static str,
+    },
 }
 
 impl Charge {
@@ -136,23 +142,24 @@ pub fn price(rating: &Rating<'_>, usage: &Usage) -> Result<Charge, Unpriced> {
 pub fn sandbox_usage(card: &RateCard, rates: &EffectiveRates<'_>, bounds: &SandboxBounds) -> Result<Usage, Unpriced> {
     let mut usage = Usage::new();
     let mut priced = false;
-    for (meter, resource) in [
-        (Meter::VcpuSecond, Some(("vcpus", bounds.vcpus))),
-        (Meter::GibSecond, Some(("memoryGib", bounds.memory_gib))),
-        (Meter::SandboxSecond, None),
+    for (meter, of, resource) in [
+        (Meter::VcpuSecond, "vCPU-seconds", Some(("vcpus", bounds.vcpus))),
+        (Meter::GibSecond, "GiB-seconds", Some(("memoryGib", bounds.memory_gib))),
+        (Meter::SandboxSecond, "seconds", None),
     ] {
+        let too_much = Unpriced::TooMuch { of };
         if !rates.has(meter) {
             continue;
         }
         priced = true;
         let quantity = match resource {
             None => bounds.seconds,
-            Some((_, Some(allocated))) => bounds.seconds.times(allocated).map_err(|_| Unpriced::TooLarge)?,
+            Some((_, Some(allocated))) => bounds.seconds.times(allocated).map_err(|_| too_much.clone())?,
             Some((resource, None)) => {
                 return Err(Unpriced::MissingResource { rate_card: card.id.to_string(), resource });
             }
         };
-        usage.add(meter, quantity).map_err(|_| Unpriced::TooLarge)?;
+        usage.add(meter, quantity).map_err(|_| too_much)?;
     }
     if priced { Ok(usage) } else { Err(Unpriced::NotASandbox { rate_card: card.id.to_string() }) }
 }

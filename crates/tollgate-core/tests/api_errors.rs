@@ -737,3 +737,24 @@ fn what_callers_call_things_is_cut_in_errors() {
         }
     }
 }
+
+/// Each count is within what is counted; together they are not. What is said is which count, and not that the price is too high.
+#[test]
+fn a_sum_that_is_too_large_says_of_what() {
+    let most = 1_000_000_000_000_u64;
+    let mut desk = support::Desk::open(json!({ "quotas": {} }));
+    let call = json!({ "resource": "llm", "provider": "openai", "model": "gpt-4o" });
+    let tokens = json!({ "estimate": { "inputTokens": most, "maxOutputTokens": 1 } });
+    let sandbox = json!({ "resource": "e2b", "estimate": { "sandbox": { "tier": "standard", "seconds": most, "vcpus": 2, "memoryGib": 1 } } });
+    for (command, field, what) in [
+        (with(call.clone(), with(tokens.clone(), json!({ "op": "reserve", "id": "a" }))), "estimate", "tokens"),
+        (with(call.clone(), with(tokens, json!({ "op": "explain" }))), "estimate", "tokens"),
+        (with(call, json!({ "op": "record", "id": "a", "usage": { "input": most, "output": 1 } })), "usage", "tokens"),
+        (with(sandbox, json!({ "op": "reserve", "id": "a" })), "estimate.sandbox", "vCPU-seconds"),
+    ] {
+        let reply = desk.ask(command.clone());
+        assert_eq!((reply.status, &reply.body["field"]), (400, &json!(field)), "{command}: {}", reply.body);
+        let detail = reply.body["detail"].as_str().unwrap();
+        assert!(detail.ends_with(&format!("more than 1000000000000 {what} are not counted")), "{detail}");
+    }
+}

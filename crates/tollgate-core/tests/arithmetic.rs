@@ -17,6 +17,7 @@ use tollgate_core::catalog::{Catalog, Mode, Rating, Terms};
 use tollgate_core::meter::{Meter, Usage};
 use tollgate_core::price::{Charge, price};
 use tollgate_core::ratio::Ratio;
+use tollgate_core::sight::Sight;
 
 fn desk() -> Desk {
     Desk::open(
@@ -134,7 +135,7 @@ fn a_charge_under_an_older_price_list_is_told_by_its_own_prices() {
     }))
     .unwrap();
     assert_eq!(
-        arithmetic(catalog, &call, at(OPENING), &charge),
+        arithmetic(catalog, &call, at(OPENING), &charge, Sight::Everything),
         [
             "rates of openai/gpt-4o@2024-10-01, in the price list of 2025-01-01",
             "1000 input × 0.000003 USD = 0.003 USD",
@@ -163,7 +164,7 @@ fn what_is_written_is_what_was_multiplied_over_the_whole_price_list() {
                     json!({ "resource": "llm", "provider": model.provider, "model": model.model, "mode": mode }),
                 )
                 .unwrap();
-                let text = arithmetic(catalog, &call, card.from, &charge);
+                let text = arithmetic(catalog, &call, card.from, &charge, Sight::Everything);
                 let written: Vec<&String> = text.iter().filter(|line| line.contains(" × ")).collect();
                 assert_eq!(written.len(), charge.lines.len());
                 for (line, written) in charge.lines.iter().zip(written) {

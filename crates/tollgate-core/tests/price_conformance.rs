@@ -122,7 +122,8 @@ const fn name_of(unpriced: &Unpriced) -> &'static str {
         Unpriced::NoRates(NoRates::UnknownMode { .. }) => "unknown_mode",
         Unpriced::NoRates(NoRates::UnknownRegion { .. }) => "unknown_region",
         Unpriced::Meter { .. } => "unpriced_meter",
-        Unpriced::MissingResource { .. } | Unpriced::NotASandbox { .. } | Unpriced::TooLarge => "too_large",
+        Unpriced::MissingResource { .. } | Unpriced::NotASandbox { .. } => "not_a_usage",
+        Unpriced::TooLarge | Unpriced::TooMuch { .. } => "too_large",
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use tollgate_core::api::{
-    Answer, ArchiveRequest, Ask, BatchAnswer, Code, EntriesPage, HistoryQuery, JournalQuery, Problem, RepairRequest,
-    Request, RerateReport, RerateRequest, StateQuery,
+    Answer, ArchiveRequest, Ask, Asking, BatchAnswer, Code, EntriesPage, HistoryQuery, JournalQuery, Problem,
+    RepairRequest, Request, RerateReport, RerateRequest, StateQuery,
 };
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
 use tollgate_core::ledger::{Command, Entry, Ledger, Outcome, Rejection};
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
@@ -89,12 +90,12 @@ impl<S: Sql> TenantStore<S> {
     /// # Errors
     /// The database failed: nothing was changed, and the next call starts from what is stored. Where it failed at a question about what has happened, what was to be
     /// changed is changed.
-    pub fn carry_out(&mut self, catalog: &Catalog, now: Timestamp, asks: &[Ask]) -> Result<Vec<Answer>, StoreError> {
-        let asked: Vec<Asked<'_>> = asks.iter().map(Asked::from).collect();
+    pub fn carry_out(&mut self, catalog: &Catalog, now: Timestamp, asks: &[Asking]) -> Result<Vec<Answer>, StoreError> {
+        let asked: Vec<_> = asks.iter().map(|asking| (Asked::from(&asking.ask), asking.sight)).collect();
         self.take_turn(catalog, now, &asked)
     }
 
-    /// The same for requests that are each asked alone.
+    /// The same for requests that are each asked alone, by an administrator.
     ///
     /// # Errors
     /// As those of [`carry_out`](Self::carry_out).
@@ -104,7 +105,7 @@ impl<S: Sql> TenantStore<S> {
         now: Timestamp,
         requests: &[Request],
     ) -> Result<Vec<Answer>, StoreError> {
-        let asked: Vec<Asked<'_>> = requests.iter().map(Asked::One).collect();
+        let asked: Vec<_> = requests.iter().map(|request| (Asked::One(request), Sight::Everything)).collect();
         self.take_turn(catalog, now, &asked)
     }
 
@@ -113,23 +114,34 @@ impl<S: Sql> TenantStore<S> {
     ///
     /// # Errors
     /// The database failed, or what is stored cannot be read; what is in memory stays.
-    pub fn look(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Result<Answer, StoreError> {
+    pub fn look(
+        &mut self,
+        catalog: &Catalog,
+        now: Timestamp,
+        request: &Request,
+        sight: Sight,
+    ) -> Result<Answer, StoreError> {
         self.catch_up()?;
         if self.state.ledger.decide_expiry(now).is_some() {
             self.expire(catalog, now)?;
         }
         match request {
-            Request::State(query) => self.state.look(&self.sql, catalog, now, query),
-            Request::History(query) => self.state.history(&self.sql, now, query),
+            Request::State(query) => self.state.look(&self.sql, catalog, now, query, sight),
+            Request::History(query) => self.state.history(&self.sql, now, query, sight),
             Request::Command(_) => Err(StoreError::Damaged("a command does not only look".to_owned())),
         }
     }
 
-    fn take_turn(&mut self, catalog: &Catalog, now: Timestamp, asked: &[Asked<'_>]) -> Result<Vec<Answer>, StoreError> {
+    fn take_turn(
+        &mut self,
+        catalog: &Catalog,
+        now: Timestamp,
+        asked: &[(Asked<'_>, Sight)],
+    ) -> Result<Vec<Answer>, StoreError> {
         let answers = self.in_transaction(|state, sql| state.turn(sql, catalog, now, asked))?;
         let answered = answers.into_iter().zip(asked).map(|(answer, asked)| match (answer, asked) {
             (Some(answer), _) => Ok(answer),
-            (None, Asked::One(Request::History(query))) => self.state.history(&self.sql, now, query),
+            (None, (Asked::One(Request::History(query)), sight)) => self.state.history(&self.sql, now, query, *sight),
             (None, _) => Err(StoreError::Damaged("a request was not answered".to_owned())),
         });
         answered.collect()
@@ -342,9 +354,9 @@ impl State {
         sql: &impl Sql,
         catalog: &Catalog,
         now: Timestamp,
-        asked: &[Asked<'_>],
+        asked: &[(Asked<'_>, Sight)],
     ) -> Result<Vec<Option<Answer>>, StoreError> {
-        let subjects = || asked.iter().flat_map(Asked::requests).filter_map(subject);
+        let subjects = || asked.iter().flat_map(|(asked, _)| asked.requests()).filter_map(subject);
         let mut recalled = self.recall(sql, subjects())?;
         // Up to here nothing was changed, in memory either.
         self.stale = true;
@@ -352,18 +364,18 @@ impl State {
         let mut entries = Vec::new();
         self.ledger.expire(now, usize::MAX, &mut entries);
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(asked.len());
-        for asked in asked {
+        for (asked, sight) in asked {
             answers.push(match asked {
                 Asked::One(Request::Command(command)) => {
                     Some(match self.decide(catalog, now, command, &recalled, &mut entries) {
-                        Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
+                        Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome, *sight),
                         Err(problem) => Answer::problem(&problem),
                     })
                 }
-                Asked::One(Request::State(query)) => Some(self.query(catalog, now, query, &recalled)),
+                Asked::One(Request::State(query)) => Some(self.query(catalog, now, query, &recalled, *sight)),
                 // History is read once all that happens in this turn is part of it.
                 Asked::One(Request::History(_)) => None,
-                Asked::Batch(commands) => Some(self.batch(catalog, now, commands, &recalled, &mut entries)),
+                Asked::Batch(commands) => Some(self.batch(catalog, now, commands, &recalled, &mut entries, *sight)),
             });
         }
         self.commit(sql, &entries)?;
@@ -381,8 +393,9 @@ impl State {
         commands: &[Result<Request, Problem>],
         recalled: &Recalled,
         entries: &mut Vec<Entry>,
+        sight: Sight,
     ) -> Answer {
-        let mut answer = BatchAnswer::new();
+        let mut answer = BatchAnswer::new(sight);
         let mut quotas = 0_usize;
         let mut commands = commands.iter();
         // What comes behind a command that is left out is left out, too: the caller may mean them to be done in order.
@@ -427,11 +440,18 @@ impl State {
         Ok(self.ledger.execute(catalog, now, command, entries)?)
     }
 
-    fn query(&self, catalog: &Catalog, now: Timestamp, query: &StateQuery, recalled: &Recalled) -> Answer {
+    fn query(
+        &self,
+        catalog: &Catalog,
+        now: Timestamp,
+        query: &StateQuery,
+        recalled: &Recalled,
+        sight: Sight,
+    ) -> Answer {
         let named = if let StateQuery::Reservation(id) = query { Some(id) } else { None };
         match named.and_then(|id| unusable(id, recalled)) {
             Some(problem) => Answer::problem(&problem),
-            None => Answer::query(&self.ledger, catalog, now, query),
+            None => Answer::query(&self.ledger, catalog, now, query, sight),
         }
     }
 
@@ -442,13 +462,14 @@ impl State {
         catalog: &Catalog,
         now: Timestamp,
         query: &StateQuery,
+        sight: Sight,
     ) -> Result<Answer, StoreError> {
         let StateQuery::Reservation(id) = query else {
-            return Ok(Answer::query(&self.ledger, catalog, now, query));
+            return Ok(Answer::query(&self.ledger, catalog, now, query, sight));
         };
         let mut recalled = self.recall(sql, core::iter::once(id))?;
         recalled.put_into(&mut self.ledger);
-        let answer = self.query(catalog, now, query, &recalled);
+        let answer = self.query(catalog, now, query, &recalled, sight);
         self.ledger.forget(id);
         Ok(answer)
     }
@@ -569,7 +590,13 @@ impl State {
         }
     }
 
-    fn history(&self, sql: &impl Sql, now: Timestamp, query: &HistoryQuery) -> Result<Answer, StoreError> {
+    fn history(
+        &self,
+        sql: &impl Sql,
+        now: Timestamp,
+        query: &HistoryQuery,
+        sight: Sight,
+    ) -> Result<Answer, StoreError> {
         if self.ledger.tenant().is_none() {
             return Ok(Answer::tenant(&self.ledger, now));
         }
@@ -579,7 +606,7 @@ impl State {
                 Err(problem) => Answer::problem(&problem),
             }),
             HistoryQuery::Entries { after, limit } => {
-                let mut page = EntriesPage::new(*limit);
+                let mut page = EntriesPage::new(*limit, sight);
                 let most = usize::try_from(*limit).unwrap_or(usize::MAX);
                 journal::read(sql, *after, most, |entry| page.add(&entry))?;
                 Ok(page.answer(self.archived_through))

@@ -5,8 +5,11 @@ mod common;
 
 use common::{Flaky, at, body, catalog, onboard, request, usd_quota};
 use serde_json::{Map, Value, json};
-use tollgate_core::api::{self, Ask, Code, HistoryQuery, JournalQuery, MAX_ANSWER_BYTES, Request, parse_rerate};
+use tollgate_core::api::{
+    self, Ask, Asking, Code, HistoryQuery, JournalQuery, MAX_ANSWER_BYTES, Request, parse_rerate,
+};
 use tollgate_core::ids::QuotaId;
+use tollgate_core::sight::Sight;
 use tollgate_store::{Param, Sql, StoreError, TenantStore};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
@@ -43,7 +46,7 @@ fn settle(id: &str) -> Value {
 
 fn batch(store: &mut TenantStore<Flaky>, commands: &[Value]) -> Value {
     let ask = Ask::Batch(api::parse_batch(&json!({ "commands": commands }).to_string()).unwrap());
-    let answers = store.carry_out(catalog(), at(NOW), &[ask]).unwrap();
+    let answers = store.carry_out(catalog(), at(NOW), &[Asking { ask, sight: Sight::Everything }]).unwrap();
     assert!(answers[0].body.len() <= MAX_ANSWER_BYTES, "{} bytes", answers[0].body.len());
     body(&answers[0])
 }
@@ -113,7 +116,7 @@ fn a_look_that_fails_costs_nothing_that_is_in_memory() {
     for look in &looks {
         for statement in 0.. {
             database.fail_in.set(Some(statement));
-            let looked = store.look(catalog(), at(NOW), look);
+            let looked = store.look(catalog(), at(NOW), look, Sight::Everything);
             if looked.is_ok() {
                 database.fail_in.set(None);
                 assert!(statement > 0);
@@ -148,13 +151,20 @@ fn a_look_sees_what_has_ended_by_itself_and_what_another_instance_has_written() 
         &[json!({ "op": "reserve", "id": "a", "resource": "llm", "estimate": { "usd": "4" }, "ttlSeconds": 60 })],
     );
     let look = |store: &mut TenantStore<Flaky>, now: &str| {
-        body(&store.look(catalog(), at(now), &request(&json!({ "op": "getReservation", "id": "a" }))).unwrap())["state"]
+        body(
+            &store
+                .look(catalog(), at(now), &request(&json!({ "op": "getReservation", "id": "a" })), Sight::Everything)
+                .unwrap(),
+        )["state"]
             .clone()
     };
     assert_eq!(look(&mut other, NOW), "held");
     assert_eq!(look(&mut other, "2026-11-24T12:02:00Z"), "expired");
     assert_eq!(look(&mut store, "2026-11-24T12:02:00Z"), "expired");
-    assert!(store.look(catalog(), at(NOW), &request(&reserve("b"))).is_err(), "a command does not only look");
+    assert!(
+        store.look(catalog(), at(NOW), &request(&reserve("b")), Sight::Everything).is_err(),
+        "a command does not only look"
+    );
 }
 
 #[test]
@@ -167,8 +177,9 @@ fn what_is_damaged_fails_alone_and_is_never_taken_for_new() {
         database.database.query(&statement, &[] as &[Param<'_>]).unwrap();
         let all: Vec<_> = ids(3).iter().flat_map(|id| [settle(id), reserve(id)]).collect();
         assert_eq!(statuses(&batch(&mut store, &all)), [200, 201, 500, 500, 200, 201], "{damage}");
-        let looked =
-            store.look(catalog(), at(NOW), &request(&json!({ "op": "getReservation", "id": "r-001" }))).unwrap();
+        let looked = store
+            .look(catalog(), at(NOW), &request(&json!({ "op": "getReservation", "id": "r-001" })), Sight::Everything)
+            .unwrap();
         assert_eq!((looked.status, body(&looked)["code"].clone()), (500, json!("internal")));
     }
     let report = store.audit().unwrap().unwrap();
@@ -273,7 +284,7 @@ fn a_result_that_does_not_fit_can_be_had_by_sending_the_command_again() {
         rounds += 1;
     }
     assert!(rounds > 1, "all of it fits");
-    let usage = store.look(catalog(), at(NOW), &request(&json!({ "op": "usage" }))).unwrap();
+    let usage = store.look(catalog(), at(NOW), &request(&json!({ "op": "usage" })), Sight::Everything).unwrap();
     assert_eq!(body(&usage)["total"]["calls"], 300, "each is charged once");
     // Pages of entries, and of re-rated charges, end before they are too long, and none is missing.
     let rerated = |after: u64, totals: &Value| {
@@ -299,7 +310,7 @@ fn a_result_that_does_not_fit_can_be_had_by_sending_the_command_again() {
     let (mut after, mut seen) = (0, 0);
     loop {
         let query = Request::History(HistoryQuery::Entries { after, limit: 1_000 });
-        let page = store.look(catalog(), at(NOW), &query).unwrap();
+        let page = store.look(catalog(), at(NOW), &query, Sight::Everything).unwrap();
         assert!(page.body.len() <= MAX_ANSWER_BYTES, "{}", page.body.len());
         let page = body(&page);
         seen += page["entries"].as_array().unwrap().len();
@@ -320,7 +331,7 @@ fn the_largest_pages_and_reports_are_within_the_bound() {
     let mut seen = 0;
     loop {
         let query = json!({ "op": "listQuotas", "after": after, "limit": 1000 });
-        let page = store.look(catalog(), at(NOW), &request(&query)).unwrap();
+        let page = store.look(catalog(), at(NOW), &request(&query), Sight::Everything).unwrap();
         assert!(page.body.len() <= MAX_ANSWER_BYTES);
         let page = body(&page);
         seen += page["quotas"].as_array().unwrap().len();
@@ -344,7 +355,10 @@ fn the_largest_pages_and_reports_are_within_the_bound() {
 fn a_command_that_looks_is_refused_by_its_name() {
     let (_, mut store) = with_one_quota();
     let ask = Ask::Batch(vec![Ok(request(&json!({ "op": "usage" })))]);
-    let answer = body(&store.carry_out(catalog(), at(NOW), &[ask]).unwrap()[0]);
+    let answer = body(&store.carry_out(catalog(), at(NOW), &[Asking { ask, sight: Sight::Everything }]).unwrap()[0]);
     assert_eq!(answer["results"][0]["body"]["code"], Code::InvalidRequest.name());
-    assert!(matches!(store.look(catalog(), at(NOW), &request(&settle("a"))), Err(StoreError::Damaged(_))));
+    assert!(matches!(
+        store.look(catalog(), at(NOW), &request(&settle("a")), Sight::Everything),
+        Err(StoreError::Damaged(_))
+    ));
 }

@@ -2,6 +2,7 @@
 
 use tollgate_core::api::{Code, Problem};
 use tollgate_core::ids::TenantId;
+use tollgate_core::sight::Sight;
 
 use crate::router::Endpoint;
 
@@ -19,6 +20,17 @@ pub enum Caller {
         /// Whether it may only read.
         read_only: bool,
     },
+}
+
+impl Caller {
+    /// What of an answer is for its eyes: what is the platform's own, only for those who may change it.
+    #[must_use]
+    pub const fn sight(&self) -> Sight {
+        match self {
+            Self::Admin => Sight::Everything,
+            Self::Service | Self::Tenant { .. } => Sight::Tenant,
+        }
+    }
 }
 
 /// What a caller must be allowed to do.
@@ -72,7 +84,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::Extend
         | Endpoint::Record
         | Endpoint::Batch
-        | Endpoint::Connect => Access::Spend,
+        | Endpoint::Connect
+        | Endpoint::MakeTicket => Access::Spend,
         Endpoint::Price
         | Endpoint::Catalog
         | Endpoint::GetOverrides
@@ -158,6 +171,7 @@ mod tests {
         POST   /v1/tenants/{tenant}/records                   asa
         POST   /v1/tenants/{tenant}/batch                     asa
         GET    /v1/tenants/{tenant}/connect                   asa
+        POST   /v1/tenants/{tenant}/connect/ticket            asa
         POST   /v1/tenants/{tenant}/explain                   asar
         GET    /v1/tenants/{tenant}/usage                     asar
         GET    /v1/tenants/{tenant}/entries                   asar
@@ -183,6 +197,14 @@ mod tests {
             let allowed = callers.iter().take_while(|caller| may(caller)).count();
             assert_eq!(allowed, row.get(2).unwrap().len(), "{method:?} {path}");
             assert_eq!(callers.iter().filter(|caller| may(caller)).count(), allowed, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_platforms_own_is_for_those_who_may_change_it() {
+        for caller in [Caller::Admin, Caller::Service, app("acme", false), app("acme", true)] {
+            let may_change = check(&caller, Endpoint::PutPlatformOverrides, None).is_ok();
+            assert_eq!(caller.sight() == Sight::Everything, may_change, "{caller:?}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! From a route and a body to what a tenant's ledger is asked.
 
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Ask, Code, Problem, Request, StateQuery};
 use tollgate_core::catalog::OverridesScope;
@@ -9,9 +8,6 @@ use tollgate_core::ledger::{Command, Onboard, OverridesOrder};
 use tollgate_core::policy::Plan;
 
 use crate::router::{Endpoint, Route};
-
-/// Where the Worker sends the platform's own rates, aliases and markups to a tenant's object. No route of the Worker's leads here.
-pub const PLATFORM_OVERRIDES_TARGET: &str = "/platform-overrides";
 
 /// An onboarding on its way from the Worker, which knows the policy, to the tenant's object.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,28 +21,21 @@ pub struct OnboardOrder {
     pub policy_version: u64,
 }
 
-/// Reads what a route, its query and its body ask of a tenant's ledger.
+/// Reads what a route and its body ask of a tenant's ledger.
 ///
 /// # Errors
 /// The field that is wrong.
-pub fn read(route: &Route, query: &str, body: &str) -> Result<Ask, Problem> {
+pub fn read(route: &Route, body: &str) -> Result<Ask, Problem> {
     let command = |command| Ok(Ask::One(Request::Command(command)));
     let state = |query| Ok(Ask::One(Request::State(query)));
-    let pairs = || form_urlencoded::parse(query.as_bytes()).collect::<Vec<_>>();
     match route.endpoint {
         Endpoint::Onboard => command(Command::Onboard(onboard(route, body)?)),
         Endpoint::GetTenant => state(StateQuery::Tenant),
-        Endpoint::ListQuotas => {
-            let pairs = pairs();
-            let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
-            Ok(Ask::One(api::parse_quotas_query(pairs)?))
-        }
+        Endpoint::ListQuotas => Ok(Ask::One(api::parse_quotas_query(route.query())?)),
         Endpoint::GetQuota => state(StateQuery::Quota(quota_id(route)?)),
         Endpoint::PutQuota => command(Command::SetQuota(quota_id(route)?, api::parse_quota(body)?)),
         Endpoint::DeleteQuota => {
-            let pairs = pairs();
-            let forfeit = api::parse_delete_quota(pairs.iter().map(|(name, value)| (&**name, &**value)), body)?;
-            command(Command::RemoveQuota(quota_id(route)?, forfeit))
+            command(Command::RemoveQuota(quota_id(route)?, api::parse_delete_quota(route.query(), body)?))
         }
         Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
         Endpoint::AddCredit => command(Command::AddCredit(quota_id(route)?, api::parse_credit(body)?)),
@@ -54,11 +43,7 @@ pub fn read(route: &Route, query: &str, body: &str) -> Result<Ask, Problem> {
         Endpoint::IncreaseLimit => command(Command::Increase(quota_id(route)?, api::parse_increase(body)?)),
         Endpoint::EndIncrease => command(Command::EndIncrease(quota_id(route)?, part(route, "increase")?)),
         Endpoint::Reserve => command(Command::Reserve(api::parse_reserve(body)?)),
-        Endpoint::ListReservations => {
-            let pairs = pairs();
-            let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
-            Ok(Ask::One(api::parse_holds_query(pairs)?))
-        }
+        Endpoint::ListReservations => Ok(Ask::One(api::parse_holds_query(route.query())?)),
         Endpoint::ReleaseReservations => command(Command::ReleaseHolds(api::parse_holds_release(body)?)),
         Endpoint::GetReservation => state(StateQuery::Reservation(reservation_id(route)?)),
         Endpoint::Meter => command(Command::Meter(reservation_id(route)?, api::parse_meter(body)?)),
@@ -79,17 +64,10 @@ pub fn read(route: &Route, query: &str, body: &str) -> Result<Ask, Problem> {
         })),
         Endpoint::TenantPrice => state(StateQuery::Price(Box::new(api::parse_tenant_price(body)?))),
         Endpoint::Batch => Ok(Ask::Batch(api::parse_batch(body)?)),
-        Endpoint::Usage => {
-            let pairs = pairs();
-            let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
-            Ok(Ask::One(api::parse_usage_query(pairs)?))
-        }
-        Endpoint::Entries => {
-            let pairs = pairs();
-            let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
-            Ok(Ask::One(api::parse_entries_query(pairs)?))
-        }
+        Endpoint::Usage => Ok(Ask::One(api::parse_usage_query(route.query())?)),
+        Endpoint::Entries => Ok(Ask::One(api::parse_entries_query(route.query())?)),
         Endpoint::Connect
+        | Endpoint::MakeTicket
         | Endpoint::Audit
         | Endpoint::Repair
         | Endpoint::Journal
@@ -124,14 +102,6 @@ pub fn tenant_id(route: &Route) -> Result<TenantId, Problem> {
     api::parse_id("tenant", route.tenant.as_deref().unwrap_or_default())
 }
 
-/// The tenant that a part of a path names, percent-encoded.
-///
-/// # Errors
-/// It is no tenant's id.
-pub fn tenant_named(part: &str) -> Result<TenantId, Problem> {
-    api::parse_id("tenant", &percent_decode_str(part).decode_utf8_lossy())
-}
-
 fn onboard(route: &Route, body: &str) -> Result<Onboard, Problem> {
     let order: OnboardOrder = serde_json::from_str(body)
         .map_err(|error| Problem::new(Code::Internal, format!("the onboarding cannot be read: {error}")))?;
@@ -161,18 +131,18 @@ mod tests {
     use super::*;
     use crate::router::route;
 
-    fn read(method: &str, path: &str, query: &str, body: &str) -> Result<Ask, Problem> {
-        super::read(&route(method, path).unwrap(), query, body)
+    fn read(method: &str, target: &str, body: &str) -> Result<Ask, Problem> {
+        super::read(&route(method, target).unwrap(), body)
     }
 
     #[test]
     fn ids_in_the_path_are_checked() {
         for (method, path, field) in [
             ("GET", "/v1/tenants/acme/reservations/a%20b", "id"),
-            ("DELETE", "/v1/tenants/acme/quotas/a%2Fb", "quota"),
+            ("DELETE", "/v1/tenants/acme/quotas/a%23b", "quota"),
             ("POST", "/v1/tenants/acme/reservations/%FF/release", "id"),
         ] {
-            let problem = read(method, path, "", "").unwrap_err();
+            let problem = read(method, path, "").unwrap_err();
             assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidRequest, Some(field)), "{path}");
         }
     }
@@ -180,8 +150,7 @@ mod tests {
     #[test]
     fn queries_are_decoded() {
         let asked =
-            read("GET", "/v1/tenants/acme/usage", "groupBy=model%2Ctouchpoint&from=2026-11-01T00%3A00%3A00Z", "")
-                .unwrap();
+            read("GET", "/v1/tenants/acme/usage?groupBy=model%2Ctouchpoint&from=2026-11-01T00%3A00%3A00Z", "").unwrap();
         assert!(matches!(asked, Ask::One(Request::History(_))));
         for (path, query, field) in [
             ("entries", "after=1&limit=5000", "limit"),
@@ -190,7 +159,7 @@ mod tests {
             ("quotas", "after=a%20b", "after"),
             ("quotas", "limit=1001", "limit"),
         ] {
-            let problem = read("GET", &format!("/v1/tenants/acme/{path}"), query, "").unwrap_err();
+            let problem = read("GET", &format!("/v1/tenants/acme/{path}?{query}"), "").unwrap_err();
             assert_eq!(problem.field.as_deref(), Some(field), "{query}");
         }
     }
@@ -198,7 +167,8 @@ mod tests {
     #[test]
     fn a_batch_has_each_command_in_its_place() {
         let body = r#"{"commands":[{"op":"release","id":"a"},{"op":"reserve","id":"b"},{"op":"release","id":"c"}]}"#;
-        let asked = read("POST", "/v1/tenants/acme/batch", "", body).unwrap();
+        let asked = read("POST", "/v1/tenants/acme/batch", body).unwrap();
+        assert!(!asked.only_looks());
         let Ask::Batch(commands) = asked else { unreachable!("it is a batch") };
         assert_eq!(commands.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     }
@@ -214,7 +184,7 @@ mod tests {
             r#"{"op":"refund","id":"a","refund":{"id":"r","reason":"why","by":"ops"}}"#.to_owned(),
         ] {
             let body = format!(r#"{{"commands":[{command}]}}"#);
-            let asked = read("POST", "/v1/tenants/acme/batch", "", &body).unwrap();
+            let asked = read("POST", "/v1/tenants/acme/batch", &body).unwrap();
             let Ask::Batch(commands) = asked else { unreachable!("it is a batch") };
             assert!(matches!(&commands[..], [Err(problem)] if problem.field.as_deref() == Some("op")), "{command}");
         }

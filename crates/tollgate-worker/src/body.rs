@@ -1,22 +1,44 @@
-//! Bodies of requests: bounded, and UTF-8.
+//! Bodies of requests: bounded in length and time, and UTF-8.
+
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, Uint8Array};
 use tollgate_core::api::{Code, Problem};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use worker::Request;
+use worker::{Delay, Request};
 
 use crate::log::unexpected;
 
 /// The longest body, in bytes: 1 MiB.
 pub const MAX_BODY: usize = 1 << 20;
 
+/// How long a client may take to send one: a mebibyte over 1 Mbit/s. Whoever sends a part and then nothing would otherwise hold its request for ever.
+const TIME_TO_SEND: Duration = Duration::from_secs(10);
+
 /// A body that is short enough. It stays outside of WebAssembly's memory until its text is asked for, so that one that is only
 /// passed on is not copied.
 pub struct Body(Option<ArrayBuffer>);
 
 impl Body {
+    /// Reads the body that a client sends, and not a byte more than is allowed, nor longer.
+    ///
+    /// # Errors
+    /// It is encoded, too large, not there in time, or broke off.
+    pub async fn receive(request: &mut Request) -> Result<Self, Problem> {
+        if request.inner().body().is_none() {
+            return Ok(Self(None));
+        }
+        check_encoding(request.headers().get("content-encoding").ok().flatten().as_deref())?;
+        let reading = core::pin::pin!(Self::read(request));
+        match select(reading, Delay::from(TIME_TO_SEND)).await {
+            Either::Left((body, _)) => body,
+            Either::Right(_) => Err(Problem::new(Code::RequestTimeout, "the body did not arrive within 10 seconds")),
+        }
+    }
+
     /// Reads the body of a request, and not a byte more than is allowed.
     ///
     /// # Errors
@@ -26,11 +48,11 @@ impl Body {
             return Ok(Self(None));
         }
         let declared = request.headers().get("content-length").ok().flatten();
-        let Some(declared) = declared.and_then(|length| length.parse::<usize>().ok()) else {
+        let Some(declared) = declared.and_then(|length| length.parse::<u64>().ok()) else {
             return Self::read_until_too_large(request).await;
         };
         // The runtime reads no more than is declared, so what is declared can be trusted.
-        check_length(declared)?;
+        check_length(usize::try_from(declared).unwrap_or(usize::MAX))?;
         let promise = request.inner().array_buffer().map_err(broke_off)?;
         let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(broke_off)?.unchecked_into();
         check_length(usize::try_from(buffer.byte_length()).unwrap_or(usize::MAX))?;
@@ -74,6 +96,15 @@ impl Body {
     }
 }
 
+/// Nothing is decompressed: a kilobyte could become a gigabyte.
+fn check_encoding(encoding: Option<&str>) -> Result<(), Problem> {
+    match encoding.map(str::trim) {
+        None | Some("") => Ok(()),
+        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
+        Some(_) => Err(Problem::new(Code::UnsupportedEncoding, "a body is sent as it is, without `Content-Encoding`")),
+    }
+}
+
 fn check_length(length: usize) -> Result<(), Problem> {
     if length > MAX_BODY {
         return Err(Problem::new(Code::BodyTooLarge, "a body has at most 1048576 bytes"));
@@ -95,6 +126,16 @@ fn broke_off(error: JsValue) -> Problem {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
+
+    #[test]
+    fn nothing_is_decompressed() {
+        for encoding in [None, Some(""), Some("identity"), Some(" Identity ")] {
+            assert!(check_encoding(encoding).is_ok(), "{encoding:?}");
+        }
+        for encoding in ["gzip", "br", "identity, gzip", "x"] {
+            assert_eq!(check_encoding(Some(encoding)).unwrap_err().code, Code::UnsupportedEncoding, "{encoding}");
+        }
+    }
 
     #[test]
     fn a_mebibyte_is_the_most() {

@@ -1,9 +1,9 @@
 //! The Worker's bindings, secrets and variables, by name.
 
 use tollgate_store::Adoption;
-use worker::{Env, ObjectNamespace, Result};
+use worker::{Env, ObjectNamespace};
 
-use crate::auth::Secrets;
+use crate::auth::{Misconfigured, Secrets};
 
 /// The name of the one object that keeps what concerns every tenant.
 pub const PLATFORM: &str = "platform";
@@ -12,7 +12,7 @@ pub const PLATFORM: &str = "platform";
 ///
 /// # Errors
 /// The binding is missing.
-pub fn tenant_ledgers(env: &Env) -> Result<ObjectNamespace> {
+pub fn tenant_ledgers(env: &Env) -> worker::Result<ObjectNamespace> {
     env.durable_object("TENANT_LEDGER")
 }
 
@@ -20,14 +20,16 @@ pub fn tenant_ledgers(env: &Env) -> Result<ObjectNamespace> {
 ///
 /// # Errors
 /// The binding is missing.
-pub fn platform_pools(env: &Env) -> Result<ObjectNamespace> {
+pub fn platform_pools(env: &Env) -> worker::Result<ObjectNamespace> {
     env.durable_object("PLATFORM_POOL")
 }
 
 /// `ADMIN_TOKEN` and `TOKEN_SIGNING_KEY`.
-#[must_use]
-pub fn secrets(env: &Env) -> Secrets {
-    Secrets::new(text(env, "ADMIN_TOKEN"), text(env, "TOKEN_SIGNING_KEY"))
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn secrets(env: &Env) -> Result<Secrets, Misconfigured> {
+    Secrets::new(text(env, "ADMIN_TOKEN").as_deref(), text(env, "TOKEN_SIGNING_KEY").as_deref())
 }
 
 /// Whether requests may say what time it is. For tests alone.

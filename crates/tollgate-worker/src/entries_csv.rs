@@ -44,15 +44,25 @@ pub fn is_preferred(accept: &str) -> bool {
     csv > 0 && csv >= weight("application/json").unwrap_or(0)
 }
 
+/// A page of entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvPage {
+    /// The lines.
+    pub text: String,
+    /// The last entry of the page, where there are more.
+    pub next: Option<u64>,
+}
+
 /// Turns a page of entries, as the ledger answers it, into CSV with a header line. Adding up `usd` gives what was spent: a correction
 /// has the difference.
 ///
 /// # Errors
 /// The page is none.
-pub fn from_json(page: &str) -> Result<String, String> {
+pub fn from_json(page: &str) -> Result<CsvPage, String> {
     #[derive(Deserialize)]
     struct Page {
         entries: Vec<Entry>,
+        next: Option<u64>,
     }
     let page: Page = serde_json::from_str(page).map_err(|error| error.to_string())?;
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
@@ -61,12 +71,22 @@ pub fn from_json(page: &str) -> Result<String, String> {
         writer.write_record(record(entry)).map_err(|error| error.to_string())?;
     }
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|error| error.to_string())
+    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+    Ok(CsvPage { text, next: page.next })
+}
+
+/// The value of a `Link` field that leads to the next page (RFC 8288). It is relative to the page's own address.
+#[must_use]
+pub fn link_to_next<'a>(next: u64, query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut parameters = form_urlencoded::Serializer::new(String::new());
+    parameters.append_pair("after", &next.to_string());
+    parameters.extend_pairs(query.filter(|(name, _)| *name != "after"));
+    format!("<?{}>; rel=\"next\"", parameters.finish())
 }
 
 fn record(entry: &Entry) -> [String; COLUMNS.len()] {
     let facts = Facts::of(&entry.event);
-    let name = |name: Option<&tollgate_core::ids::Name>| name.map(ToString::to_string).unwrap_or_default();
+    let name = |name: Option<&tollgate_core::ids::Name>| name.map(|name| harmless(name.as_str())).unwrap_or_default();
     let call = facts.call;
     let usage = usage_report::contribution(entry).map(|(_, totals)| totals);
     let number = |count: Option<i64>| count.map(|count| count.to_string()).unwrap_or_default();
@@ -74,8 +94,8 @@ fn record(entry: &Entry) -> [String; COLUMNS.len()] {
         entry.seq.to_string(),
         entry.at.to_string(),
         kind(&entry.event).to_owned(),
-        facts.id,
-        call.and_then(|call| call.user_id.as_ref()).map(ToString::to_string).unwrap_or_default(),
+        harmless(&facts.id),
+        call.and_then(|call| call.user_id.as_ref()).map(|user| harmless(user.as_str())).unwrap_or_default(),
         call.map(|call| call.resource.to_string()).unwrap_or_default(),
         name(call.and_then(|call| call.provider.as_ref())),
         name(call.and_then(|call| call.model.as_ref())),
@@ -84,9 +104,18 @@ fn record(entry: &Entry) -> [String; COLUMNS.len()] {
         usage.map(|usage| usage.usd.to_string()).unwrap_or_default(),
         number(usage.map(|usage| usage.input_tokens)),
         number(usage.map(|usage| usage.output_tokens)),
-        facts.quota,
-        facts.rated_as,
+        harmless(&facts.quota),
+        harmless(&facts.rated_as),
     ]
+}
+
+/// A text from outside, so that a spreadsheet takes it for one: what begins like a formula gets an apostrophe before it.
+fn harmless(text: &str) -> String {
+    match text.chars().next() {
+        // The last four are what `=`, `+`, `-` and `@` are in East Asian widths.
+        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') => format!("'{text}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// What an event says that has a column.
@@ -223,6 +252,31 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_like_a_formula_is_a_text() {
+        for (text, cell) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "'\r=1"),
+            ("＝1", "'＝1"),
+            ("a=1", "a=1"),
+            ("'=1", "'=1"),
+            ("", ""),
+        ] {
+            assert_eq!(harmless(text), cell);
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_asked_for_as_this_one_was() {
+        let link = |query: &[(&'static str, &'static str)]| link_to_next(100, query.iter().copied());
+        assert_eq!(link(&[]), "<?after=100>; rel=\"next\"");
+        assert_eq!(link(&[("limit", "7"), ("after", "93")]), "<?after=100&limit=7>; rel=\"next\"");
+    }
+
+    #[test]
     fn every_kind_of_entry_has_its_name_and_its_columns() {
         let catalog = Catalog::builtin().unwrap();
         let config: LocalConfig = serde_json::from_str(r#"{"tenant":"acme"}"#).unwrap();
@@ -257,7 +311,8 @@ mod tests {
         }
         let page = parse_command(r#"{"op":"entries","limit":1000}"#).unwrap();
         let page = ledger.execute(catalog, at("2026-11-24T00:01:00Z"), &page).body;
-        let text = from_json(&page).unwrap();
+        let CsvPage { text, next } = from_json(&page).unwrap();
+        assert_eq!(next, None);
 
         let json: serde_json::Value = serde_json::from_str(&page).unwrap();
         let mut reader = csv::Reader::from_reader(text.as_bytes());

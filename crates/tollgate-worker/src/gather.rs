@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{Answer, Ask, Code, Problem};
+use tollgate_core::api::{Answer, Asking, Code, Problem};
 use tollgate_core::time::Timestamp;
 
 /// The most commands that are carried out in one turn, unless a single batch has more. It bounds how long the object is deaf, and how
@@ -60,8 +60,8 @@ impl Drop for Arriving<'_> {
 pub struct Waiting {
     /// The instant to decide at, where the test clock says so.
     pub now: Option<Timestamp>,
-    /// What.
-    pub ask: Ask,
+    /// What, and for whose eyes.
+    pub asking: Asking,
     /// Who waits for the answer.
     pub done: oneshot::Sender<Answered>,
 }
@@ -75,7 +75,7 @@ pub struct Turn {
     /// The instant to decide at, where the test clock says so.
     pub now: Option<Timestamp>,
     /// Everything that is asked, in the order of arrival.
-    pub asks: Vec<Ask>,
+    pub asks: Vec<Asking>,
     askers: Vec<oneshot::Sender<Answered>>,
 }
 
@@ -92,15 +92,15 @@ impl Queue {
     /// The next turn. None where nothing waits.
     pub fn take(&mut self) -> Option<Turn> {
         let first = self.waiting.pop_front()?;
-        let mut commands = first.ask.len();
-        let mut turn = Turn { now: first.now, asks: vec![first.ask], askers: vec![first.done] };
+        let mut commands = first.asking.ask.len();
+        let mut turn = Turn { now: first.now, asks: vec![first.asking], askers: vec![first.done] };
         while let Some(next) = self.waiting.pop_front() {
-            if next.now != turn.now || commands + next.ask.len() > MAX_TURN {
+            if next.now != turn.now || commands + next.asking.ask.len() > MAX_TURN {
                 self.waiting.push_front(next);
                 break;
             }
-            commands += next.ask.len();
-            turn.asks.push(next.ask);
+            commands += next.asking.ask.len();
+            turn.asks.push(next.asking);
             turn.askers.push(next.done);
         }
         Some(turn)
@@ -112,7 +112,7 @@ impl Turn {
     /// makes it fail fails alone. An asker that is gone is left out.
     ///
     /// `carry_out` says besides the problem whether the failure cost what is in memory.
-    pub fn run(self, mut carry_out: impl FnMut(&[Ask]) -> Result<Vec<Answer>, (Problem, bool)>) {
+    pub fn run(self, mut carry_out: impl FnMut(&[Asking]) -> Result<Vec<Answer>, (Problem, bool)>) {
         let Self { asks, askers, .. } = self;
         // Whoever asked may have hung up; what was decided stays.
         let tell = |done: oneshot::Sender<Answered>, answer: Answered| {
@@ -151,7 +151,8 @@ impl Turn {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use futures_util::FutureExt;
-    use tollgate_core::api::{Request, parse_command};
+    use tollgate_core::api::{Ask, Request, parse_command};
+    use tollgate_core::sight::Sight;
 
     use super::*;
 
@@ -164,7 +165,12 @@ mod tests {
     fn waiting(count: usize, now: Option<i64>) -> (Waiting, Asker) {
         let (done, answers) = oneshot::channel();
         let ask = if count == 1 { Ask::One(release("a")) } else { Ask::Batch(vec![Ok(release("a")); count]) };
-        (Waiting { now: now.map(|millis| Timestamp::from_millis(millis).unwrap()), ask, done }, answers)
+        let asking = seen(ask);
+        (Waiting { now: now.map(|millis| Timestamp::from_millis(millis).unwrap()), asking, done }, answers)
+    }
+
+    fn seen(ask: Ask) -> Asking {
+        Asking { ask, sight: Sight::Tenant }
     }
 
     fn answer(status: u16) -> Answer {
@@ -177,7 +183,7 @@ mod tests {
         let mut askers = Vec::new();
         for id in ids {
             let (done, asker) = oneshot::channel();
-            queue.push(Waiting { now: None, ask: Ask::One(release(id)), done });
+            queue.push(Waiting { now: None, asking: seen(Ask::One(release(id))), done });
             askers.push(asker);
         }
         (queue.take().unwrap(), askers)
@@ -209,7 +215,7 @@ mod tests {
     #[test]
     fn what_makes_a_turn_fail_fails_alone() {
         let (turn, askers) = turn_about(&["a", "poison", "b", "poison", "c"]);
-        let poison = Ask::One(release("poison"));
+        let poison = seen(Ask::One(release("poison")));
         let mut turns = 0;
         turn.run(|asks| {
             turns += 1;
@@ -251,8 +257,9 @@ mod tests {
         {
             queue.push(waiting(count, now).0);
         }
-        let sizes: Vec<usize> =
-            core::iter::from_fn(|| queue.take()).map(|turn| turn.asks.iter().map(Ask::len).sum()).collect();
+        let sizes: Vec<usize> = core::iter::from_fn(|| queue.take())
+            .map(|turn| turn.asks.iter().map(|asking| asking.ask.len()).sum())
+            .collect();
         assert_eq!(sizes, [MAX_TURN + 5, 1_000, 1, 2, 1]);
     }
 }

@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tollgate_core::api::{Answer, Code, Problem};
 use tollgate_core::ids::TenantId;
 use tollgate_core::ledger::Rejection;
@@ -22,9 +21,9 @@ use crate::clock;
 use crate::config;
 use crate::log::{internal, unexpected};
 use crate::object::Call;
+use crate::operation::{Envelope, Operation};
 use crate::probe::{self, Bucket};
 use crate::registry;
-use crate::router::Method;
 
 /// How long the registry may take. A tenant that it does not answer for is looked for at its own object.
 const PATIENCE_SECONDS: u32 = 2;
@@ -72,7 +71,7 @@ pub async fn refusal(env: &Env, tenant: &TenantId, now: Option<Timestamp>) -> Re
 /// # Errors
 /// The registry cannot be written; then nothing was changed.
 pub async fn register(env: &Env, tenant: &TenantId, now: Option<Timestamp>) -> Result<(), Problem> {
-    let answer = call(env, tenant, Method::Put, now).await?;
+    let answer = call(env, Operation::RegisterTenant { tenant: tenant.clone() }, now).await?;
     match probe::since_in(&answer).await {
         Ok(Some(_)) => Ok(()),
         // An older version would let the ledger be made that the registry does not know.
@@ -120,7 +119,7 @@ async fn ask_together(env: &Env, tenant: &TenantId, now: Option<Timestamp>) -> R
 }
 
 async fn ask(env: &Env, tenant: &TenantId, now: Option<Timestamp>) -> Result<Found, Problem> {
-    let asked = core::pin::pin!(call(env, tenant, Method::Get, now));
+    let asked = core::pin::pin!(call(env, Operation::FindTenant { tenant: tenant.clone() }, now));
     let answer = match select(asked, Delay::from(Duration::from_secs(PATIENCE_SECONDS.into()))).await {
         Either::Left((answer, _)) => answer?,
         Either::Right(_) => return Err(Problem::new(Code::Unavailable, "the registry did not answer in time")),
@@ -160,18 +159,13 @@ fn later(seconds: &str) -> Answer {
     answer
 }
 
-async fn call(env: &Env, tenant: &TenantId, method: Method, now: Option<Timestamp>) -> Result<Response, Problem> {
+async fn call(env: &Env, operation: Operation, now: Option<Timestamp>) -> Result<Response, Problem> {
     let objects = config::platform_pools(env).map_err(|error| internal("finding the platform", &error))?;
-    let target = format!("{}{}", registry::TARGET, utf8_percent_encode(tenant.as_str(), NON_ALPHANUMERIC));
     let call = Call {
         objects: &objects,
         name: config::PLATFORM,
-        method,
-        target: &target,
+        envelope: &Envelope::own(operation, now),
         body: &Body::empty(),
-        now,
-        overrides: 0,
-        connection_ends: None,
         repeats_safely: true,
     };
     call.send().await

@@ -1,7 +1,7 @@
 //! Tollgate over HTTP: a Worker that routes, authenticates and bounds, and one Durable Object per tenant that decides and stores.
 //!
 //! `gateway` is the stateless Worker; `tenant_ledger` and `platform_pool` are the objects. What needs no JavaScript is tested natively:
-//! `router`, `access`, `auth`, `token`, `asked`, `gather`, `connection`, `upkeep`, `entries_csv`, and the decisions of the others.
+//! `router`, `operation`, `url`, `access`, `auth`, `token`, `asked`, `gather`, `connection`, `upkeep`, `tickets`, `entries_csv`, and the decisions of the others.
 
 mod access;
 mod alarm;
@@ -17,15 +17,18 @@ mod gather;
 mod known_tenants;
 mod log;
 mod object;
+mod operation;
 mod platform_pool;
 mod platform_prices;
 mod policy_document;
 mod probe;
+mod random;
 mod registry;
 mod respond;
 mod router;
 mod sql;
 mod tenant_ledger;
+mod tickets;
 mod token;
 mod transaction;
 mod upkeep;

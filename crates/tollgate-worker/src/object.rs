@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tollgate_core::api::{Code, Problem};
-use tollgate_core::time::Timestamp;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -13,23 +12,19 @@ use worker::web_sys::{Headers, Request, RequestInit, Response};
 use worker::{Delay, ObjectNamespace};
 
 use crate::body::Body;
-use crate::clock;
-use crate::connection;
 use crate::log::{internal, unexpected};
-use crate::router::Method;
+use crate::operation::{self, Envelope};
 
 /// How long a caller waits for an object, repeats included.
 const TIMEOUT: Duration = Duration::from_secs(25);
 /// The pauses before the second and the third attempt.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
-/// Says to a tenant's object which version of the platform's own rates, aliases and markups its ledger should know.
-pub const OVERRIDES_HEADER: &str = "tollgate-overrides";
 /// On the answer of an object whose ledger does not know it: nothing was done.
 pub const OVERRIDES_WANTED_HEADER: &str = "tollgate-overrides-wanted";
 
-/// A request needs a whole address, but an object has none: only path and query count.
-const ORIGIN: &str = "http://object";
+/// A request needs an address. An object does not look at it.
+const ADDRESS: &str = "http://object/";
 
 /// One call.
 pub struct Call<'a> {
@@ -37,18 +32,10 @@ pub struct Call<'a> {
     pub objects: &'a ObjectNamespace,
     /// The object's name in its class.
     pub name: &'a str,
-    /// The method.
-    pub method: Method,
-    /// Path and query.
-    pub target: &'a str,
+    /// What is to be done.
+    pub envelope: &'a Envelope,
     /// The body.
     pub body: &'a Body,
-    /// The test clock's time, where there is one.
-    pub now: Option<Timestamp>,
-    /// The version of the platform's own rates, aliases and markups that the ledger should know; 0 where there are none.
-    pub overrides: u64,
-    /// Until when the connection may be used that is asked for. None where none is.
-    pub connection_ends: Option<Timestamp>,
     /// Whether doing it twice is as good as doing it once.
     pub repeats_safely: bool,
 }
@@ -95,28 +82,21 @@ impl Call<'_> {
     }
 
     async fn attempt(&self) -> Result<Response, JsValue> {
+        // Nothing of the client's own goes through but the body.
+        let headers = Headers::new()?;
+        let envelope = self.envelope.to_header().map_err(|error| JsValue::from_str(&error.to_string()))?;
+        headers.set(operation::HEADER, &envelope)?;
         let init = RequestInit::new();
-        init.set_method(self.method.name());
-        // A GET with a body is an error to the runtime.
-        if let (Some(body), false) = (self.body.to_js(), self.method == Method::Get) {
-            init.set_body(body);
+        if self.envelope.opening.is_some() {
+            headers.set("upgrade", "websocket")?;
+        } else {
+            init.set_method("POST");
+            if let Some(body) = self.body.to_js() {
+                init.set_body(body);
+            }
         }
-        // Nothing of the client's own headers goes through.
-        if self.now.is_some() || self.overrides > 0 || self.connection_ends.is_some() {
-            let headers = Headers::new()?;
-            if let Some(now) = self.now {
-                headers.set(clock::TEST_HEADER, &now.to_string())?;
-            }
-            if self.overrides > 0 {
-                headers.set(OVERRIDES_HEADER, &self.overrides.to_string())?;
-            }
-            if let Some(ends) = self.connection_ends {
-                headers.set("upgrade", "websocket")?;
-                headers.set(connection::ENDS_HEADER, &ends.to_string())?;
-            }
-            init.set_headers(&headers);
-        }
-        let request = Request::new_with_str_and_init(&format!("{ORIGIN}{}", self.target), &init)?;
+        init.set_headers(&headers);
+        let request = Request::new_with_str_and_init(ADDRESS, &init)?;
         let stub: RawStub = self.objects.get_by_name(self.name).map_err(JsValue::from)?.into_rpc();
         JsFuture::from(stub.fetch(&request)?).await?.dyn_into()
     }

@@ -6,22 +6,21 @@ use std::sync::Arc;
 
 use tollgate_core::api::{self, Answer, Code, Problem};
 use tollgate_core::catalog::{Catalog, Overrides, OverridesScope};
-use tollgate_core::ids::TenantId;
 use tollgate_core::policy::Policy;
+use tollgate_core::time::Timestamp;
 use tollgate_store::{OverridesStore, PolicyStore, StoreError};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
-use crate::asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
 use crate::log::{internal, unexpected};
+use crate::operation::{Envelope, Operation};
 use crate::policy_document::PolicyDocument;
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::respond;
-use crate::router::{self, Endpoint};
+use crate::router::Endpoint;
 use crate::sql::{ObjectSql, RowsWritten};
-use crate::url;
 
 /// Keeps the policy, the overrides and the registry.
 #[durable_object(fetch)]
@@ -51,12 +50,15 @@ impl DurableObject for PlatformPool {
 
 impl PlatformPool {
     async fn answer(&self, request: &mut Request) -> Result<Answer, Problem> {
-        let url = request.inner().url();
-        let (path, _) = url::path_and_query(url::target(&url));
-        if let Some(tenant) = path.strip_prefix(registry::TARGET) {
-            return self.answer_for(&asked::tenant_named(tenant)?, request).await;
-        }
-        let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
+        let envelope = Envelope::of(request.headers())?;
+        let route = match envelope.operation {
+            Operation::Route(route) => route,
+            Operation::RegisterTenant { tenant } => return self.registry.register(&tenant, self.time(envelope.now)),
+            Operation::FindTenant { tenant } => return self.registry.find(&tenant, self.time(envelope.now)).await,
+            Operation::SayOnboarded | Operation::TakeOverrides { .. } | Operation::ExpectTicket { .. } => {
+                return Err(Problem::new(Code::NotFound, "the platform does not answer this"));
+            }
+        };
         match route.endpoint {
             Endpoint::GetPolicy => {
                 let (version, policy) = self.policies.borrow().policy().map_err(|error| problem(&error))?;
@@ -87,14 +89,9 @@ impl PlatformPool {
 }
 
 impl PlatformPool {
-    /// Answers for the registry: a tenant is made known, or looked for.
-    async fn answer_for(&self, tenant: &TenantId, request: &Request) -> Result<Answer, Problem> {
-        let test_now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
-        let now = test_now.unwrap_or_else(clock::now);
-        match request.method() {
-            worker::Method::Put => self.registry.register(tenant, now),
-            _ => self.registry.find(tenant, now).await,
-        }
+    /// What time it is.
+    fn time(&self, test_now: Option<Timestamp>) -> Timestamp {
+        test_now.filter(|_| self.has_test_clock).unwrap_or_else(clock::now)
     }
 }
 

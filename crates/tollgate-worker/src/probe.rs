@@ -15,10 +15,7 @@ use crate::body::Body;
 use crate::config;
 use crate::log::internal;
 use crate::object::{Call, text_of};
-use crate::router::Method;
-
-/// Where a tenant's object says since when it has a ledger. No route of the Worker's leads here.
-pub const TARGET: &str = "/onboarded";
+use crate::operation::{Envelope, Operation};
 
 /// The most objects that are asked one after the other although they have no ledger.
 const BURST: u32 = 64;
@@ -77,12 +74,8 @@ pub async fn ledger_since(env: &Env, tenant: &TenantId) -> Result<Option<Timesta
     let call = Call {
         objects: &objects,
         name: tenant.as_str(),
-        method: Method::Get,
-        target: TARGET,
+        envelope: &Envelope::own(Operation::SayOnboarded, None),
         body: &Body::empty(),
-        now: None,
-        overrides: 0,
-        connection_ends: None,
         repeats_safely: true,
     };
     since_in(&call.send().await?).await

@@ -18,9 +18,6 @@ use crate::platform_pool::problem;
 use crate::probe::{self, Bucket};
 use crate::sql::ObjectSql;
 
-/// Where the platform's object has the registry: behind it is a tenant's id. No route of the Worker's leads here.
-pub const TARGET: &str = "/registry/";
-
 /// The status of the answer that too many were asked for that do not exist; `Retry-After` says when there may be more. The Worker tells its client in words of its own.
 pub const LATER: u16 = 429;
 

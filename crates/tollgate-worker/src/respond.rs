@@ -5,6 +5,11 @@ use worker::{Headers, Response, ResponseBuilder, Result};
 
 use crate::router::NoRoute;
 
+/// What every answer says, since all of them are about money: nobody on the way keeps it, nobody takes it for another type, and it is another one for
+/// another caller or another `Accept`.
+const KEPT_BY_NOBODY: [(&str, &str); 3] =
+    [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("Vary", "Authorization, Accept")];
+
 /// The answer to a request that was refused, with the header fields that such a refusal has.
 #[must_use]
 pub fn refusal(problem: &Problem) -> Answer {
@@ -32,6 +37,9 @@ pub fn no_route(reason: &NoRoute) -> Answer {
 pub fn response(answer: Answer) -> Result<Response> {
     let headers = Headers::new();
     let is_problem = answer.is_problem();
+    for (name, value) in KEPT_BY_NOBODY {
+        headers.set(name, value)?;
+    }
     for (name, value) in answer.headers {
         headers.set(name, &value)?;
     }

@@ -1,12 +1,16 @@
-//! Method and path into a route.
+//! Method, path and query into a route.
 
 use std::sync::LazyLock;
 
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use tollgate_core::api::{Code, Problem};
 
+use crate::url::{self, BadPath};
+
 /// What is called. One per line of the table in `docs/http-api.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Endpoint {
     /// Whether the Worker runs.
     Health,
@@ -80,6 +84,8 @@ pub enum Endpoint {
     Batch,
     /// Batches over a WebSocket.
     Connect,
+    /// A ticket for that.
+    MakeTicket,
     /// Decides without reserving.
     Explain,
     /// What was spent.
@@ -109,22 +115,31 @@ pub enum Method {
     Delete,
 }
 
-/// An endpoint with the ids that its path names, decoded but not checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An endpoint with the ids that its path names and with its query, decoded but not checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
     /// What is called.
     pub endpoint: Endpoint,
     /// The tenant that the path names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// The quota or reservation that the path names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The credit or increase of the quota that the path names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
+    /// Names and values of the query, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, String)>,
 }
 
 /// Why there is no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoRoute {
+    /// The path could be understood in more than one way.
+    BadPath(BadPath),
     /// Nothing has this path.
     NotFound,
     /// The path takes other methods, which are these: the value of `Allow`.
@@ -169,6 +184,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/records", Endpoint::Record),
     (Method::Post, "/v1/tenants/{tenant}/batch", Endpoint::Batch),
     (Method::Get, "/v1/tenants/{tenant}/connect", Endpoint::Connect),
+    (Method::Post, "/v1/tenants/{tenant}/connect/ticket", Endpoint::MakeTicket),
     (Method::Post, "/v1/tenants/{tenant}/explain", Endpoint::Explain),
     (Method::Get, "/v1/tenants/{tenant}/usage", Endpoint::Usage),
     (Method::Get, "/v1/tenants/{tenant}/entries", Endpoint::Entries),
@@ -178,11 +194,14 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/audit/repair", Endpoint::Repair),
 ];
 
-/// The route of a request. `path` is as it was sent, percent-encoded and without the query.
+/// The route of a request. `target` is path and query as they were sent, percent-encoded. Nobody reads them again: what is authorized and what
+/// is done is the route.
 ///
 /// # Errors
 /// There is none.
-pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
+pub fn route(method: &str, target: &str) -> Result<Route, NoRoute> {
+    url::check(target).map_err(NoRoute::BadPath)?;
+    let (path, query) = url::path_and_query(target);
     let table = TABLE.as_ref().map_err(|_| NoRoute::NotFound)?;
     let found = table.at(path).map_err(|_| NoRoute::NotFound)?;
     let targets: &[Target] = found.value;
@@ -191,8 +210,22 @@ pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
         .ok_or_else(|| NoRoute::MethodNotAllowed(allow(targets)))?;
     // Bytes that are no UTF-8 become a character that no id may have, so the id's own check refuses them.
     let param = |name| found.params.get(name).map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+    let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let id = id.map(str::to_owned).or_else(|| param("id"));
-    Ok(Route { endpoint: *endpoint, tenant: param("tenant"), id, part: param("part") })
+    Ok(Route { endpoint: *endpoint, tenant: param("tenant"), id, part: param("part"), query })
+}
+
+impl Route {
+    /// To an endpoint whose path names nothing.
+    #[must_use]
+    pub const fn to(endpoint: Endpoint) -> Self {
+        Self { endpoint, tenant: None, id: None, part: None, query: Vec::new() }
+    }
+
+    /// Names and values of the query.
+    pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.query.iter().map(|(name, value)| (&**name, &**value))
+    }
 }
 
 impl Method {
@@ -219,12 +252,6 @@ impl Method {
 }
 
 impl Endpoint {
-    /// The method that calls it.
-    #[must_use]
-    pub fn method(self) -> Method {
-        ROUTES.iter().find(|(_, _, endpoint)| *endpoint == self).map_or(Method::Get, |(method, ..)| *method)
-    }
-
     /// Whether doing it twice in a row is as good as doing it once, so that the Worker may repeat it by itself. Commands about
     /// reservations are, by their ids.
     #[must_use]
@@ -239,6 +266,7 @@ impl NoRoute {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
+            Self::BadPath(reason) => Problem::invalid("path", reason),
             Self::NotFound => Problem::new(Code::NotFound, "there is no such route"),
             Self::MethodNotAllowed(allow) => Problem::new(Code::MethodNotAllowed, format!("this route takes {allow}")),
         }
@@ -308,6 +336,8 @@ fn allow(targets: &[Target]) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     #[test]
@@ -319,23 +349,12 @@ mod tests {
             assert_eq!(found.tenant.as_deref(), path.contains("{tenant}").then_some("acme"));
             assert_eq!(found.id.as_deref(), path.contains("{id}").then_some("a@b"));
             assert_eq!(found.part.as_deref(), path.contains("{part}").then_some("c d"));
-            assert_eq!(endpoint.method(), method);
         }
     }
 
     #[test]
     fn other_paths_are_not_found() {
-        for path in [
-            "/",
-            "/v1",
-            "/healthz/",
-            "/v1/tenants",
-            "/v1/tenants/",
-            "/v1/tenants//quotas",
-            "/v1/tenants/a/b",
-            "/V1/policy",
-            "/v1/tenants/a/quotas/b/c",
-        ] {
+        for path in ["/", "/v1", "/v1/tenants", "/v1/tenants/a/b", "/V1/policy", "/v1/tenants/a/quotas/b/c"] {
             assert_eq!(route("GET", path), Err(NoRoute::NotFound), "{path}");
         }
     }
@@ -373,8 +392,55 @@ mod tests {
     #[test]
     fn ids_are_decoded_and_what_is_no_utf8_is_no_id() {
         let id = |path: &str| route("GET", path).unwrap().id.unwrap();
-        assert_eq!(id("/v1/tenants/acme/reservations/a%2Fb"), "a/b");
+        assert_eq!(id("/v1/tenants/acme/reservations/a%40b"), "a@b");
         assert_eq!(id("/v1/tenants/acme/reservations/%ff"), "\u{fffd}");
         assert_eq!(id("/v1/tenants/acme/reservations/a+b"), "a+b");
+    }
+
+    #[test]
+    fn queries_are_decoded() {
+        let found =
+            route("GET", "/v1/tenants/acme/usage?groupBy=model%2Cday&from=2026-11-01T00%3A00%3A00Z&x=a+b&y").unwrap();
+        let pairs: Vec<_> = found.query().collect();
+        assert_eq!(pairs, [("groupBy", "model,day"), ("from", "2026-11-01T00:00:00Z"), ("x", "a b"), ("y", "")]);
+    }
+
+    #[test]
+    fn a_path_with_two_meanings_has_no_route() {
+        let bad = route("GET", "/v1/tenants/acme/reservations/..\\audit").unwrap_err();
+        assert_eq!(bad, NoRoute::BadPath(BadPath::Character));
+        let problem = bad.problem();
+        assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidRequest, Some("path")));
+    }
+
+    proptest! {
+        /// Whatever is sent: where there is a route, the path has no other one. Browsers' and runtimes' rules for addresses resolve dots, take
+        /// backslashes for slashes and leave out tabs; whoever decodes more than once, or joins the decoded parts, finds the same call.
+        #[test]
+        fn what_is_authorized_is_what_anybody_reads(path in proptest::collection::vec(piece(), 0..12).prop_map(|pieces| pieces.concat())) {
+            let address = format!("http://object/v1/tenants{path}");
+            let sent = url::target(&address);
+            for method in ["GET", "PUT", "POST", "DELETE"] {
+                let Ok(found) = route(method, sent) else { continue };
+                let normalized = url_parser::Url::parse(&address).unwrap();
+                let again = route(method, url::target(normalized.as_str()));
+                prop_assert_eq!(again.as_ref(), Ok(&found), "normalized: {}", normalized);
+                let raw = url::path_and_query(sent).0;
+                let decoded = percent_decode_str(raw).decode_utf8_lossy();
+                prop_assert_eq!(decoded.split('/').count(), raw.split('/').count(), "decoded: {}", decoded);
+                let resolved = |part: &str| matches!(part, "" | "." | "..") || part.contains('\\');
+                prop_assert!(!decoded.split('/').skip(1).any(resolved), "decoded: {}", decoded);
+            }
+        }
+    }
+
+    /// Whatever an attack on a path is made of.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            6 => Just("/".to_owned()),
+            2 => proptest::sample::select(&[".", "..", "\\", "%2e", "%2E", "%2f", "%5c", "%252e", "%252F", "%00", "%", "%25", "2e", "\t", "?", "#", ";", "@", ":", "%ff"][..]).prop_map(str::to_owned),
+            4 => proptest::sample::select(&["acme", "other", "quotas", "reservations", "audit", "repair", "q", "reset", "credits", "overrides", "settle", "tokens"][..]).prop_map(str::to_owned),
+            1 => any::<char>().prop_map(String::from),
+        ]
     }
 }

@@ -4,14 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{self, Answer, Ask, Code, Problem, Request as Asked};
+use js_sys::JsString;
+use tollgate_core::api::{self, Answer, Ask, Asking, Code, Problem, Request as Asked};
 use tollgate_core::catalog::Catalog;
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use worker::{
-    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    durable_object,
+    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketPair, durable_object, web_sys,
 };
 
 use crate::alarm::Alarm;
@@ -19,16 +22,17 @@ use crate::asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
-use crate::connection::{self, Message};
+use crate::connection::{self, Message, Terms};
 use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
-use crate::object::{OVERRIDES_HEADER, OVERRIDES_WANTED_HEADER};
+use crate::object::OVERRIDES_WANTED_HEADER;
+use crate::operation::{Envelope, Opening, Operation};
 use crate::probe;
 use crate::respond;
-use crate::router::{self, Endpoint, Route};
+use crate::router::{Endpoint, Route};
 use crate::sql::{ObjectSql, RowsWritten};
+use crate::tickets::Tickets;
 use crate::upkeep::Upkeep;
-use crate::url;
 
 /// Says, with the test clock on, how many rows the object has written since it started.
 const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
@@ -37,9 +41,18 @@ const ROWS_WRITTEN_HEADER: &str = "Tollgate-Rows-Written";
 ///
 /// A request's body is read first; then it joins a queue. Whatever waits there is decided and stored in one synchronous turn, in one
 /// commit, and answered. The runtime holds the answers back until the commit is durable.
-#[durable_object]
+#[durable_object(alarm)]
 pub struct TenantLedger {
     inner: Rc<Inner>,
+}
+
+/// What counts of who asks.
+#[derive(Clone, Copy)]
+struct Asker {
+    /// The test clock's time, where there is one.
+    now: Option<Timestamp>,
+    /// Whose eyes the answer is for.
+    sight: Sight,
 }
 
 struct Inner {
@@ -48,6 +61,7 @@ struct Inner {
     store: RefCell<Option<TenantStore<ObjectSql>>>,
     arrivals: Arrivals,
     queue: RefCell<Queue>,
+    tickets: RefCell<Tickets>,
     timer_runs: Cell<bool>,
     alarm: Alarm,
     written: RowsWritten,
@@ -62,6 +76,7 @@ impl DurableObject for TenantLedger {
                 store: RefCell::new(None),
                 arrivals: Arrivals::default(),
                 queue: RefCell::default(),
+                tickets: RefCell::default(),
                 timer_runs: Cell::new(false),
                 alarm: Alarm::new(state.storage(), written.clone()),
                 written,
@@ -71,11 +86,14 @@ impl DurableObject for TenantLedger {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        if let Some(ends) = request.headers().get(connection::ENDS_HEADER)? {
-            return self.inner.connect(&request, &ends);
-        }
-        let answer = self.inner.answer(&mut request).await.unwrap_or_else(|problem| respond::refusal(&problem));
-        let response = respond::response(answer)?;
+        let answer = match Envelope::of(request.headers()) {
+            Ok(Envelope { opening: Some(opening), overrides, sight, .. }) => {
+                return self.inner.connect(overrides, &opening, sight);
+            }
+            Ok(envelope) => self.inner.answer(envelope, &mut request).await,
+            Err(problem) => Err(problem),
+        };
+        let response = respond::response(answer.unwrap_or_else(|problem| respond::refusal(&problem)))?;
         if self.inner.has_test_clock {
             let rows = self.inner.written.count().to_string();
             response.headers().set(ROWS_WRITTEN_HEADER, &rows)?;
@@ -87,21 +105,114 @@ impl DurableObject for TenantLedger {
         self.inner.alarm_went_off();
         Response::empty()
     }
+}
 
-    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
-        let ends: Option<String> = socket.deserialize_attachment()?;
-        let ends = ends.and_then(|ends| ends.parse::<Timestamp>().ok());
-        if ends.is_none_or(|ends| ends <= clock::now()) {
-            return socket.close(Some(connection::ENDED), Some("open another one"));
+/// What comes over connections. Not by the trait's functions: those have every message copied into WebAssembly's memory before anybody has looked at its length.
+#[wasm_bindgen]
+impl TenantLedger {
+    /// A message.
+    ///
+    /// # Errors
+    /// The runtime fails.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub async fn message(&self, socket: web_sys::WebSocket, message: JsValue) -> core::result::Result<(), JsValue> {
+        Ok(self.inner.message_came(&socket.into(), &message).await?)
+    }
+
+    /// The client closes a connection.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn closing(&self, socket: web_sys::WebSocket) {
+        // Nothing is kept for a connection. The client waits for this answer to its closing, and fails where it has hung up meanwhile.
+        let _hung_up = WebSocket::from(socket).close(Some(connection::CLOSED), None::<&str>);
+    }
+
+    /// A connection broke.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn broke(&self, _: web_sys::WebSocket, error: JsValue) {
+        unexpected("a connection broke", &worker::Error::from(error));
+    }
+}
+
+impl Inner {
+    async fn answer(self: &Rc<Self>, envelope: Envelope, request: &mut Request) -> Result<Answer, Problem> {
+        let Envelope { operation, now, overrides, sight, .. } = envelope;
+        let asker = Asker { now: now.filter(|_| self.has_test_clock), sight };
+        match operation {
+            Operation::Route(route) => self.answer_route(&route, asker, overrides, request).await,
+            Operation::TakeOverrides { version } => {
+                self.ask(asker, request, &|body| asked::platform_overrides(version, body)).await
+            }
+            Operation::SayOnboarded => self.since().map(probe::answer),
+            Operation::FindTenant { .. } | Operation::RegisterTenant { .. } => {
+                Err(Problem::new(Code::NotFound, "no tenant's ledger answers this"))
+            }
+            Operation::ExpectTicket { id } => {
+                self.tickets.borrow_mut().expect(id, clock::now())?;
+                Ok(Answer { status: 204, body: String::new(), headers: Vec::new() })
+            }
         }
-        let message = match &message {
-            WebSocketIncomingMessage::String(text) => Message::read(text),
-            WebSocketIncomingMessage::Binary(_) => None,
+    }
+
+    async fn answer_route(
+        self: &Rc<Self>,
+        route: &Route,
+        asker: Asker,
+        overrides: u64,
+        request: &mut Request,
+    ) -> Result<Answer, Problem> {
+        let minds_overrides = match route.endpoint {
+            // What makes the tenant known comes before everything that applies to it.
+            Endpoint::Onboard => false,
+            Endpoint::Rerate => true,
+            // What is stored is looked after as it is.
+            other => !Upkeep::has(other),
         };
-        let Some(message) = message else {
-            return socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));
+        if minds_overrides && self.lacks_overrides(overrides)? {
+            return Ok(overrides_wanted());
+        }
+        if Upkeep::has(route.endpoint) {
+            let body = Body::read(request).await?.text()?;
+            return self.keep_up(&Upkeep::read(route, &body)?, asker.now.unwrap_or_else(clock::now));
+        }
+        self.ask(asker, request, &|body| asked::read(route, body)).await
+    }
+
+    /// Reads the body and what it asks, and has it carried out.
+    async fn ask(
+        self: &Rc<Self>,
+        asker: Asker,
+        request: &mut Request,
+        read: &dyn Fn(&str) -> Result<Ask, Problem>,
+    ) -> Result<Answer, Problem> {
+        let arriving = self.arrivals.begin();
+        self.alarm.learn().await;
+        match read(&Body::read(request).await?.text()?)? {
+            Ask::One(looked) if matches!(looked, Asked::State(_) | Asked::History(_)) => {
+                drop(arriving);
+                let answer = self.look(asker, &looked);
+                // It may have been the one that others waited for.
+                self.take_turns_if_arrivals_are_over();
+                answer
+            }
+            ask => self.join(arriving, asker, ask).await,
+        }
+    }
+
+    async fn message_came(self: &Rc<Self>, socket: &WebSocket, message: &JsValue) -> Result<()> {
+        let terms: Option<String> = socket.deserialize_attachment()?;
+        let terms = terms.and_then(|terms| serde_json::from_str::<Terms>(&terms).ok());
+        let Some(Terms { sight, .. }) = terms.filter(|terms| terms.ends > clock::now()) else {
+            return socket.close(Some(connection::ENDED), Some("open another one"));
         };
-        let answer = self.inner.answer_message(&message).await.unwrap_or_else(|problem| respond::refusal(&problem));
+        let not_understood = || socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));
+        let Some(text) = message.dyn_ref::<JsString>() else { return not_understood() };
+        let is_too_long = text.length() > connection::MAX_MESSAGE;
+        let text = if is_too_long { text.slice(0, connection::HEAD) } else { text.clone() };
+        let text = String::from(text);
+        let Some(message) = Message::read(&text) else { return not_understood() };
+        let answer =
+            if is_too_long { Err(connection::too_large()) } else { self.answer_message(&message, sight).await };
+        let answer = answer.unwrap_or_else(|problem| respond::refusal(&problem));
         if let Err(error) = socket.send_with_str(message.answer(&answer)) {
             // Whoever asked has hung up; what was decided stays, and a repeat gets the same answer.
             unexpected("answering over a connection", &error);
@@ -109,81 +220,22 @@ impl DurableObject for TenantLedger {
         Ok(())
     }
 
-    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
-        // Nothing is kept for a connection. The client waits for this answer to its closing, and fails where it has hung up meanwhile.
-        let _hung_up = socket.close(Some(connection::CLOSED), None::<&str>);
-        Ok(())
-    }
-
-    async fn websocket_error(&self, _: WebSocket, error: worker::Error) -> Result<()> {
-        unexpected("a connection broke", &error);
-        Ok(())
-    }
-}
-
-impl Inner {
-    async fn answer(self: &Rc<Self>, request: &mut Request) -> Result<Answer, Problem> {
-        let url = request.inner().url();
-        let (path, query) = url::path_and_query(url::target(&url));
-        if path == probe::TARGET {
-            return self.since().map(probe::answer);
-        }
-        let asks = match path {
-            asked::PLATFORM_OVERRIDES_TARGET => None,
-            path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
-        };
-        let now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
-        let minds_overrides = asks.as_ref().is_some_and(|route| match route.endpoint {
-            // What makes the tenant known comes before everything that applies to it.
-            Endpoint::Onboard => false,
-            Endpoint::Rerate => true,
-            // What is stored is looked after as it is.
-            other => !Upkeep::has(other),
-        });
-        if minds_overrides && self.lacks_overrides(request)? {
-            return Ok(overrides_wanted());
-        }
-        if let Some(Route { endpoint, .. }) = &asks
-            && Upkeep::has(*endpoint)
-        {
-            let body = Body::read(request).await?.text()?;
-            return self.keep_up(&Upkeep::read(*endpoint, query, &body)?, now.unwrap_or_else(clock::now));
-        }
-        let arriving = self.arrivals.begin();
-        self.alarm.learn().await;
-        let body = Body::read(request).await?.text()?;
-        let asked = match &asks {
-            Some(route) => asked::read(route, query, &body)?,
-            None => asked::platform_overrides(known_overrides(request), &body)?,
-        };
-        match asked {
-            Ask::One(looked) if matches!(looked, Asked::State(_) | Asked::History(_)) => {
-                drop(arriving);
-                let answer = self.look(now, &looked);
-                // It may have been the one that others waited for.
-                self.take_turns_if_arrivals_are_over();
-                answer
-            }
-            ask => self.join(arriving, now, ask).await,
-        }
-    }
-
-    async fn answer_message(self: &Rc<Self>, message: &Message<'_>) -> Result<Answer, Problem> {
+    async fn answer_message(self: &Rc<Self>, message: &Message<'_>, sight: Sight) -> Result<Answer, Problem> {
         message.check()?;
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
-        self.join(arriving, None, Ask::Batch(api::parse_batch(message.body)?)).await
+        self.join(arriving, Asker { now: None, sight }, Ask::Batch(api::parse_batch(message.body)?)).await
     }
 
     /// Joins the queue, sees to it that somebody takes a turn, and waits for the answer.
     async fn join(
         self: &Rc<Self>,
         arriving: Arriving<'_>,
-        now: Option<Timestamp>,
+        Asker { now, sight }: Asker,
         ask: Ask,
     ) -> Result<Answer, Problem> {
         let (done, answer) = oneshot::channel();
-        self.queue.borrow_mut().push(Waiting { now, ask, done });
+        self.queue.borrow_mut().push(Waiting { now, asking: Asking { ask, sight }, done });
         drop(arriving);
         if !self.take_turns_if_arrivals_are_over() && !self.timer_runs.replace(true) {
             spawn_local(Rc::clone(self).take_turns_in_time());
@@ -192,15 +244,20 @@ impl Inner {
     }
 
     /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
-    fn connect(&self, request: &Request, ends: &str) -> Result<Response> {
-        match self.lacks_overrides(request) {
+    fn connect(&self, overrides: u64, opening: &Opening, sight: Sight) -> Result<Response> {
+        match self.lacks_overrides(overrides) {
             Ok(false) => {}
             Ok(true) => return respond::response(overrides_wanted()),
             Err(problem) => return respond::response(respond::refusal(&problem)),
         }
+        if let Some(ticket) = &opening.ticket
+            && let Err(problem) = self.tickets.borrow_mut().use_up(ticket, clock::now())
+        {
+            return respond::response(respond::refusal(&problem));
+        }
         let pair = WebSocketPair::new()?;
         self.state.accept_web_socket(&pair.server);
-        pair.server.serialize_attachment(ends)?;
+        pair.server.serialize_attachment(serde_json::to_string(&Terms { ends: opening.ends, sight })?)?;
         let response = Response::from_websocket(pair.client)?;
         response.headers().set(connection::PROTOCOL_HEADER, connection::PROTOCOL)?;
         Ok(response)
@@ -248,10 +305,10 @@ impl Inner {
     }
 
     /// Answers what only looks, between two turns.
-    fn look(&self, at: Option<Timestamp>, asked: &Asked) -> Result<Answer, Problem> {
+    fn look(&self, Asker { now: at, sight }: Asker, asked: &Asked) -> Result<Answer, Problem> {
         let now = at.unwrap_or_else(clock::now);
         self.with_store(|store, catalog| {
-            let answer = store.look(catalog, now, asked)?;
+            let answer = store.look(catalog, now, asked, sight)?;
             if at.is_none() {
                 self.alarm.arm(store.next_deadline());
             }
@@ -260,8 +317,7 @@ impl Inner {
     }
 
     /// Whether the Worker knows a later version of the platform's own rates, aliases and markups than the ledger does.
-    fn lacks_overrides(&self, request: &Request) -> Result<bool, Problem> {
-        let version = known_overrides(request);
+    fn lacks_overrides(&self, version: u64) -> Result<bool, Problem> {
         if version == 0 {
             return Ok(false);
         }
@@ -319,12 +375,6 @@ impl Inner {
         });
         done.map_err(|error| problem(&error))
     }
-}
-
-/// The version of the platform's own rates, aliases and markups that the Worker knows; 0 where there are none.
-fn known_overrides(request: &Request) -> u64 {
-    let header = request.headers().get(OVERRIDES_HEADER).ok().flatten();
-    header.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// Nothing was done; the Worker sends what is wanted and asks again.

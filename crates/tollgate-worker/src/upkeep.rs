@@ -7,7 +7,7 @@ use tollgate_core::ledger::Rejection;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{Sql, StoreError, TenantStore};
 
-use crate::router::Endpoint;
+use crate::router::{Endpoint, Route};
 
 /// One such request.
 #[derive(Debug)]
@@ -34,20 +34,17 @@ impl Upkeep {
         )
     }
 
-    /// Reads what an endpoint, its query and its body ask.
+    /// Reads what a route and its body ask.
     ///
     /// # Errors
     /// The field that is wrong, or an endpoint that is none of these.
-    pub fn read(endpoint: Endpoint, query: &str, body: &str) -> Result<Self, Problem> {
-        match endpoint {
+    pub fn read(route: &Route, body: &str) -> Result<Self, Problem> {
+        match route.endpoint {
             Endpoint::Audit => Ok(Self::Audit),
             Endpoint::Repair => api::parse_repair(body).map(Self::Repair),
             Endpoint::Archive => api::parse_archive(body).map(Self::Archive),
             Endpoint::Rerate => api::parse_rerate(body).map(Box::new).map(Self::Rerate),
-            Endpoint::Journal => {
-                let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-                api::parse_journal_query(pairs.iter().map(|(name, value)| (&**name, &**value))).map(Self::Journal)
-            }
+            Endpoint::Journal => api::parse_journal_query(route.query()).map(Self::Journal),
             _ => Err(Problem::new(Code::NotFound, "no tenant's ledger answers this")),
         }
     }

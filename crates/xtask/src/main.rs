@@ -30,7 +30,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use console::style;
 
 use crate::interrupt::Interrupted;
-use crate::serve::{Server, random_token};
+use crate::serve::{Server, check_admin_token, random_token};
 use crate::step::Step;
 use crate::workspace::Workspace;
 
@@ -91,7 +91,7 @@ struct Dev {
     /// Folder of the databases [default: .tollgate/state in the checkout]
     #[arg(long)]
     state: Option<PathBuf>,
-    /// Admin token; without it, a random one is made and printed
+    /// Admin token, of 32 characters or more; without it, a random one is made and printed
     #[arg(long)]
     admin_token: Option<String>,
     /// Serve what was built last, as it is
@@ -164,14 +164,15 @@ fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn serve(workspace: &Workspace, dev: Dev) -> Result<()> {
-    let tools = tools::set_up(workspace, false)?;
-    if !dev.no_build {
-        build::worker(workspace, &tools)?;
-    }
     let token = match dev.admin_token {
         Some(token) => token,
         None => random_token()?,
     };
+    check_admin_token(&token)?;
+    let tools = tools::set_up(workspace, false)?;
+    if !dev.no_build {
+        build::worker(workspace, &tools)?;
+    }
     let state = dev.state.unwrap_or_else(|| workspace.root.join(".tollgate/state"));
     let step = Step::begin("Server", "the Worker in workerd, on loopback");
     let server = Server::start(workspace, &tools, dev.port, &state, &token)?;

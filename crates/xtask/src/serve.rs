@@ -1,7 +1,8 @@
 //! The built Worker in workerd, on loopback.
 
-use std::fs::{File, TryLockError};
-use std::io::{BufRead, BufReader};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -25,6 +26,11 @@ const ADOPT_TENANTS: &str = "TOLLGATE_ADOPT_TENANTS";
 
 /// How long workerd may take to answer for the first time.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// The fewest characters that the Worker takes for a secret.
+const MIN_SECRET: usize = 32;
+/// Where a state folder has the key that signed the tokens of its Worker, so that they outlive it.
+const SIGNING_KEY_FILE: &str = "token-signing-key";
 
 /// A running Worker; it does not outlive this value.
 pub struct Server {
@@ -56,6 +62,7 @@ impl Server {
             )
         })?;
         let state_lock = lock_state(state)?;
+        let signing_key = signing_key(state)?;
         let is_new = !has_ledgers(state);
         let mut command = workspace.command(&tools.workerd);
         command
@@ -66,6 +73,7 @@ impl Server {
             // workerd writes there which port it got.
             .arg("--control-fd=1")
             .env("TOLLGATE_ADMIN_TOKEN", admin_token)
+            .env("TOLLGATE_TOKEN_SIGNING_KEY", signing_key)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         if is_new && std::env::var_os(ADOPT_TENANTS).is_none() {
@@ -101,11 +109,50 @@ impl Server {
     }
 }
 
-/// A token for a Worker on loopback, when nobody chose one: 192 random bits in hex.
+/// A token for a Worker on loopback, when nobody chose one.
 pub fn random_token() -> Result<String> {
+    random_secret().context("the system gives no random bytes; choose a token with --admin-token")
+}
+
+/// 192 random bits in hex.
+fn random_secret() -> Result<String> {
     let mut bytes = [0_u8; 24];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes; choose a token with --admin-token")?;
+    getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Checks an admin token that somebody chose: with a shorter one, the Worker would let nobody in.
+pub fn check_admin_token(token: &str) -> Result<()> {
+    if token.len() < MIN_SECRET || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(failure(
+            format!("--admin-token takes {MIN_SECRET} characters or more, visible ASCII all of them"),
+            "take what `openssl rand -hex 32` prints, or leave out --admin-token: one is made and printed",
+        ));
+    }
+    Ok(())
+}
+
+/// The state folder's own key, which is made when it is missing.
+fn signing_key(state: &Path) -> Result<String> {
+    let path = state.join(SIGNING_KEY_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(key) if key.trim().len() >= MIN_SECRET => return Ok(key.trim().to_owned()),
+        Ok(_) => {
+            let next = "delete it: another key is made, and tokens that the old one signed are refused";
+            return Err(failure(format!("{} is no key", path.display()), next));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+    let key = random_secret().context("the system gives no random bytes for a signing key")?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(key.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(key)
 }
 
 /// Whether there are ledgers already, which a registry of tenants may not know yet.
@@ -225,7 +272,28 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_state_folder_keeps_its_signing_key_to_itself() {
+        let state = tempfile::tempdir().unwrap();
+        let key = signing_key(state.path()).unwrap();
+        assert_eq!((key.len(), signing_key(state.path()).unwrap()), (48, key));
+        let path = state.path().join(SIGNING_KEY_FILE);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, "cut").unwrap();
+        assert!(signing_key(state.path()).unwrap_err().to_string().contains("is no key"));
+    }
+
+    #[test]
+    fn an_admin_token_is_long_and_fits_a_header() {
+        assert!(check_admin_token(&random_token().unwrap()).is_ok());
+        for token in ["", "secret", &"x".repeat(31), &format!("{} ", "x".repeat(32)), &"é".repeat(32)] {
+            assert!(check_admin_token(token).is_err(), "{token}");
+        }
+    }
 
     #[test]
     fn a_state_is_new_until_a_tenant_has_a_database() {

@@ -1,5 +1,7 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -11,7 +13,7 @@ use super::request::{QuotasQuery, StateQuery};
 use crate::amount::Amount;
 use crate::arithmetic::arithmetic;
 use crate::bounds::{Amounts, Estimate};
-use crate::call::{Attribution, Call, Resource};
+use crate::call::{Attribution, Resource};
 use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
 use crate::ids::{AdjustmentId, Name, PlanName, RefundId, ReservationId, TenantId, UserId};
 use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Refund, Rejection, Reservation};
@@ -20,6 +22,7 @@ use crate::money::Usd;
 use crate::period::Period;
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
+use crate::sight::Sight;
 use crate::time::Timestamp;
 use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
 
@@ -87,21 +90,33 @@ impl Answer {
 
     /// The answer to a command that was carried out.
     #[must_use]
-    pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome) -> Self {
-        Self::outcome_with(ledger, clock, outcome, None)
+    pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, sight: Sight) -> Self {
+        Self::outcome_with(ledger, clock, outcome, None, sight)
     }
 
     /// The same among the results of a batch.
-    pub(super) fn outcome_in_batch(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, names: &mut Names) -> Self {
-        Self::outcome_with(ledger, clock, outcome, Some(names))
+    pub(super) fn outcome_in_batch(
+        ledger: &Ledger,
+        clock: Timestamp,
+        outcome: &Outcome,
+        names: &mut Names,
+        sight: Sight,
+    ) -> Self {
+        Self::outcome_with(ledger, clock, outcome, Some(names), sight)
     }
 
-    fn outcome_with(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, names: Option<&mut Names>) -> Self {
+    fn outcome_with(
+        ledger: &Ledger,
+        clock: Timestamp,
+        outcome: &Outcome,
+        names: Option<&mut Names>,
+        sight: Sight,
+    ) -> Self {
         let now = ledger.now(clock);
         let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind<'_>| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
                 let quotas = QuotaList::of(ledger, reservation, now, names);
-                Self::json(status, &ReplyBody::new(reservation, quotas, kind, replayed))
+                Self::json(status, &ReplyBody::new(reservation, quotas, kind, replayed, sight))
             })
         };
         match outcome {
@@ -151,8 +166,8 @@ impl Answer {
 
     /// Answers a query about the ledger's state. Those about its history are answered by whoever keeps that.
     #[must_use]
-    pub fn query(ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery) -> Self {
-        Self::query_with(ledger, catalog, clock, query, None)
+    pub fn query(ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery, sight: Sight) -> Self {
+        Self::query_with(ledger, catalog, clock, query, None, sight)
     }
 
     /// The same among the results of a batch.
@@ -162,8 +177,9 @@ impl Answer {
         clock: Timestamp,
         query: &StateQuery,
         names: &mut Names,
+        sight: Sight,
     ) -> Self {
-        Self::query_with(ledger, catalog, clock, query, Some(names))
+        Self::query_with(ledger, catalog, clock, query, Some(names), sight)
     }
 
     fn query_with(
@@ -172,6 +188,7 @@ impl Answer {
         clock: Timestamp,
         query: &StateQuery,
         names: Option<&mut Names>,
+        sight: Sight,
     ) -> Self {
         let now = ledger.now(clock);
         if ledger.tenant().is_none() {
@@ -186,19 +203,25 @@ impl Answer {
             ),
             StateQuery::Reservation(id) => ledger.reservation(id).map_or_else(
                 || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
-                |reservation| Self::json(200, &ReservationBody::new(catalog, reservation)),
+                |reservation| Self::json(200, &ReservationBody::new(catalog, reservation, sight)),
             ),
-            StateQuery::Holds(query) => holds_page(ledger, catalog, query),
+            StateQuery::Holds(query) => holds_page(ledger, catalog, query, sight),
             StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
-                Ok(explanation) => Self::json(200, &ExplanationBody::new(ledger, now, &explanation, names)),
+                Ok(explanation) => Self::json(200, &ExplanationBody::new(ledger, now, &explanation, names, sight)),
                 Err(rejection) => Self::problem(&rejection.into()),
             },
             StateQuery::Overrides => Self::overrides(ledger, OverridesScope::Tenant),
             StateQuery::Price(request) => match request.price_with(catalog, ledger.prices(), now) {
-                Ok(charge) => Self::json(200, &charge),
+                Ok(charge) => Self::charge(&charge, sight),
                 Err(problem) => Self::problem(&problem),
             },
         }
+    }
+
+    /// What a usage costs.
+    #[must_use]
+    pub fn charge(charge: &Charge, sight: Sight) -> Self {
+        Self::json(200, &sight.of_charge(charge))
     }
 
     /// A document of own rates, aliases and markups, and which one of the platform's the ledger has.
@@ -295,18 +318,19 @@ impl Answer {
 pub struct EntriesPage {
     page: Page,
     last: Option<u64>,
+    sight: Sight,
 }
 
 impl EntriesPage {
-    /// Of so many at most.
+    /// Of so many at most, for these eyes.
     #[must_use]
-    pub fn new(limit: u32) -> Self {
-        Self { page: Page::new("entries", limit), last: None }
+    pub fn new(limit: u32, sight: Sight) -> Self {
+        Self { page: Page::new("entries", limit), last: None, sight }
     }
 
     /// Adds the next one. Whether another one is wanted.
     pub fn add(&mut self, entry: &Entry) -> bool {
-        let added = self.page.add(entry);
+        let added = self.page.add(&self.sight.of_entry(entry));
         if added {
             self.last = Some(entry.seq);
         }
@@ -465,9 +489,9 @@ struct ReplyBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     granted: Option<GrantedBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'a Basis>,
+    basis: Option<Cow<'a, Basis>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    charge: Option<&'a Charge>,
+    charge: Option<Cow<'a, Charge>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     released: Option<Usd>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -488,7 +512,13 @@ struct ReplyBody<'a> {
 }
 
 impl<'a> ReplyBody<'a> {
-    fn new(reservation: &'a Reservation, quotas: QuotaList<'a>, kind: ReplyKind<'_>, replayed: bool) -> Self {
+    fn new(
+        reservation: &'a Reservation,
+        quotas: QuotaList<'a>,
+        kind: ReplyKind<'_>,
+        replayed: bool,
+        sight: Sight,
+    ) -> Self {
         let mut body = Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -511,6 +541,8 @@ impl<'a> ReplyBody<'a> {
         };
         let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
         let spent = charge.map_or(Usd::ZERO, |charge| charge.usd);
+        let seen = |charge: &'a Charge| sight.of_charge(charge);
+        let charge = charge.map(seen);
         let held = reservation.held.usd;
         match kind {
             ReplyKind::Reserved => {
@@ -519,13 +551,13 @@ impl<'a> ReplyBody<'a> {
                 body.expires_at = Some(reservation.expires_at);
                 body.on_expiry = on_expiry(reservation);
                 body.granted = reservation.granted.as_ref().map(Into::into);
-                body.basis = reservation.basis.as_ref();
+                body.basis = reservation.basis.as_ref().map(|basis| sight.of_basis(basis));
             }
             ReplyKind::Metered => {
                 let metered = reservation.metered.as_deref();
                 body.held = Some(&reservation.held);
                 body.expires_at = Some(reservation.expires_at);
-                body.charge = charge.or_else(|| metered.map(|metered| &metered.charge));
+                body.charge = charge.or_else(|| metered.map(|metered| seen(&metered.charge)));
                 body.overrun = metered.map(|metered| metered.spent.usd.minus(held).or_zero());
             }
             ReplyKind::Settled => {
@@ -596,7 +628,7 @@ pub(super) struct ReservationBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     closed_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    charge: Option<&'a Charge>,
+    charge: Option<Cow<'a, Charge>>,
     /// The charge's arithmetic, line by line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     explanation: Vec<String>,
@@ -612,16 +644,15 @@ pub(super) struct ReservationBody<'a> {
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'a Basis>,
+    basis: Option<Cow<'a, Basis>>,
 }
 
 impl<'a> ReservationBody<'a> {
-    pub(super) fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
+    pub(super) fn new(catalog: &Catalog, reservation: &'a Reservation, sight: Sight) -> Self {
         let end = reservation.end.as_ref();
         // What was charged at its end, or so far.
         let charge =
             end.map_or_else(|| reservation.metered.as_ref().map(|metered| &metered.charge), |end| end.charge.as_ref());
-        let (call, at) = (&reservation.call, reservation.created_at);
         Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -636,13 +667,13 @@ impl<'a> ReservationBody<'a> {
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
-            charge,
-            explanation: charge.map(|charge| explained(catalog, call, at, charge, reservation)).unwrap_or_default(),
+            charge: charge.map(|charge| sight.of_charge(charge)),
+            explanation: charge.map(|charge| explained(catalog, charge, reservation, sight)).unwrap_or_default(),
             late: end.is_some_and(|end| end.late),
             adjustments: end.map_or(&[], |end| &end.adjustments),
             refunds: end.map_or(&[], |end| &end.refunds),
             left: left(reservation),
-            basis: reservation.basis.as_ref(),
+            basis: reservation.basis.as_ref().map(|basis| sight.of_basis(basis)),
         }
     }
 }
@@ -653,8 +684,8 @@ fn left(reservation: &Reservation) -> Option<Usd> {
 }
 
 /// A charge's arithmetic, and what was taken back of it.
-fn explained(catalog: &Catalog, call: &Call, at: Timestamp, charge: &Charge, reservation: &Reservation) -> Vec<String> {
-    let mut lines = arithmetic(catalog, call, at, charge);
+fn explained(catalog: &Catalog, charge: &Charge, reservation: &Reservation, sight: Sight) -> Vec<String> {
+    let mut lines = arithmetic(catalog, &reservation.call, reservation.created_at, charge, sight);
     let refunds = reservation.end.iter().flat_map(|end| &end.refunds);
     lines.extend(refunds.map(|Refund { usd, by, reason, .. }| format!("refunded {usd} USD by {by}: {reason}")));
     lines.extend(left(reservation).map(|left| format!("{left} USD are left")));
@@ -674,7 +705,7 @@ struct ExplanationBody<'a> {
     allowed: bool,
     estimate: &'a Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    basis: Option<&'a Basis>,
+    basis: Option<Cow<'a, Basis>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     more_quotas: Option<usize>,
     quotas: Vec<QuotaItem<'a>>,
@@ -683,7 +714,13 @@ struct ExplanationBody<'a> {
 }
 
 impl<'a> ExplanationBody<'a> {
-    fn new(ledger: &Ledger, now: Timestamp, explanation: &'a Explanation<'a>, mut names: Option<&mut Names>) -> Self {
+    fn new(
+        ledger: &Ledger,
+        now: Timestamp,
+        explanation: &'a Explanation<'a>,
+        mut names: Option<&mut Names>,
+        sight: Sight,
+    ) -> Self {
         let states = explanation.quotas.iter().map(|(view, fit)| {
             let (view, body) = with_body(view.clone());
             (view, body.with_fit(*fit))
@@ -694,7 +731,7 @@ impl<'a> ExplanationBody<'a> {
         Self {
             allowed: explanation.denial.is_none(),
             estimate: &explanation.estimate,
-            basis: explanation.basis.as_ref(),
+            basis: explanation.basis.as_ref().map(|basis| sight.of_basis(basis)),
             more_quotas: more,
             quotas,
             denial: explanation.denial.as_deref().map(|denial| DenialBody::new(denial, beside)),

@@ -10,6 +10,7 @@ use super::request::StateQuery;
 use super::{MAX_ANSWER_BYTES, MAX_BATCH};
 use crate::catalog::Catalog;
 use crate::ledger::{Ledger, Outcome};
+use crate::sight::Sight;
 use crate::time::Timestamp;
 
 /// After so much, in bytes, no further command is carried out.
@@ -24,13 +25,14 @@ pub struct BatchAnswer {
     results: usize,
     left_out: usize,
     names: Names,
+    sight: Sight,
 }
 
 impl BatchAnswer {
-    /// Without any result yet.
+    /// Without any result yet, for these eyes.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(sight: Sight) -> Self {
+        Self { sight, ..Self::default() }
     }
 
     /// Whether another command may be carried out.
@@ -41,7 +43,7 @@ impl BatchAnswer {
 
     /// A command was carried out.
     pub fn outcome(&mut self, ledger: &Ledger, clock: Timestamp, outcome: &Outcome) {
-        let answer = Answer::outcome_in_batch(ledger, clock, outcome, &mut self.names);
+        let answer = Answer::outcome_in_batch(ledger, clock, outcome, &mut self.names, self.sight);
         self.push(&answer);
     }
 
@@ -53,7 +55,7 @@ impl BatchAnswer {
 
     /// A question about the state.
     pub fn query(&mut self, ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery) {
-        let answer = Answer::query_in_batch(ledger, catalog, clock, query, &mut self.names);
+        let answer = Answer::query_in_batch(ledger, catalog, clock, query, &mut self.names, self.sight);
         self.push(&answer);
     }
 

@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::ids::{Name, ReservationId, UserId};
 use crate::ledger::{HoldPlace, HoldsFilter, Ledger, MAX_BULK_RELEASE, TooManyHolds};
 use crate::quota::Scope;
+use crate::sight::Sight;
 use crate::time::Timestamp;
 
 /// The most holds in one page, and how many there are where the caller does not say.
@@ -104,13 +105,13 @@ fn holds_query(
 
 /// A page of open holds, in the order of their deadlines and ids. A cursor is the place of the last one, so that holds that come and go
 /// between two pages move no other; one that is prolonged meanwhile may come a second time.
-pub(super) fn holds_page(ledger: &Ledger, catalog: &Catalog, query: &HoldsQuery) -> Answer {
+pub(super) fn holds_page(ledger: &Ledger, catalog: &Catalog, query: &HoldsQuery, sight: Sight) -> Answer {
     let mut page = String::from("{\"reservations\":[");
     let mut last: Option<HoldPlace> = None;
     let mut listed = 0_u32;
     let mut is_full = false;
     for hold in ledger.filtered_reservations(&query.filter, query.after.as_ref()) {
-        let body = match tollgate_json::to_string(&ReservationBody::new(catalog, hold)) {
+        let body = match tollgate_json::to_string(&ReservationBody::new(catalog, hold, sight)) {
             Ok(body) => body,
             Err(error) => return Answer::problem(&Problem::new(Code::Internal, error.to_string())),
         };

@@ -43,6 +43,6 @@ pub use price_body::{PriceRequest, parse_price, parse_tenant_price};
 pub use problem::{Code, Problem};
 pub use quota_body::{MAX_SHOWN_FUNDS, MAX_SHOWN_QUOTAS};
 pub use record_body::parse_record;
-pub use request::{Ask, HistoryQuery, HoldsQuery, QuotasQuery, Request, StateQuery};
+pub use request::{Ask, Asking, HistoryQuery, HoldsQuery, QuotasQuery, Request, StateQuery};
 pub use rerate_body::{MAX_RERATED, RerateReport, RerateRequest, RerateTotals, parse_rerate};
 pub use reserve_body::{parse_explain, parse_extend, parse_reserve};

@@ -47,6 +47,10 @@ pub enum Code {
     AlreadyExpired,
     /// Send less.
     BodyTooLarge,
+    /// Send it again, all of it.
+    RequestTimeout,
+    /// Send it as it is.
+    UnsupportedEncoding,
     /// Open a WebSocket.
     UpgradeRequired,
     /// Give an amount, or set the policy's rule for unknown models.
@@ -61,6 +65,8 @@ pub enum Code {
     Internal,
     /// Retry with the same id, later.
     Unavailable,
+    /// Set the Worker's secrets.
+    NotConfigured,
 }
 
 impl Code {
@@ -95,6 +101,8 @@ impl Code {
             Self::AlreadyReleased => ("already_released", 409, "Already released"),
             Self::AlreadyExpired => ("already_expired", 409, "Already expired"),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large"),
+            Self::RequestTimeout => ("request_timeout", 408, "Request timeout"),
+            Self::UnsupportedEncoding => ("unsupported_encoding", 415, "Unsupported encoding"),
             Self::UpgradeRequired => ("upgrade_required", 426, "Upgrade required"),
             Self::Unpriced => ("unpriced", 422, "Unpriced"),
             Self::InvalidPayload => ("invalid_payload", 422, "Invalid payload"),
@@ -102,6 +110,7 @@ impl Code {
             Self::TooManyHolds => ("too_many_holds", 429, "Too many holds"),
             Self::Internal => ("internal", 500, "Internal error"),
             Self::Unavailable => ("unavailable", 503, "Unavailable"),
+            Self::NotConfigured => ("not_configured", 503, "Not configured"),
         }
     }
 }
@@ -199,7 +208,7 @@ const fn unpriced_field(unpriced: &Unpriced) -> &'static str {
         Unpriced::NoRates(_) => "model",
         Unpriced::MissingResource { resource, .. } => resource,
         Unpriced::NotASandbox { .. } => "sandbox",
-        Unpriced::Meter { .. } | Unpriced::TooLarge => "usage",
+        Unpriced::Meter { .. } | Unpriced::TooLarge | Unpriced::TooMuch { .. } => "usage",
     }
 }
 

@@ -4,6 +4,7 @@ use super::price_body::PriceRequest;
 use super::problem::Problem;
 use crate::ids::{QuotaId, ReservationId};
 use crate::ledger::{Command, HoldPlace, HoldsFilter, ReserveRequest};
+use crate::sight::Sight;
 use crate::usage_report::UsageQuery;
 
 /// What can be asked about or of one tenant's ledger.
@@ -15,6 +16,15 @@ pub enum Request {
     State(StateQuery),
     /// A question about what has happened.
     History(HistoryQuery),
+}
+
+/// What one caller asks, with whose eyes the answer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// What is asked.
+    pub ask: Ask,
+    /// Whose eyes the answer is for.
+    pub sight: Sight,
 }
 
 /// What one caller asks at once, and is given one answer to.

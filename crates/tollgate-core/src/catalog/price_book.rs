@@ -43,6 +43,9 @@ pub struct Applied {
     /// The factor that whichever rates were taken were multiplied by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub markup: Option<AppliedMarkup>,
+    /// In place of all that is the platform's, for those who may not see it: the version of its document. Never stored, and so never read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub platform_version: Option<u64>,
 }
 
 /// See [`Applied::alias`].
@@ -244,6 +247,7 @@ impl PriceBook {
                 entry: entry.clone(),
             }),
             markup: self.markup(call.resource, (provider, model), terms.at),
+            platform_version: None,
         };
         let applied = (applied != Applied::default()).then(|| Arc::new(applied));
         Ok(Rating { applied, ..Rating::of_card(catalog, card, terms) })
@@ -313,6 +317,41 @@ impl PriceBook {
 }
 
 impl Applied {
+    /// The version of the platform's document, where a part of that applied.
+    #[must_use]
+    pub fn platforms(&self) -> Option<u64> {
+        let Self { alias, rates, fallback: _, markup, platform_version } = self;
+        let alias = alias.as_ref().map(|alias| (alias.scope, alias.version));
+        let rates = rates.as_ref().map(|rates| (rates.scope, rates.version));
+        let markup = markup.as_ref().map(|markup| (markup.scope, markup.version));
+        let parts = [alias, rates, markup].into_iter().flatten();
+        let platforms = parts.filter(|(scope, _)| *scope == OverridesScope::Platform).map(|(_, version)| version);
+        platforms.max().or(*platform_version)
+    }
+
+    /// Whether rates, or what they were multiplied by, are the platform's own: its overrides', or its policy's for unknown models.
+    #[must_use]
+    pub fn has_platforms_rates(&self) -> bool {
+        let is_platforms = |scope: Option<OverridesScope>| scope == Some(OverridesScope::Platform);
+        self.fallback.is_some()
+            || is_platforms(self.rates.as_ref().map(|rates| rates.scope))
+            || is_platforms(self.markup.as_ref().map(|markup| markup.scope))
+    }
+
+    /// What a tenant may see of it: its own agreements, and the version of the platform's where those applied. None where that is nothing.
+    #[must_use]
+    pub fn without_platforms(&self) -> Option<Self> {
+        let is_tenants = |scope: OverridesScope| scope == OverridesScope::Tenant;
+        let seen = Self {
+            alias: self.alias.clone().filter(|alias| is_tenants(alias.scope)),
+            rates: self.rates.clone().filter(|rates| is_tenants(rates.scope)),
+            fallback: None,
+            markup: self.markup.clone().filter(|markup| is_tenants(markup.scope)),
+            platform_version: self.platforms(),
+        };
+        (seen != Self::default()).then_some(seen)
+    }
+
     /// The rates that a charge with this basis had, for the same call.
     ///
     /// # Errors

@@ -43,12 +43,11 @@ impl Ledger {
             Estimate::Usd(usd) => Ok(UpperBound::of_amount(*usd)),
             Estimate::Tokens(bounds) => {
                 let (rating, _) = self.rating(catalog, call, at)?;
-                Ok(estimate::token_bound(&rating, bounds)?)
+                estimate::token_bound(&rating, bounds).map_err(|unpriced| named("estimate", unpriced))
             }
             Estimate::Sandbox(bounds) => {
                 let (rating, _) = self.rating(catalog, call, at)?;
-                estimate::sandbox_bound(&rating, bounds)
-                    .map_err(|unpriced| sandbox_problem("estimate.sandbox", unpriced))
+                estimate::sandbox_bound(&rating, bounds).map_err(|unpriced| named("estimate.sandbox", unpriced))
             }
         }
     }
@@ -129,7 +128,7 @@ impl Ledger {
                 let (rating, _) = self.rating(catalog, call, at)?;
                 let effective = rating.rates(0).map_err(Unpriced::from)?;
                 let usage = price::sandbox_usage(&rating.card, &effective, bounds)
-                    .map_err(|unpriced| sandbox_problem("sandbox", unpriced))?;
+                    .map_err(|unpriced| named("sandbox", unpriced))?;
                 let (charge, spent) = self.priced(catalog, call, &usage, at)?;
                 Ok((charge, Amounts { seconds: bounds.seconds, ..spent }))
             }
@@ -155,7 +154,7 @@ impl Ledger {
         let tokens = usage.sum(MeterKind::InputTokens).saturating_add(usage.sum(MeterKind::OutputTokens));
         let spent = Amounts {
             usd: charge.usd,
-            tokens: Quantity::from_count(tokens).map_err(|_| Unpriced::TooLarge)?,
+            tokens: Quantity::from_count(tokens).map_err(|_| named("usage", Unpriced::TooMuch { of: "tokens" }))?,
             requests: Quantity::ONE,
             seconds: Quantity::ZERO,
         };
@@ -280,8 +279,10 @@ fn reserved_sandbox(reservation: &Reservation) -> Result<&SandboxBounds, Rejecti
 }
 
 /// A resource that the tier has a price for and that was not named is a field to mend, not a price that is missing.
-fn sandbox_problem(path: &str, unpriced: Unpriced) -> Rejection {
+/// What is wrong with what was asked, with its place on the wire; what only the prices lack has none.
+fn named(path: &str, unpriced: Unpriced) -> Rejection {
     match unpriced {
+        Unpriced::TooMuch { .. } => Rejection::Invalid { field: path.to_owned(), message: unpriced.to_string() },
         Unpriced::MissingResource { resource, .. } => {
             Rejection::Invalid { field: format!("{path}.{resource}"), message: unpriced.to_string() }
         }

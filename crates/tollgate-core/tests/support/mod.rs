@@ -13,6 +13,7 @@ use tollgate_core::api::{Answer, Request, parse_command};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{Command, Entry, Event, Ledger, Onboard, Reservation, Snapshot};
 use tollgate_core::local::LocalLedger;
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 
 /// When a desk opens: a Tuesday.
@@ -27,6 +28,7 @@ pub struct Desk {
     ledger: Ledger,
     entries: Vec<String>,
     now: Timestamp,
+    sight: Sight,
 }
 
 /// An answer, as the wire has it.
@@ -40,7 +42,7 @@ pub struct Reply {
 impl Desk {
     /// Onboards a tenant with a plan, as the policy writes it.
     pub fn open(plan: Value) -> Self {
-        let mut desk = Self { ledger: Ledger::new(), entries: Vec::new(), now: at(OPENING) };
+        let mut desk = Self { ledger: Ledger::new(), entries: Vec::new(), now: at(OPENING), sight: Sight::Everything };
         desk.onboard("default", plan).expect(200, json!({ "tenant": "acme" }));
         desk
     }
@@ -48,6 +50,12 @@ impl Desk {
     /// A tenant whose only quota is this many USD a month for language models.
     pub fn with_monthly_limit(limit: &str) -> Self {
         Self::open(json!({ "quotas": { "month": tenant_quota("llm", limit, "month") } }))
+    }
+
+    /// Says for whose eyes the answers are from now on; for an administrator's at first.
+    pub const fn seen_by(&mut self, sight: Sight) -> &mut Self {
+        self.sight = sight;
+        self
     }
 
     /// Sets the clock, also backwards.
@@ -155,10 +163,10 @@ impl Desk {
         let mut entries = Vec::new();
         let answer = match request {
             Request::Command(command) => match self.ledger.execute(catalog, self.now, command, &mut entries) {
-                Ok(outcome) => Answer::outcome(&self.ledger, self.now, &outcome),
+                Ok(outcome) => Answer::outcome(&self.ledger, self.now, &outcome, self.sight),
                 Err(rejection) => Answer::problem(&rejection.into()),
             },
-            Request::State(query) => Answer::query(&self.ledger, catalog, self.now, query),
+            Request::State(query) => Answer::query(&self.ledger, catalog, self.now, query, self.sight),
             Request::History(_) => panic!("a desk keeps no history to ask: use LocalLedger"),
         };
         self.store(&entries);
