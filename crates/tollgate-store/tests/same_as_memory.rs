@@ -7,8 +7,9 @@ mod common;
 use common::{Flaky, body, catalog, request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::api::{self, ArchiveRequest, Ask, JournalQuery, Request};
+use tollgate_core::api::{self, ArchiveRequest, Ask, Asking, JournalQuery, Request};
 use tollgate_core::local::LocalLedger;
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::UsageCursor;
 
@@ -168,7 +169,8 @@ proptest! {
                 Step::Batch { wait_ms, command } => {
                     now += wait_ms;
                     let batch = Ask::Batch(api::parse_batch(&json!({ "commands": [command] }).to_string()).unwrap());
-                    let answers = store.carry_out(catalog(), clock(now), &[batch]).unwrap();
+                    let asking = Asking { ask: batch, sight: Sight::Everything };
+                    let answers = store.carry_out(catalog(), clock(now), &[asking]).unwrap();
                     let (status, found) = common::alone(&answers[0]);
                     let expected = memory.execute(catalog(), clock(now), &request(&command));
                     prop_assert_eq!(status, u64::from(expected.status), "{}", command);
