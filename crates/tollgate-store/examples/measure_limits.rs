@@ -9,9 +9,10 @@
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
-use tollgate_core::api::{self, Ask, Request};
+use tollgate_core::api::{self, Ask, Asking, Request};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{Command, Onboard};
+use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{Param, Sql, Sqlite, TenantStore};
 
@@ -22,7 +23,13 @@ fn main() {
         let mut time = |name: &str, command: &dyn Fn(usize) -> Value| {
             let commands: Vec<_> = (0..500).map(|at| api::parse_command(&command(at).to_string())).collect();
             let start = Instant::now();
-            let answers = store.carry_out(Catalog::builtin().unwrap(), now(), &[Ask::Batch(commands)]).unwrap();
+            let answers = store
+                .carry_out(
+                    Catalog::builtin().unwrap(),
+                    now(),
+                    &[Asking { ask: Ask::Batch(commands), sight: Sight::Everything }],
+                )
+                .unwrap();
             let taken = start.elapsed();
             let body: Value = serde_json::from_str(&answers[0].body).unwrap();
             let mut statuses = Map::new();
