@@ -13,6 +13,8 @@ import type {
   OverridesState,
   PriceRequest,
   QuotaState,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   UsageQuery,
@@ -130,6 +132,12 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
 
   async reservation(id: string): Promise<ReservationState> {
     return this.#transport.call<ReservationState>("GET", `${this.#path}/reservations/${encodeURIComponent(id)}`);
+  }
+
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    const parameters = new URLSearchParams({ state: "held" });
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
+    return this.#transport.call<ReservationsPage>("GET", `${this.#path}/reservations?${parameters}`);
   }
 
   override toleratesUndelivered(): boolean {

@@ -20,6 +20,8 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
@@ -59,6 +61,7 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract quotas(): Promise<QuotaState[]>;
   abstract quota(id: string): Promise<QuotaState>;
   abstract reservation(id: string): Promise<ReservationState>;
+  abstract reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
 
   async *usageGroups(query: UsageQuery): AsyncGenerator<UsageGroup, void, undefined> {
     let after: string | null = query.after ?? null;

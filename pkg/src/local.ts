@@ -20,6 +20,10 @@ import type {
   RefundRequest,
   Refunding,
   ReservationBody,
+  ReservationsFilter,
+  ReservationsPage,
+  ReservationsQuery,
+  ReservationsReleased,
   ReservationState,
   ReserveRequest,
   UnknownModel,
@@ -69,6 +73,8 @@ export interface LocalTollgate extends Tollgate {
   increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
   /** Ends an increase before its time. */
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
+  /** Releases open holds in bulk, 500 at most at a time. */
+  releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased>;
   /** Takes back a charge, or a part of it. Safe to repeat under the same id. */
   refund(id: string, request: RefundRequest): Promise<Refunding>;
   /** The ledger, line by line. */
@@ -142,6 +148,14 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async reservation(id: string): Promise<ReservationState> {
     return this.run<ReservationState>({ op: "getReservation", id });
+  }
+
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    return this.run<ReservationsPage>({ ...query, op: "listReservations" });
+  }
+
+  async releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased> {
+    return this.run<ReservationsReleased>({ ...which, op: "releaseReservations" });
   }
 
   async setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState> {

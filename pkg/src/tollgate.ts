@@ -15,6 +15,8 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
@@ -82,6 +84,9 @@ export interface Tollgate {
 
   /** A reservation as it is stored, open or ended. */
   reservation(id: string): Promise<ReservationState>;
+
+  /** Open holds by page, in the order in which they end by themselves. */
+  reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
 
   /**
    * Reserves, runs `fn`, and ends the hold on every way out:

@@ -488,6 +488,42 @@ export interface ReservationState {
   basis?: Basis;
 }
 
+/** Which open holds are listed. */
+export interface ReservationsQuery {
+  userId?: string;
+  touchpoint?: string;
+  /** `next` of the page before. */
+  after?: string;
+  /** 1 to 1000; 100 when left out. */
+  limit?: number;
+}
+
+/** A page of open holds, in the order in which they end by themselves. It has fewer than were asked for where they are large. */
+export interface ReservationsPage {
+  reservations: ReservationState[];
+  /** Give it as `after` for the next page; null at the end. */
+  next: string | null;
+}
+
+/** Which open holds are released: those that have all that is named, or, where that is said, all. */
+export type ReservationsFilter =
+  | {
+      userId?: string;
+      touchpoint?: string;
+      openedBefore?: string | Date;
+      /** 1 to 500. */
+      ids?: string[];
+    }
+  | { all: true };
+
+/** What a release in bulk did. */
+export interface ReservationsReleased {
+  /** How many, 500 at most. */
+  released: number;
+  /** How many more there are: ask again for these. */
+  remaining: number;
+}
+
 /** The answer to a meter reading. */
 export interface Metering {
   id: string;
@@ -801,4 +837,17 @@ export interface Problem {
   detail: string;
   field?: string;
   denial?: Denial;
+  holds?: TooManyHolds;
+}
+
+/** Who has as many open holds as there may be. */
+export interface TooManyHolds {
+  scope: "tenant" | "user";
+  /** The user, where it is one. */
+  scopeId?: string;
+  open: number;
+  limit: number;
+  /** When there is room again, unless holds end sooner or are prolonged. */
+  freesAt: string;
+  retryAfterSeconds: number;
 }

@@ -10,6 +10,8 @@ import {
   NotFoundError,
   QuotaExceededError,
   ReservationClosedError,
+  TollgateError,
+  TooManyHoldsError,
   UnauthorizedError,
   UnavailableError,
   UnpricedError,
@@ -134,6 +136,35 @@ describe("a client of the Worker", () => {
       await platform.setOverrides({});
     }
     assert.equal((await clientOf(tenant).price(request)).usd, "0.001");
+  });
+
+  it("open holds are listed by whoever reads, and released in bulk by the administrator", async () => {
+    const tenant = await newTenant(worker, { q: usdQuota("10") });
+    const tollgate = clientOf(tenant);
+    for (const id of ["a", "b", "c"]) await tollgate.reserve({ ...dollar(id), userId: id === "c" ? "u-8" : "u-7", ttlSeconds: 600 });
+    const first = await tollgate.reservations({ userId: "u-7", limit: 1 });
+    assertPartial(first.reservations, [{ id: "a", state: "held", userId: "u-7" }]);
+    assert.ok(first.next !== null);
+    const second = await tollgate.reservations({ userId: "u-7", after: first.next });
+    assert.deepEqual([second.reservations.map(({ id }) => id), second.next], [["b"], null]);
+    const platform = createPlatform({ url: worker.url, token: worker.adminToken });
+    const released = await platform.releaseReservations(tenant.id, { userId: "u-7", openedBefore: new Date(Date.now() + 60_000) });
+    assert.deepEqual(released, { released: 2, remaining: 0 });
+    assert.deepEqual((await tollgate.reservations()).reservations.map(({ id }) => id), ["c"]);
+    await assert.rejects(platform.releaseReservations(tenant.id, {}), InvalidRequestError);
+    await assert.rejects(createPlatform({ url: worker.url, token: tenant.app.token ?? "" }).releaseReservations(tenant.id, { all: true }), UnauthorizedError);
+    await assert.rejects(platform.releaseReservations("nobody", { all: true }), (error: unknown) => error instanceof TollgateError && error.code === "tenant_not_found");
+
+    const local = createLocal();
+    for (let n = 0; n < 1_000; n++) await local.reserve({ id: `r-${n}`, userId: "u-7", resource: "llm", estimate: { usd: "0" }, ttlSeconds: 60 });
+    await assert.rejects(local.reserve({ userId: "u-7", resource: "llm", estimate: { usd: "0" } }), (error: unknown) => {
+      assert.ok(error instanceof TooManyHoldsError, String(error));
+      assertPartial(error.holds, { scope: "user", scopeId: "u-7", open: 1000, limit: 1000 });
+      assert.ok(error.retryAfterSeconds !== undefined && error.retryAfterSeconds > 0 && error.retryAfterSeconds <= 60);
+      return true;
+    });
+    assert.equal((await local.reservations({ userId: "u-7", limit: 1000 })).reservations.length, 1_000);
+    assert.deepEqual(await local.releaseReservations({ userId: "u-7" }), { released: 500, remaining: 500 });
   });
 
   it("withReservation ends its hold on every way out", async () => {

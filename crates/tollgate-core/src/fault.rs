@@ -25,6 +25,10 @@ pub enum Fault {
     ExpiryForgetsUserQuota,
     /// Expiry ends one hold and leaves the others that are due.
     ExpirySkipsHolds,
+    /// A hold that has expired still counts as one of its user's open ones.
+    ExpiredHoldStaysCounted,
+    /// A release in bulk ends the holds of every user.
+    BulkReleaseMindsNoUser,
     /// A late settle is noted and does not correct what expiry charged.
     LateSettleCorrectsNothing,
     /// An extension adds the new estimate to the old one.
@@ -127,7 +131,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -136,6 +140,8 @@ impl Fault {
         Self::ReleaseFreesTwice,
         Self::ExpiryForgetsUserQuota,
         Self::ExpirySkipsHolds,
+        Self::ExpiredHoldStaysCounted,
+        Self::BulkReleaseMindsNoUser,
         Self::LateSettleCorrectsNothing,
         Self::ExtensionAddsUp,
         Self::PeriodEndIsInclusive,
@@ -201,6 +207,8 @@ impl Fault {
             Self::ReleaseFreesTwice => "a release frees its hold twice",
             Self::ExpiryForgetsUserQuota => "expiry leaves out the quotas of users",
             Self::ExpirySkipsHolds => "expiry ends one hold and leaves the others that are due",
+            Self::ExpiredHoldStaysCounted => "a hold that has expired still counts as one of its user's open ones",
+            Self::BulkReleaseMindsNoUser => "a release in bulk ends the holds of every user",
             Self::LateSettleCorrectsNothing => "a late settle is noted and does not correct what expiry charged",
             Self::ExtensionAddsUp => "an extension adds the new estimate to the old one",
             Self::PeriodEndIsInclusive => "the first instant of a period still belongs to the one before",

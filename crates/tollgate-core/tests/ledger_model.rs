@@ -357,7 +357,7 @@ fn verdict(rejection: &Rejection) -> Verdict {
         Rejection::AlreadyEnded { .. } | Rejection::StillHeld(_) => Verdict::Ended,
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
         // Nothing is credited here.
-        Rejection::TooManyHolds
+        Rejection::TooManyHolds(_)
         | Rejection::TenantNotFound
         | Rejection::NotFound(_)
         | Rejection::CreditsLeft { .. } => panic!("{rejection:?}"),

@@ -1290,7 +1290,14 @@ fn the_ten_thousand_and_first_hold_is_refused() {
     let mut ask = |command: Value| local.ask(at(OPENING), &command);
     assert!((0..10_000).all(|n| ask(reserve(&format!("r-{n}"), "1")).status == 201));
     let refused = ask(reserve("one-more", "1"));
-    refused.expect(429, json!({ "code": "too_many_holds" }));
+    refused.expect(
+        429,
+        json!({ "code": "too_many_holds", "holds": { "scope": "tenant", "open": 10_000, "limit": 10_000,
+            "freesAt": "2026-11-24T12:10:00.000Z", "retryAfterSeconds": 600 } }),
+    );
+    assert_eq!(refused.header("Retry-After"), Some("600"));
+    ask(json!({ "op": "explain", "resource": "llm", "estimate": { "usd": "1" } }))
+        .expect(429, json!({ "code": "too_many_holds" }));
     assert_eq!(ask(reserve("r-7", "1")).status, 201, "a repeat holds nothing more");
     assert_eq!(ask(record("spent", "1")).status, 201, "what was spent is recorded all the same");
     assert_eq!(ask(settle("r-7", "1")).status, 200);

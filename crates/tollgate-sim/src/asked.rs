@@ -7,7 +7,7 @@ use crate::model::words::{
     Actual, Call, Command, Credit, Definition, Dimension, Estimate, Increase, Model as Priced, Naming, OnExpiry, Report,
 };
 use crate::model::{Model, Quota, Reservation, State};
-use crate::scenario::{Admin, Asked, Fund, Lasting, Move, Pieces, Pricing, Reclaim};
+use crate::scenario::{Admin, Asked, Fund, Lasting, Meant, Move, Pieces, Pricing, Reclaim};
 
 /// What a client or meddler does about an id, in terms of what was estimated.
 pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
@@ -57,6 +57,11 @@ pub(crate) fn used_without_estimate(call: Call, pieces: Pieces) -> Actual {
         _ => Estimate::Tokens { input: 3_000, output: 900 },
     };
     used(call, estimate, pieces)
+}
+
+/// Which open holds the administrator releases.
+pub(crate) fn release(clock: i64, Meant { user, touchpoint, age }: Meant) -> Command {
+    Command::ReleaseHolds { user, touchpoint, opened_before: age.map(|age| (clock - age).max(0)) }
 }
 
 /// What the administrator asks for.

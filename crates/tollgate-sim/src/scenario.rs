@@ -22,6 +22,8 @@ pub struct Scenario {
     pub keeps_failed_instance: bool,
     /// How far the clock of an overtaken instance is off.
     pub skew: i64,
+    /// How many holds may be open, of the tenant and of a user, where that is less than what ships.
+    pub caps: Option<(usize, usize)>,
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -51,6 +53,8 @@ pub enum Step {
     FundAgain(u16),
     /// A quota that was credited, or raised, is removed, with what is left where that is said, and made anew; and what was asked about it is asked again.
     Renew(u16, bool),
+    /// The administrator releases open holds in bulk.
+    ReleaseHolds(Meant),
     /// Someone asks.
     Ask(Question),
     /// Requests reach the object and are carried out in one turn. The object may be one that was overtaken.
@@ -169,6 +173,17 @@ pub enum Fund {
     EndIncrease(u16, u8),
 }
 
+/// Which open holds are meant: those that have all that is named.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant {
+    /// Whose.
+    pub user: Option<u8>,
+    /// From where.
+    pub touchpoint: Option<u8>,
+    /// Opened so many milliseconds ago or earlier.
+    pub age: Option<i64>,
+}
+
 /// What somebody asks.
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
@@ -176,6 +191,8 @@ pub enum Question {
     Quotas,
     /// For what was spent.
     Usage(Asked),
+    /// For open holds.
+    Holds(Meant),
     /// Whether a call would pass.
     Explain(Call, Estimate),
 }
@@ -241,14 +258,45 @@ impl Scenario {
         };
         let start = STARTS[rng.usize(..STARTS.len())];
         let count = rng.usize(50..140);
-        Self {
+        let mut scenario = Self {
             start: tollgate_start(start),
             plan: if storm.funds > 0 && rng.bool() { PREPAID } else { rng.usize(..PLANS) },
             snapshot_every: [1, 3, 8, 1000][rng.usize(..4)],
             keeps_failed_instance: rng.bool(),
             skew: [0, 1, -1, 5 * SECOND, -60 * SECOND][rng.usize(..5)],
+            caps: None,
             steps: (0..count).map(|_| storm.step(&mut rng)).collect(),
+        };
+        scenario.crowd(&mut Rng::with_seed(seed ^ CROWDS));
+        scenario
+    }
+
+    /// Many holds: caps that are reached, and open holds that are listed and released together. A stream of choices of its own leaves the others as they are.
+    fn crowd(&mut self, rng: &mut Rng) {
+        if rng.u32(..3) == 0 {
+            self.caps = Some((rng.usize(3..9), rng.usize(1..4)));
         }
+        let many = if rng.bool() { rng.usize(..4) } else { 0 };
+        for _ in 0..many {
+            let at = rng.usize(..=self.steps.len());
+            let step = if rng.u32(..3) == 0 {
+                Step::Ask(Question::Holds(Meant { age: None, ..meant(rng) }))
+            } else {
+                Step::ReleaseHolds(meant(rng))
+            };
+            self.steps.insert(at, step);
+        }
+    }
+}
+
+/// What makes the stream of choices about crowds another than that of the same seed.
+const CROWDS: u64 = 0x0c20_3d5e_ed00;
+
+fn meant(rng: &mut Rng) -> Meant {
+    Meant {
+        user: one_of(rng, &[None, Some(0), Some(0), Some(1)]),
+        touchpoint: one_of(rng, &[None, None, Some(0), Some(1)]),
+        age: one_of(rng, &[None, None, Some(0), Some(60 * SECOND)]),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tollgate_core::api::{self, Answer, Request as Asked};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Actual as Reported, Command as Ordered, Entry, Onboard};
+use tollgate_core::ledger::{self, Actual as Reported, Caps, Command as Ordered, Entry, Onboard};
 use tollgate_core::meter::{Meter, Usage};
 use tollgate_core::policy::Plan;
 use tollgate_core::time::Timestamp;
@@ -74,6 +74,7 @@ pub struct Record {
 /// Runs a scenario to its end or to the first violation.
 #[must_use]
 pub fn run(scenario: &Scenario, catalog: &Catalog, record: Record) -> Run {
+    ledger::set_caps(scenario.caps.map(|(tenant, user)| Caps { tenant, user }));
     let mut world = match World::new(scenario, catalog, record) {
         Ok(world) => world,
         Err(what) => return Run { violation: Some(Violation { step: 0, what }), ..Run::default() },
@@ -141,7 +142,7 @@ impl<'a> World<'a> {
             disk: Disk::new().map_err(|error| error.to_string())?,
             live: None,
             overtaken: None,
-            model: Model::default(),
+            model: Model::with_caps(scenario.caps),
             alarm: None,
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             requests: Vec::new(),
@@ -233,6 +234,10 @@ impl<'a> World<'a> {
                 let commands = [Command::DeleteQuota(id.clone(), *forfeit), anew, again];
                 let together = commands.map(|command| Request { client: None, serial: 0, command });
                 self.turn(together.to_vec(), false, None)?;
+            }
+            Step::ReleaseHolds(meant) => self.ask(asked::release(self.clock, *meant)),
+            Step::Ask(Question::Holds(meant)) => {
+                self.ask(Command::ListHolds { user: meant.user, touchpoint: meant.touchpoint });
             }
             Step::Ask(Question::Quotas) => self.ask(Command::ListQuotas),
             Step::Ask(Question::Usage(asked)) => {

@@ -25,6 +25,7 @@ mod sql;
 #[cfg(feature = "rusqlite")]
 mod sqlite;
 mod tenant_store;
+mod tenants;
 mod usage;
 
 pub use archive::ArchiveReport;
@@ -37,3 +38,4 @@ pub use sql::{Cell, Param, Rows, Sql, SqlError, StoreError};
 #[cfg(feature = "rusqlite")]
 pub use sqlite::Sqlite;
 pub use tenant_store::TenantStore;
+pub use tenants::{ADOPTION_DAYS, Adoption, TenantsStore};

@@ -60,6 +60,11 @@ pub(crate) const BY_QUARTERS: i64 = 3;
 pub(crate) const PLATFORM: Migrations = &[
     &["CREATE TABLE policy (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"],
     &["CREATE TABLE overrides (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"],
+    &[
+        // One row per tenant; what else is known of it gets columns of its own.
+        "CREATE TABLE tenants (id TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE registry (began INTEGER NOT NULL, adopts INTEGER NOT NULL)",
+    ],
 ];
 
 /// The version that the database has; 0 where it is empty. Writes nothing.

@@ -1,5 +1,6 @@
 //! From a route and a body to what a tenant's ledger is asked.
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Ask, Code, Problem, Request, StateQuery};
 use tollgate_core::catalog::OverridesScope;
@@ -53,6 +54,12 @@ pub fn read(route: &Route, query: &str, body: &str) -> Result<Ask, Problem> {
         Endpoint::IncreaseLimit => command(Command::Increase(quota_id(route)?, api::parse_increase(body)?)),
         Endpoint::EndIncrease => command(Command::EndIncrease(quota_id(route)?, part(route, "increase")?)),
         Endpoint::Reserve => command(Command::Reserve(api::parse_reserve(body)?)),
+        Endpoint::ListReservations => {
+            let pairs = pairs();
+            let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
+            Ok(Ask::One(api::parse_holds_query(pairs)?))
+        }
+        Endpoint::ReleaseReservations => command(Command::ReleaseHolds(api::parse_holds_release(body)?)),
         Endpoint::GetReservation => state(StateQuery::Reservation(reservation_id(route)?)),
         Endpoint::Meter => command(Command::Meter(reservation_id(route)?, api::parse_meter(body)?)),
         Endpoint::Settle => command(Command::Settle(reservation_id(route)?, api::parse_settle(body)?)),
@@ -115,6 +122,14 @@ pub fn platform_overrides(version: u64, document: &str) -> Result<Ask, Problem> 
 /// It is no tenant's id.
 pub fn tenant_id(route: &Route) -> Result<TenantId, Problem> {
     api::parse_id("tenant", route.tenant.as_deref().unwrap_or_default())
+}
+
+/// The tenant that a part of a path names, percent-encoded.
+///
+/// # Errors
+/// It is no tenant's id.
+pub fn tenant_named(part: &str) -> Result<TenantId, Problem> {
+    api::parse_id("tenant", &percent_decode_str(part).decode_utf8_lossy())
 }
 
 fn onboard(route: &Route, body: &str) -> Result<Onboard, Problem> {

@@ -10,6 +10,7 @@ use super::actual_body::{MeterBody, read_settle};
 use super::admin_body::RefundBody;
 use super::fields::{Place, parse_id};
 use super::history_query::{UsageBody, entries, quotas};
+use super::holds_body::{read_holds_query, read_holds_release};
 use super::json;
 use super::price_body::read_price;
 use super::problem::Problem;
@@ -80,6 +81,8 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         | Op::IncreaseLimit
         | Op::EndIncrease => Request::Command(parse_part(json, head.op, id()?)?),
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
+        Op::ListReservations => read_holds_query(json)?,
+        Op::ReleaseReservations => Request::Command(Command::ReleaseHolds(read_holds_release(json, Place::Batch)?)),
         Op::ListQuotas => {
             let body: QuotasBody = json::read(json)?;
             quotas(body.after, body.limit)?
@@ -184,6 +187,8 @@ enum Op {
     Record,
     Explain,
     GetReservation,
+    ListReservations,
+    ReleaseReservations,
     ListQuotas,
     GetQuota,
     PutQuota,

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::holds_body::TooManyHoldsBody;
 use super::quota_body::{DenialBody, Names};
 use crate::extract::ExtractError;
-use crate::ledger::{Denial, EndState, Ledger, Rejection};
+use crate::ledger::{Denial, EndState, Ledger, Rejection, TooManyHolds};
 use crate::price::Unpriced;
 
 /// What a caller can do about an error. The names are stable.
@@ -116,20 +117,23 @@ pub struct Problem {
     pub field: Option<String>,
     /// Which quotas did not fit.
     pub denial: Option<Box<Denial>>,
+    /// Which cap on open holds is reached.
+    pub holds: Option<Box<TooManyHolds>>,
 }
 
 impl Problem {
     /// A problem without a field.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, denial: None }
+        Self { code, detail: detail.into(), field: None, denial: None, holds: None }
     }
 
     /// A field that is wrong.
     #[must_use]
     pub fn invalid(field: impl Into<String>, message: impl core::fmt::Display) -> Self {
         let field = field.into();
-        Self { code: Code::InvalidRequest, detail: format!("{field}: {message}"), field: Some(field), denial: None }
+        let detail = format!("{field}: {message}");
+        Self { field: Some(field), ..Self::new(Code::InvalidRequest, detail) }
     }
 
     /// The same problem of a part of what was sent: its field is inside `outer`.
@@ -145,7 +149,7 @@ impl Problem {
     #[must_use]
     pub fn payload(prefix: &str, error: &ExtractError) -> Self {
         let field = format!("{prefix}{}", error.field().trim_start_matches('$'));
-        Self { code: Code::InvalidPayload, detail: format!("{prefix}: {error}"), field: Some(field), denial: None }
+        Self { field: Some(field), ..Self::new(Code::InvalidPayload, format!("{prefix}: {error}")) }
     }
 }
 
@@ -154,7 +158,7 @@ impl From<Rejection> for Problem {
         let detail = rejection.to_string();
         let code = match &rejection {
             Rejection::QuotaExceeded(_) => Code::QuotaExceeded,
-            Rejection::TooManyHolds => Code::TooManyHolds,
+            Rejection::TooManyHolds(_) => Code::TooManyHolds,
             Rejection::TenantNotFound => Code::TenantNotFound,
             Rejection::ReservationNotFound(_) => Code::ReservationNotFound,
             Rejection::QuotaNotFound(_) => Code::QuotaNotFound,
@@ -170,13 +174,14 @@ impl From<Rejection> for Problem {
             Rejection::Unpriced(_) => Code::Unpriced,
             Rejection::Invalid { .. } => Code::InvalidRequest,
         };
-        let (field, denial) = match rejection {
-            Rejection::QuotaExceeded(denial) => (None, Some(denial)),
-            Rejection::Invalid { field, .. } => (Some(field), None),
-            Rejection::Unpriced(unpriced) => (Some(unpriced_field(&unpriced).to_owned()), None),
-            _ => (None, None),
-        };
-        Self { code, detail, field, denial }
+        let problem = Self::new(code, detail);
+        match rejection {
+            Rejection::QuotaExceeded(denial) => Self { denial: Some(denial), ..problem },
+            Rejection::TooManyHolds(holds) => Self { holds: Some(holds), ..problem },
+            Rejection::Invalid { field, .. } => Self { field: Some(field), ..problem },
+            Rejection::Unpriced(unpriced) => Self { field: Some(unpriced_field(&unpriced).to_owned()), ..problem },
+            _ => problem,
+        }
     }
 }
 
@@ -247,6 +252,8 @@ pub(super) struct ProblemBody<'a> {
     field: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<DenialBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<TooManyHoldsBody<'a>>,
 }
 
 impl<'a> ProblemBody<'a> {
@@ -261,6 +268,7 @@ impl<'a> ProblemBody<'a> {
             detail: cut(&problem.detail, MAX_DETAIL_BYTES),
             field: problem.field.as_deref().map(|field| cut(field, MAX_FIELD_BYTES)),
             denial: problem.denial.as_deref().map(|denial| DenialBody::new(denial, beside)),
+            holds: problem.holds.as_deref().map(Into::into),
         }
     }
 }

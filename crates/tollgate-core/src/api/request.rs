@@ -3,7 +3,7 @@
 use super::price_body::PriceRequest;
 use super::problem::Problem;
 use crate::ids::{QuotaId, ReservationId};
-use crate::ledger::{Command, ReserveRequest};
+use crate::ledger::{Command, HoldPlace, HoldsFilter, ReserveRequest};
 use crate::usage_report::UsageQuery;
 
 /// What can be asked about or of one tenant's ledger.
@@ -83,6 +83,8 @@ pub enum StateQuery {
     Quota(QuotaId),
     /// One reservation or record.
     Reservation(ReservationId),
+    /// Open holds, by page.
+    Holds(Box<HoldsQuery>),
     /// What a reservation would be answered.
     Explain(Box<ReserveRequest>),
     /// Own rates, aliases and markups.
@@ -97,5 +99,16 @@ pub struct QuotasQuery {
     /// The last quota that the caller has; none for the first page.
     pub after: Option<QuotaId>,
     /// The most quotas to return: 1 to [`MAX_QUOTAS_PAGE`](super::MAX_QUOTAS_PAGE).
+    pub limit: u32,
+}
+
+/// A page of open holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsQuery {
+    /// Which.
+    pub filter: HoldsFilter,
+    /// The place of the last hold that the caller has.
+    pub after: Option<HoldPlace>,
+    /// The most holds to return.
     pub limit: u32,
 }

@@ -11,7 +11,7 @@ use super::denial::{Denial, Rejection, Tight};
 use super::event::{Charged, Event, Placement, QuotaSource};
 use super::funds::Drawn;
 use super::reservation::{EndState, Opening, Reservation};
-use super::{Ledger, MAX_OPEN_HOLDS};
+use super::{HoldsFilter, Ledger, MAX_BULK_RELEASE};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call_names::CallNames;
@@ -80,6 +80,13 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// The holds are gone.
+    HoldsReleased {
+        /// How many.
+        released: usize,
+        /// How many more the filter lets through.
+        remaining: usize,
+    },
     /// The charge stands.
     Recorded {
         /// Which.
@@ -132,6 +139,7 @@ impl Ledger {
             Command::Meter(id, reading) => self.meter(catalog, id, reading, now),
             Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
             Command::Release(id) => self.release(id, now),
+            Command::ReleaseHolds(filter) => Ok(self.release_holds(filter, now)),
             Command::Record(request) => self.record(catalog, request, now),
             Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
@@ -147,11 +155,11 @@ impl Ledger {
     #[must_use]
     pub fn decide_expiry(&self, clock: Timestamp) -> Option<Vec<Event>> {
         let now = self.now(clock);
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let deadline = self.next_deadline();
         if let Some(at) = self.next_lapse.filter(|at| *at <= now && deadline.is_none_or(|deadline| *at < deadline)) {
             return self.lapse(at).map(|event| vec![event]);
         }
-        let (deadline, id) = self.deadlines.first()?;
+        let (deadline, id) = self.holds.first()?;
         if *deadline > now {
             return None;
         }
@@ -282,9 +290,7 @@ impl Ledger {
                 && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
             return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
         }
-        if self.open_holds() >= MAX_OPEN_HOLDS {
-            return Err(Rejection::TooManyHolds);
-        }
+        self.holds.check(request.call.user_id.as_ref(), now).map_err(Rejection::TooManyHolds)?;
         let names = CallNames::new(&request.call, catalog, &self.prices, now);
         let (granted, bound, counted_on) = self.grant(catalog, request, &names, now)?;
         let event = Event::Reserved {
@@ -470,6 +476,17 @@ impl Ledger {
             Some(end) if end.state == EndState::Released => Ok(Decision { events: Vec::new(), outcome: outcome(true) }),
             Some(end) => Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state }),
         }
+    }
+
+    /// What each gives back is its own, so that it does not matter that the others end with it.
+    fn release_holds(&self, filter: &HoldsFilter, now: Timestamp) -> Decision {
+        let mut meant = self.filtered_reservations(filter, None);
+        let next = meant.by_ref().take(MAX_BULK_RELEASE);
+        let released =
+            |hold: &Reservation| Event::Released { id: hold.id.clone(), drawn: self.draws_when_released(hold, now) };
+        let events: Vec<Event> = next.map(released).collect();
+        let outcome = Outcome::HoldsReleased { released: events.len(), remaining: meant.count() };
+        Decision { events, outcome }
     }
 
     fn record(&self, catalog: &Catalog, request: &RecordRequest, now: Timestamp) -> Result<Decision, Rejection> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::counter::QuotaView;
+use super::open_holds::TooManyHolds;
 use super::reservation::EndState;
 use crate::amount::Amount;
 use crate::bounds::Amounts;
@@ -21,8 +22,8 @@ pub enum Rejection {
     #[error("{}", .0.sentence())]
     QuotaExceeded(Box<Denial>),
     /// Too many reservations are open: settle or release some.
-    #[error("the tenant has 10000 open holds, the most there may be: settle or release some")]
-    TooManyHolds,
+    #[error("{}", .0.sentence())]
+    TooManyHolds(Box<TooManyHolds>),
     /// The tenant is not onboarded.
     #[error("the tenant is not onboarded")]
     TenantNotFound,

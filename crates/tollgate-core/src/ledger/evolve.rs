@@ -108,7 +108,8 @@ impl Ledger {
                         reservation.extensions.remove(0);
                     }
                     reservation.extensions.push(extension.clone());
-                    self.deadlines.insert((*expires_at, id.clone()));
+                    let call = Arc::clone(&reservation.call);
+                    self.holds.insert((*expires_at, id.clone()), call.user_id.as_ref());
                 }
             }
             Event::Metered { reading, charged } => self.metered(reading, charged, entry),
@@ -282,6 +283,9 @@ impl Ledger {
     }
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
+        if state == EndState::Expired && fault::on(Fault::ExpiredHoldStaysCounted) {
+            self.holds.count(charged.call.user_id.as_ref());
+        }
         if let Some((quotas, reservation)) = self.close(&charged.id) {
             note_resets(reservation, &charged.resets);
             let mut drawn = core::mem::take(&mut reservation.drawn);
@@ -392,14 +396,15 @@ impl Ledger {
     }
 
     pub(super) fn open(&mut self, reservation: Reservation) {
-        self.deadlines.insert((reservation.expires_at, reservation.id.clone()));
+        self.holds.insert((reservation.expires_at, reservation.id.clone()), reservation.call.user_id.as_ref());
         self.reservations.insert(reservation.id.clone(), reservation);
     }
 
     /// An open reservation, which has no deadline any more, and the quotas that count it.
     fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
         let reservation = self.reservations.get_mut(id)?;
-        self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
+        let place = (reservation.expires_at, reservation.id.clone());
+        self.holds.remove(&place);
         Some((&mut self.quotas, reservation))
     }
 }

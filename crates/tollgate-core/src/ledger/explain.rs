@@ -1,9 +1,9 @@
 //! What a reservation would be answered, without making it.
 
+use super::Ledger;
 use super::command::ReserveRequest;
 use super::counter::QuotaView;
 use super::denial::{Denial, Rejection};
-use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::bounds::Amounts;
 use crate::call_names::CallNames;
 use crate::catalog::Catalog;
@@ -47,9 +47,7 @@ impl Ledger {
         if self.tenant().is_none() {
             return Err(Rejection::TenantNotFound);
         }
-        if self.open_holds() >= MAX_OPEN_HOLDS {
-            return Err(Rejection::TooManyHolds);
-        }
+        self.holds.check(request.call.user_id.as_ref(), now).map_err(Rejection::TooManyHolds)?;
         let bound = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
         let names = CallNames::new(&request.call, catalog, &self.prices, now);
         let views = self.quotas.iter().filter(|(_, state)| state.quota.applies_to(&names));

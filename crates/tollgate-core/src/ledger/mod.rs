@@ -16,6 +16,7 @@ mod evolve;
 mod explain;
 mod fund;
 mod funds;
+mod open_holds;
 mod rates;
 mod refund;
 mod rerate;
@@ -24,12 +25,12 @@ mod rolling;
 mod snapshot;
 mod used_ids;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
-use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
-    RecordMode, RecordRequest, RefundRequest, ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, HoldsFilter, OnExpiry, OnInsufficient, Onboard,
+    OverridesOrder, Reading, RecordMode, RecordRequest, RefundRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -38,10 +39,15 @@ pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
+#[cfg(feature = "seeded-bugs")]
+pub use open_holds::set_caps;
+pub use open_holds::{Caps, HoldPlace, MAX_BULK_RELEASE, MAX_OPEN_HOLDS, MAX_USER_HOLDS, TooManyHolds};
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Refund, Reservation};
 pub use snapshot::Snapshot;
 use used_ids::UsedIds;
+
+use open_holds::OpenHolds;
 
 use crate::call_names::CallNames;
 use crate::catalog::{Catalog, PriceBook};
@@ -51,8 +57,6 @@ use crate::policy::{UnknownModel, WithoutQuota};
 use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
-/// The most holds that one tenant may have open.
-pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
 /// How many refunds one charge may have.
@@ -76,8 +80,8 @@ pub struct Ledger {
     by_user: ByName<UserId, Vec<usize>>,
     /// Every open reservation, and those ended ones that the owner has not let go of.
     reservations: ByName<ReservationId, Reservation>,
-    /// The open reservations by deadline.
-    deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// The open reservations by deadline, and how many each user has.
+    holds: OpenHolds,
     /// When the next credit ends.
     next_lapse: Option<Timestamp>,
     /// The time of the last entry: time never runs backwards in a ledger.
@@ -180,18 +184,32 @@ impl Ledger {
     /// How many reservations are open.
     #[must_use]
     pub fn open_holds(&self) -> usize {
-        self.deadlines.len()
+        self.holds.len()
     }
 
     /// Every open reservation, by deadline and id.
     pub fn open_reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id))
+        self.open_reservations_after(None)
+    }
+
+    /// Those behind a place, which need not be one of an open reservation any more.
+    pub fn open_reservations_after(&self, place: Option<&HoldPlace>) -> impl Iterator<Item = &Reservation> {
+        self.holds.after(place).filter_map(|(_, id)| self.reservations.get(id))
+    }
+
+    /// Those behind a place that a filter lets through.
+    pub fn filtered_reservations<'a>(
+        &'a self,
+        filter: &'a HoldsFilter,
+        place: Option<&HoldPlace>,
+    ) -> impl Iterator<Item = &'a Reservation> {
+        self.open_reservations_after(place).filter(|reservation| filter.matches(reservation))
     }
 
     /// The earliest deadline of an open reservation.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.holds.first().map(|(deadline, _)| *deadline)
     }
 
     /// The number of the last entry; 0 before the first.

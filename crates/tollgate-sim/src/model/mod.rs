@@ -6,6 +6,7 @@ pub mod amounts;
 pub mod calendar;
 mod charges;
 mod funds;
+mod holds;
 pub mod prices;
 mod render;
 mod report;
@@ -14,6 +15,7 @@ pub mod words;
 
 pub use admission::Denial;
 pub use funds::CreditLeft;
+pub use holds::Full;
 pub use render::Expected;
 pub use rerate::Rerated;
 
@@ -55,6 +57,8 @@ const MAX_REFUNDS: usize = 32;
 /// A tenant's budget, and what became of it.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    /// How many holds may be open, of the tenant and of a user, where that is not what ships.
+    caps: Option<(usize, usize)>,
     /// When anything last happened.
     last: i64,
     /// How often anything has happened.
@@ -178,6 +182,10 @@ pub enum Verdict {
     Replayed,
     /// It does not fit.
     Denied(Denial),
+    /// There are too many holds.
+    Full(Full),
+    /// So many holds are released, and so many more are meant.
+    ReleasedMany(usize, usize),
     /// It is refused with this status and code.
     Refused(u16, &'static str),
     /// It asked, and this is the answer.
@@ -220,6 +228,12 @@ impl State {
 }
 
 impl Model {
+    /// One with other caps on open holds, of the tenant and of a user, than those that ship.
+    #[must_use]
+    pub fn with_caps(caps: Option<(usize, usize)>) -> Self {
+        Self { caps, ..Self::default() }
+    }
+
     /// The instant at which something happens, given what the clock says.
     #[must_use]
     pub fn now(&self, clock: i64) -> i64 {
@@ -416,14 +430,21 @@ impl Model {
             Command::Release { id } => self.release(id),
             Command::Record { .. } => self.record(command, now),
             Command::Refund { id, usd, .. } => self.refund(command, id, *usd, now),
-            Command::Explain { call, estimate } => match self.rates(call, now).bound(*estimate) {
-                None => UNPRICED,
-                Some((held, _)) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
+            Command::ReleaseHolds { user, touchpoint, opened_before } => {
+                self.release_holds(*user, *touchpoint, *opened_before)
+            }
+            Command::Explain { call, estimate } => match (self.full(call.user), self.rates(call, now).bound(*estimate))
+            {
+                (Some(full), _) => Verdict::Full(full),
+                (None, None) => UNPRICED,
+                (None, Some((held, _))) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
             },
             Command::GetReservation { id } if !self.reservations.contains_key(id) => RESERVATION_NOT_FOUND,
-            Command::GetReservation { .. } | Command::ListQuotas | Command::Usage(_) => Verdict::Told,
+            Command::GetReservation { .. } | Command::ListHolds { .. } | Command::ListQuotas | Command::Usage(_) => {
+                Verdict::Told
+            }
         };
-        if verdict == Verdict::Done {
+        if matches!(verdict, Verdict::Done | Verdict::ReleasedMany(1.., _)) {
             self.last = now;
             self.changes += 1;
         }
@@ -542,6 +563,9 @@ impl Model {
         let Command::Reserve { id, call, estimate, ttl_seconds, shrink, .. } = command else { return INVALID };
         if let Some(known) = self.reservations.get(id) {
             return if known.opening == *command { Verdict::Replayed } else { CONFLICT };
+        }
+        if let Some(full) = self.full(call.user) {
+            return Verdict::Full(full);
         }
         let rates = self.rates(call, now);
         let Some((mut held, mut input)) = rates.bound(*estimate) else { return UNPRICED };

@@ -9,6 +9,17 @@ use super::amounts::{self, ONE, Pico, Unit};
 use super::calendar::{self, Calendar, Period, Zone};
 use super::prices::Document;
 
+fn meant(op: &str, user: Option<u8>, touchpoint: Option<u8>) -> Value {
+    let mut body = json!({ "op": op });
+    if let Some(user) = user {
+        body["userId"] = user_id(user).into();
+    }
+    if let Some(touchpoint) = touchpoint {
+        body["touchpoint"] = touchpoint_name(touchpoint).into();
+    }
+    body
+}
+
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -76,6 +87,22 @@ pub enum Command {
     Release {
         /// Which.
         id: String,
+    },
+    /// Ends the open holds that have all that is named.
+    ReleaseHolds {
+        /// Whose.
+        user: Option<u8>,
+        /// From where.
+        touchpoint: Option<u8>,
+        /// Opened before.
+        opened_before: Option<i64>,
+    },
+    /// Asks for the open holds that have all that is named.
+    ListHolds {
+        /// Whose.
+        user: Option<u8>,
+        /// From where.
+        touchpoint: Option<u8>,
     },
     /// Charges without a hold.
     Record {
@@ -633,6 +660,17 @@ impl Command {
             }
             Self::EndIncrease(id, increase) => json!({ "op": "endIncrease", "id": id, "increaseId": increase }),
             Self::PutOverrides(document) => json!({ "op": "putOverrides", "overrides": document.to_json() }),
+            Self::ReleaseHolds { user, touchpoint, opened_before } => {
+                let mut body = meant("releaseReservations", *user, *touchpoint);
+                if let Some(before) = opened_before {
+                    body["openedBefore"] = calendar::text(*before).into();
+                }
+                if user.is_none() && touchpoint.is_none() && opened_before.is_none() {
+                    body["all"] = true.into();
+                }
+                body
+            }
+            Self::ListHolds { user, touchpoint } => meant("listReservations", *user, *touchpoint),
             Self::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink } => {
                 let mut body = json!({ "op": "reserve", "id": id, "estimate": estimate.to_json(), "ttlSeconds": ttl_seconds, "onExpiry": on_expiry.name() });
                 call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
