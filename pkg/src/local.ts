@@ -58,7 +58,11 @@ export interface LocalOptions {
 export interface LocalTollgate extends Tollgate {
   /** Sets a quota. Editing the limit or `warnAt` keeps what was spent; changing anything else starts at zero. */
   setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState>;
-  removeQuota(id: string): Promise<void>;
+  /**
+   * Removes a quota.
+   * @throws TollgateError `credits_left` where something that was paid for is left of it, unless `forfeit` is true: then that is gone.
+   */
+  removeQuota(id: string, options?: { forfeit?: boolean }): Promise<void>;
   /** Lets spending start again at zero for this period; holds stay. */
   resetQuota(id: string): Promise<QuotaState>;
   /** Adds to what a `lifetime` quota has been paid for. Safe to repeat under the same id. */
@@ -129,8 +133,8 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async usage(query: UsageQuery = {}): Promise<UsageReport> {
-    const { groupBy = [], from, to } = query;
-    return this.run<UsageReport>({ op: "usage", groupBy, from: time(from), to: time(to) });
+    const { groupBy = [], from, to, timeZone, limit, after } = query;
+    return this.run<UsageReport>({ op: "usage", groupBy, from: time(from), to: time(to), timeZone, limit, after });
   }
 
   async quotas(): Promise<QuotaState[]> {
@@ -158,8 +162,8 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
     return namedFrom("quota", this.run<QuotaState>({ op: "putQuota", id, quota }));
   }
 
-  async removeQuota(id: string): Promise<void> {
-    const result = await this.execute({ op: "deleteQuota", id });
+  async removeQuota(id: string, { forfeit }: { forfeit?: boolean } = {}): Promise<void> {
+    const result = await this.execute({ op: "deleteQuota", id, forfeit });
     if (result.status >= 400) throw errorFromAnswer(result);
   }
 

@@ -20,6 +20,7 @@ import type {
   ReservationState,
   ReserveRequest,
   Settlement,
+  UsageGroup,
   UsageQuery,
   UsageReport,
 } from "./types.js";
@@ -69,8 +70,11 @@ export interface Tollgate {
    */
   setOverrides(overrides: Overrides): Promise<OverridesState>;
 
-  /** What was spent, by user, model, touchpoint, day or resource. */
+  /** What was spent, by user, model, what was called, touchpoint, day or resource: a page, dearest first. */
   usage(query?: UsageQuery): Promise<UsageReport>;
+
+  /** Every group of a usage report, dearest first, asked for page by page. */
+  usageGroups(query: UsageQuery): AsyncIterable<UsageGroup>;
 
   /** Every quota of the tenant and its users. Each has its first credits and increases. */
   quotas(): Promise<QuotaState[]>;

@@ -101,7 +101,7 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
     case "putQuota":
       return admin.put(quota, command.quota, { now });
     case "deleteQuota":
-      return withNull(await admin.delete(quota, { now }));
+      return withNull(await admin.delete(quota, { now, json: command["forfeit"] === undefined ? undefined : { forfeit: command["forfeit"] } }));
     case "resetQuota":
       return admin.send("POST", `${quota}/reset`, { now });
     case "addCredit":

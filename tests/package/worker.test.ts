@@ -87,6 +87,30 @@ describe("a client of the Worker", () => {
     assert.equal((await tollgate.price({ provider: "openai", model: "gpt-4o", usage: { input: 1000 }, at: new Date() })).usd, "0.0025");
   });
 
+  it("usage comes page by page, and all of it through an iterator, as in process", async () => {
+    const tenant = await newTenant(worker, {});
+    const local = createLocal({ quotas: {}, now: () => Date.parse("2026-11-24T18:20:00Z") });
+    for (const home of [clientOf(tenant), local]) {
+      const records = Array.from({ length: 7 }, (_, at) => home.record({ resource: "llm", provider: "openai", model: "openai/gpt-4o", userId: `u-${at}`, usd: String(1 + (at % 3)) }));
+      await Promise.all(records);
+      const first = await home.usage({ groupBy: ["user"], limit: 3 });
+      assertPartial(first, { groups: [{ user: "u-2", usd: "3" }, { user: "u-5", usd: "3" }, { user: "u-1", usd: "2" }], total: { usd: "13" } });
+      assert.ok(first.next !== null);
+      assertPartial((await home.usage({ groupBy: ["user"], limit: 1, after: first.next })).groups, [{ user: "u-4", usd: "2" }]);
+      const users: unknown[] = [];
+      for await (const { user } of home.usageGroups({ groupBy: ["user"], limit: 2 })) users.push(user);
+      assert.deepEqual(users, ["u-2", "u-5", "u-1", "u-4", "u-0", "u-3", "u-6"]);
+      const groups = (await home.usage({ groupBy: ["model", "calledModel", "day"], timeZone: "Asia/Kolkata" })).groups;
+      assertPartial(groups, [{ model: "openai/gpt-4o", calledModel: "openai/openai/gpt-4o", usd: "13" }]);
+    }
+    assertPartial((await local.usage({ groupBy: ["day"], timeZone: "Asia/Kathmandu" })).groups, [{ day: "2026-11-25" }]);
+    await local.setQuota("paid", { scope: "tenant", resource: "all", unit: "usd", limit: "0", period: "lifetime", filter: { provider: ["openai", "azure"], model: "gpt-4o" } });
+    await local.addCredit("paid", { id: "pay", amount: "5" });
+    await assert.rejects(local.removeQuota("paid"), { code: "credits_left" });
+    await local.removeQuota("paid", { forfeit: true });
+    assert.deepEqual(await local.quotas(), []);
+  });
+
   it("own rates and markups, of a tenant and of the platform", async () => {
     const tenant = await newTenant(worker, { q: usdQuota("10") });
     const request = { provider: "openai", model: "gpt-4o", usage: { input: 1000 } };

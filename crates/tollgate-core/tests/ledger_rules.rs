@@ -587,7 +587,7 @@ fn a_late_settle_corrects_the_period_of_the_reservation() {
         .history()
         .iter()
         .filter_map(contribution)
-        .map(|(key, totals)| format!("{} {}", &key.hour.to_string()[11..13], totals.usd))
+        .map(|(key, totals)| format!("{} {}", &key.quarter.to_string()[11..13], totals.usd))
         .collect();
     assert_eq!(by_hour, ["12 8", "13 3", "12 -6"]);
 }
@@ -947,7 +947,7 @@ fn a_plan_fits_beside_the_quotas_that_it_leaves_alone() {
     assert_eq!(carry_out(&onboard("first", &a_thousand)), Ok(1001));
     // The same thousand again, under another name.
     assert_eq!(carry_out(&onboard("second", &a_thousand)), Ok(1));
-    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap())), Ok(1));
+    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap(), false)), Ok(1));
     let own = serde_json::from_value(quota.clone()).unwrap();
     assert_eq!(carry_out(&Command::SetQuota("own".parse().unwrap(), own)), Ok(1));
     let refused = carry_out(&onboard("third", &a_thousand));

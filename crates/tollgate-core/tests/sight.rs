@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use support::{Desk, reserve_tokens, tenant_quota, with};
-use tollgate_core::api::Answer;
+use tollgate_core::api::EntriesPage;
 use tollgate_core::catalog::{OverridesDocument, OverridesScope};
 use tollgate_core::ledger::{Command, Entry, Event, OverridesOrder, Repair};
 use tollgate_core::sight::Sight;
@@ -86,7 +86,11 @@ fn ask_everything(desk: &mut Desk) -> Vec<Value> {
 }
 
 fn entries(history: &[Entry], sight: Sight) -> Value {
-    serde_json::from_str(&Answer::entries(history, 1000, 0, sight).body).unwrap()
+    let mut page = EntriesPage::new(1000, sight);
+    for entry in history {
+        page.add(entry);
+    }
+    serde_json::from_str(&page.answer(0).body).unwrap()
 }
 
 /// Those that stand there by themselves, not as a part of another number.

@@ -172,7 +172,7 @@ mod tests {
     fn a_platform_from_before_gets_the_registry_beside_what_it_has() {
         let sql = Sqlite::in_memory().unwrap();
         let policy = tollgate_core::policy::Policy::default();
-        sql.transaction(&mut || schema::migrate(&sql, schema::PLATFORM.get(..2).unwrap())).unwrap();
+        sql.transaction(&mut || schema::migrate(&sql, schema::PLATFORM.get(..2).unwrap()).map(|_| ())).unwrap();
         sql.query(
             "INSERT INTO policy (version, document) VALUES (4, ?1)",
             &[Param::Text(&tollgate_json::to_string(&policy).unwrap())],

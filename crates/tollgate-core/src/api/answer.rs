@@ -282,12 +282,14 @@ impl Answer {
             group_by: query.group_by.iter().map(|dimension| dimension.name()).collect(),
             from: query.from,
             to: query.to,
+            time_zone: query.time_zone.as_ref(),
             groups: report
                 .groups
                 .iter()
                 .map(|(values, totals)| GroupBody { query, values, totals: TotalsBody::from(totals) })
                 .collect(),
             total: TotalsBody::from(&report.total),
+            next: report.next.as_ref().map(ToString::to_string),
         };
         Self::json(200, &body)
     }
@@ -743,8 +745,11 @@ struct UsageBody<'a> {
     group_by: Vec<&'static str>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<&'a Name>,
     groups: Vec<GroupBody<'a>>,
     total: TotalsBody,
+    next: Option<String>,
 }
 
 struct GroupBody<'a> {

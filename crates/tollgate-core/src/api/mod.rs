@@ -25,8 +25,8 @@ pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 pub use actual_body::{parse_meter, parse_release, parse_settle};
 pub use admin_body::{
-    OnboardRequest, TokenRequest, parse_credit, parse_increase, parse_onboard, parse_overrides, parse_policy,
-    parse_quota, parse_refund, parse_token_request, read_overrides,
+    OnboardRequest, TokenRequest, parse_credit, parse_delete_quota, parse_increase, parse_onboard, parse_overrides,
+    parse_policy, parse_quota, parse_refund, parse_token_request, read_overrides,
 };
 pub use answer::{Answer, EntriesPage};
 pub use batch::{MAX_BATCH, parse_batch, parse_command};

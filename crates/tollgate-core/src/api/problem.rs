@@ -31,6 +31,8 @@ pub enum Code {
     MethodNotAllowed,
     /// Use a new id.
     IdempotencyConflict,
+    /// Revoke the quota's credits first, or say that they are forfeited.
+    CreditsLeft,
     /// Look it up in the exported entries: it has ended, and was archived.
     Archived,
     /// Restore it from a backup.
@@ -91,6 +93,7 @@ impl Code {
             Self::QuotaNotFound => ("quota_not_found", 404, "Quota not found"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed"),
             Self::IdempotencyConflict => ("idempotency_conflict", 409, "Idempotency conflict"),
+            Self::CreditsLeft => ("credits_left", 409, "Credits left"),
             Self::Archived => ("archived", 410, "Archived"),
             Self::LedgerDamaged => ("ledger_damaged", 409, "Ledger damaged"),
             Self::AlreadySettled => ("already_settled", 409, "Already settled"),
@@ -169,6 +172,7 @@ impl From<Rejection> for Problem {
             Rejection::ReservationNotFound(_) => Code::ReservationNotFound,
             Rejection::QuotaNotFound(_) => Code::QuotaNotFound,
             Rejection::NotFound(_) => Code::NotFound,
+            Rejection::CreditsLeft { .. } => Code::CreditsLeft,
             Rejection::IdempotencyConflict(_) => Code::IdempotencyConflict,
             Rejection::AlreadyEnded { state, .. } => match state {
                 EndState::Settled | EndState::Recorded => Code::AlreadySettled,

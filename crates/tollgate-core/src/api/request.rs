@@ -51,28 +51,13 @@ impl Ask {
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The requests in it that can be carried out.
-    pub fn requests(&self) -> impl Iterator<Item = &Request> {
-        let (one, batch) = match self {
-            Self::One(request) => (Some(request), None),
-            Self::Batch(commands) => (None, Some(commands)),
-        };
-        one.into_iter().chain(batch.into_iter().flatten().filter_map(|command| command.as_ref().ok()))
-    }
-
-    /// Whether it only looks: then it need not be part of a turn.
-    #[must_use]
-    pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::One(Request::State(_) | Request::History(_)))
-    }
 }
 
 /// A question about what has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryQuery {
     /// What was spent.
-    Usage(UsageQuery),
+    Usage(Box<UsageQuery>),
     /// The ledger's lines after a number.
     Entries {
         /// The last line that the caller has.

@@ -27,8 +27,8 @@ pub enum Command {
     Onboard(Onboard),
     /// Creates or changes a quota.
     SetQuota(QuotaId, Quota),
-    /// Removes a quota.
-    RemoveQuota(QuotaId),
+    /// Removes a quota; what is left of its credits is forfeited, where the order says so.
+    RemoveQuota(QuotaId, bool),
     /// Starts a quota's current period again at zero spent.
     ResetQuota(QuotaId),
     /// Holds the most that a call can cost.

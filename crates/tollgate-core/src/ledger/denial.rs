@@ -11,7 +11,7 @@ use crate::estimate::Affordable;
 use crate::ids::{QuotaId, ReservationId};
 use crate::period::Window;
 use crate::price::Unpriced;
-use crate::quota::Quota;
+use crate::quota::{Quota, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
@@ -33,6 +33,16 @@ pub enum Rejection {
     /// There is no such quota.
     #[error("there is no quota `{0}`")]
     QuotaNotFound(QuotaId),
+    /// Something that was paid for is left of a quota: spend it, revoke it, or forfeit it.
+    #[error("quota `{id}` has {left} {} of credits left: revoke them first, or say `forfeit`", .unit.noun())]
+    CreditsLeft {
+        /// Which.
+        id: QuotaId,
+        /// How much.
+        left: Amount,
+        /// Of what.
+        unit: Unit,
+    },
     /// A quota has no such credit or increase.
     #[error("{0}")]
     NotFound(String),

@@ -38,8 +38,10 @@ impl Ledger {
             Event::QuotaSet { quota_id, quota, source, generation } => {
                 self.quota_set(quota_id, quota, *source, *generation, at);
             }
-            Event::QuotaRemoved { quota_id } => {
-                self.quotas.remove(quota_id);
+            Event::QuotaRemoved { quota_id, .. } => {
+                if let Some(gone) = self.quotas.remove(quota_id) {
+                    self.remember_ids(quota_id, gone);
+                }
                 self.index_quotas();
             }
             Event::QuotaReset { quota_id, period_start, .. } => {
@@ -56,13 +58,14 @@ impl Ledger {
                     }
                 }
             }
-            Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
+            Event::Reserved { id, call, rated_as, terms, granted, held, input, expires_at, basis, counted_on } => {
                 let mut drawn = Vec::new();
                 let draws = Draws::new(&mut drawn, None, at);
                 count(&mut self.quotas, counted_on, draws, entry, u64::MAX, &|_, unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
+                    rated_as: rated_as.clone(),
                     opening: Opening::Reserve(terms.clone()),
                     granted: granted.clone(),
                     held: *held,
@@ -156,6 +159,7 @@ impl Ledger {
                     Reservation {
                         id: charged.id.clone(),
                         call: charged.call.clone(),
+                        rated_as: charged.rated_as.clone(),
                         opening: Opening::Record(*mode),
                         granted: None,
                         held: Amounts::default(),
@@ -182,7 +186,9 @@ impl Ledger {
                 }
             }
             Event::CreditAdded { quota_id, credit } => {
-                self.fund(quota_id, at, |funds| funds.add_credit(credit.clone()));
+                let mut forgotten = None;
+                self.fund(quota_id, at, |funds| forgotten = funds.add_credit(credit.clone()));
+                self.used_ids.add_all(quota_id, forgotten);
             }
             Event::CreditRevoked { quota_id, credit_id, .. } => {
                 self.fund(quota_id, at, |funds| {
@@ -195,7 +201,9 @@ impl Ledger {
                 self.fund(quota_id, at, |funds| funds.lapse(credit_id, *rolled));
             }
             Event::LimitIncreased { quota_id, increase } => {
-                self.fund(quota_id, at, |funds| funds.add_increase(increase.clone(), at));
+                let mut forgotten = Vec::new();
+                self.fund(quota_id, at, |funds| forgotten = funds.add_increase(increase.clone(), at));
+                self.used_ids.add_all(quota_id, forgotten);
             }
             Event::IncreaseEnded { quota_id, increase_id } => {
                 self.fund(quota_id, at, |funds| funds.end_increase(increase_id, at));
@@ -229,10 +237,20 @@ impl Ledger {
                 state.edit(quota, source, at);
             }
             _ => {
-                self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation, at));
+                let gone = self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation, at));
+                if let Some(gone) = gone {
+                    self.remember_ids(id, gone);
+                }
             }
         }
         self.index_quotas();
+    }
+
+    /// The ids of what was paid into a quota outlive it: none of them pays in again.
+    fn remember_ids(&mut self, id: &QuotaId, gone: QuotaState) {
+        if let Some(funds) = gone.funds.filter(|_| !fault::on(Fault::IdsGoWithQuota)) {
+            self.used_ids.add_all(id, funds.into_ids());
+        }
     }
 
     /// Changes what adds to a quota's limit. What was paid for belongs to the tenant, so its quota outlives plans.

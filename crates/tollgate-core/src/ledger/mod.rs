@@ -23,6 +23,7 @@ mod rerate;
 mod reservation;
 mod rolling;
 mod snapshot;
+mod used_ids;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
@@ -44,9 +45,11 @@ pub use open_holds::{Caps, HoldPlace, MAX_BULK_RELEASE, MAX_OPEN_HOLDS, MAX_USER
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Refund, Reservation};
 pub use snapshot::Snapshot;
+use used_ids::UsedIds;
 
 use open_holds::OpenHolds;
 
+use crate::call_names::CallNames;
 use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
@@ -89,6 +92,8 @@ pub struct Ledger {
     seq: u64,
     /// Own rates, aliases and markups.
     prices: PriceBook,
+    /// The ids of credits and increases that no quota remembers any more.
+    used_ids: UsedIds,
 }
 
 /// What the ledger knows of its tenant.
@@ -227,7 +232,7 @@ impl Ledger {
         let decision = self.decide(catalog, clock, command);
         #[cfg(feature = "seeded-bugs")]
         if decision.is_err() && fault::on(Fault::DenialLeavesHold) {
-            self.leave_a_hold(command);
+            self.leave_a_hold(catalog, command);
         }
         let decision = decision?;
         self.commit(clock, decision.events, entries);
@@ -236,10 +241,11 @@ impl Ledger {
 
     /// What [`Fault::DenialLeavesHold`] does.
     #[cfg(feature = "seeded-bugs")]
-    fn leave_a_hold(&mut self, command: &Command) {
+    fn leave_a_hold(&mut self, catalog: &Catalog, command: &Command) {
         let Command::Reserve(request) = command else { return };
-        let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
         let now = self.clock;
+        let names = CallNames::new(&request.call, catalog, &self.prices, now);
+        let first = self.applicable(&names).map(|(id, _)| id.clone()).next();
         if let Some((id, state)) = first.and_then(|id| Some((id.clone(), self.quotas.get_mut(&id)?))) {
             let start = state.placement(&id, &state.view(&id, now), now).period_start;
             if let Some(counter) = state.open_counter(start) {
@@ -303,12 +309,12 @@ impl Ledger {
     }
 
     /// The quotas that a call draws on.
-    fn applicable<'a>(&'a self, call: &'a crate::call::Call) -> impl Iterator<Item = (&'a QuotaId, &'a QuotaState)> {
-        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user));
+    fn applicable<'a>(&'a self, names: &'a CallNames<'_>) -> impl Iterator<Item = (&'a QuotaId, &'a QuotaState)> {
+        let of_user = names.call().user_id.as_ref().and_then(|user| self.by_user.get(user));
         self.tenant_wide
             .iter()
             .chain(of_user.into_iter().flatten())
             .filter_map(|place| self.quotas.at(*place))
-            .filter(move |(_, state)| state.quota.applies_to(call))
+            .filter(move |(_, state)| state.quota.applies_to(names))
     }
 }

@@ -9,6 +9,7 @@ mod funds;
 mod holds;
 pub mod prices;
 mod render;
+mod report;
 mod rerate;
 pub mod words;
 
@@ -21,7 +22,7 @@ pub use rerate::Rerated;
 use std::collections::{BTreeMap, BTreeSet};
 
 use admission::shrunk;
-use amounts::{Amounts, ONE, Pico, Unit};
+use amounts::{Amounts, Pico, Unit};
 use calendar::{Period, SECOND};
 use funds::{Credit, Draw, Raise};
 use prices::{Document, Rates};
@@ -114,6 +115,8 @@ pub struct Reservation {
     opening: Command,
     /// What it is for.
     pub call: Call,
+    /// The model that this meant when it was opened.
+    meant: words::Model,
     counted_on: Vec<Place>,
     /// What it holds, or held last.
     pub held: Amounts,
@@ -199,6 +202,7 @@ const ARCHIVED: Verdict = Verdict::Refused(410, "archived");
 const STILL_HELD: Verdict = Verdict::Refused(409, "still_held");
 const CONFLICT: Verdict = Verdict::Refused(409, "idempotency_conflict");
 const UNPRICED: Verdict = Verdict::Refused(422, "unpriced");
+const CREDITS_LEFT: Verdict = Verdict::Refused(409, "credits_left");
 const INVALID: Verdict = Verdict::Refused(400, "invalid_request");
 
 impl State {
@@ -350,13 +354,6 @@ impl Model {
         self.moment
     }
 
-    /// All that was ever charged, and for how many calls.
-    #[must_use]
-    pub fn total(&self) -> (Pico, Pico) {
-        let sum = self.reservations.values().fold(Amounts::default(), |sum, reservation| sum + reservation.charged);
-        (sum.usd, sum.requests / ONE)
-    }
-
     /// Ends the holds and credits whose time is up, in the order of time, holds first.
     pub fn expire(&mut self, clock: i64) {
         let now = self.now(clock);
@@ -412,7 +409,14 @@ impl Model {
                     Verdict::Done
                 }
             }
-            Command::DeleteQuota(id) => self.quotas.remove(id).map_or(QUOTA_NOT_FOUND, |_| Verdict::Done),
+            Command::DeleteQuota(id, forfeit) => match self.quotas.get(id) {
+                None => QUOTA_NOT_FOUND,
+                Some(quota) if !forfeit && self.has_credit_left(quota, now) => CREDITS_LEFT,
+                Some(_) => {
+                    self.quotas.remove(id);
+                    Verdict::Done
+                }
+            },
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
@@ -436,7 +440,7 @@ impl Model {
                 (None, Some((held, _))) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
             },
             Command::GetReservation { id } if !self.reservations.contains_key(id) => RESERVATION_NOT_FOUND,
-            Command::GetReservation { .. } | Command::ListHolds { .. } | Command::ListQuotas | Command::Usage => {
+            Command::GetReservation { .. } | Command::ListHolds { .. } | Command::ListQuotas | Command::Usage(_) => {
                 Verdict::Told
             }
         };
@@ -499,7 +503,7 @@ impl Model {
 
     fn rates(&self, call: &Call, at: i64) -> Rates {
         let fallback = self.plan.and_then(|which| plan(which).fallback);
-        Rates::of(call.model, at, &self.overrides, fallback)
+        Rates::of(call, at, &self.overrides, fallback)
     }
 
     fn put_overrides(&mut self, document: &Document) -> Verdict {
@@ -585,6 +589,7 @@ impl Model {
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
+            meant: self.overrides.meant(call.model, now),
             counted_on,
             held,
             input,
@@ -818,7 +823,7 @@ impl Model {
                 Err(denial) => return Verdict::Denied(denial),
             }
         } else {
-            let covering = self.quotas.values().filter(|quota| quota.definition.covers(call));
+            let covering = self.quotas.values().filter(|quota| quota.definition.covers(call, &self.overrides, now));
             let places: Vec<Place> = covering.map(|quota| (quota.identity, quota.definition.place(now))).collect();
             for place in &places {
                 self.overrun(*place, &|unit| unit.spent(&cost));
@@ -830,6 +835,7 @@ impl Model {
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
+            meant: self.overrides.meant(call.model, now),
             counted_on,
             held: Amounts::default(),
             input: Amounts::default(),

@@ -44,13 +44,9 @@ impl Model {
                     (200, quota.unwrap_or_default())
                 }
                 Command::PutOverrides(_) => (200, json!({ "version": self.overrides_version })),
-                Command::DeleteQuota(_) => (204, Value::Null),
+                Command::DeleteQuota(..) => (204, Value::Null),
                 Command::Explain { .. } => (200, Value::Null),
-                Command::Usage => {
-                    let (usd, calls) = self.total();
-                    let calls = i64::try_from(calls).unwrap_or(i64::MAX);
-                    (200, json!({ "total": { "usd": amounts::text(usd), "calls": calls } }))
-                }
+                Command::Usage(report) => (200, self.report(report)),
                 Command::GetReservation { id } => (200, self.told(id)),
                 Command::ListHolds { user, touchpoint } => {
                     let open = self.open_holds_of(*user, *touchpoint, None);
