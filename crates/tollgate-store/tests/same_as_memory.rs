@@ -7,7 +7,7 @@ mod common;
 use common::{Flaky, body, catalog, request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::api::{self, ArchiveRequest, Ask, JournalQuery, Request};
+use tollgate_core::api::{self, ArchiveRequest, Ask, Asking, JournalQuery, Request};
 use tollgate_core::local::LocalLedger;
 use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
