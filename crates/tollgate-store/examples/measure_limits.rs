@@ -23,13 +23,8 @@ fn main() {
         let mut time = |name: &str, command: &dyn Fn(usize) -> Value| {
             let commands: Vec<_> = (0..500).map(|at| api::parse_command(&command(at).to_string())).collect();
             let start = Instant::now();
-            let answers = store
-                .carry_out(
-                    Catalog::builtin().unwrap(),
-                    now(),
-                    &[Asking { ask: Ask::Batch(commands), sight: Sight::Everything }],
-                )
-                .unwrap();
+            let asking = Asking { ask: Ask::Batch(commands), sight: Sight::Everything };
+            let answers = store.carry_out(Catalog::builtin().unwrap(), now(), &[asking]).unwrap();
             let taken = start.elapsed();
             let body: Value = serde_json::from_str(&answers[0].body).unwrap();
             let mut statuses = Map::new();

@@ -169,7 +169,8 @@ proptest! {
                 Step::Batch { wait_ms, command } => {
                     now += wait_ms;
                     let batch = Ask::Batch(api::parse_batch(&json!({ "commands": [command] }).to_string()).unwrap());
-                    let answers = store.carry_out(catalog(), clock(now), &[Asking { ask: batch, sight: Sight::Everything }]).unwrap();
+                    let asking = Asking { ask: batch, sight: Sight::Everything };
+                    let answers = store.carry_out(catalog(), clock(now), &[asking]).unwrap();
                     let (status, found) = common::alone(&answers[0]);
                     let expected = memory.execute(catalog(), clock(now), &request(&command));
                     prop_assert_eq!(status, u64::from(expected.status), "{}", command);

@@ -35,8 +35,7 @@ pub fn read(route: &Route, body: &str) -> Result<Ask, Problem> {
         Endpoint::GetQuota => state(StateQuery::Quota(quota_id(route)?)),
         Endpoint::PutQuota => command(Command::SetQuota(quota_id(route)?, api::parse_quota(body)?)),
         Endpoint::DeleteQuota => {
-            let forfeit = api::parse_delete_quota(route.query(), body)?;
-            command(Command::RemoveQuota(quota_id(route)?, forfeit))
+            command(Command::RemoveQuota(quota_id(route)?, api::parse_delete_quota(route.query(), body)?))
         }
         Endpoint::ResetQuota => command(Command::ResetQuota(quota_id(route)?)),
         Endpoint::AddCredit => command(Command::AddCredit(quota_id(route)?, api::parse_credit(body)?)),
