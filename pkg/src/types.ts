@@ -704,6 +704,7 @@ export type ErrorCode =
   | "invalid_payload"
   | "quota_exceeded"
   | "too_many_holds"
+  | "too_many_changes"
   | "internal"
   | "unavailable"
   | "unexpected_answer";

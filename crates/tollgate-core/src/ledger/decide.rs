@@ -9,6 +9,7 @@ use super::command::{
 use super::counter::{QuotaState, QuotaView};
 use super::denial::{Denial, Rejection, Tight};
 use super::event::{Charged, Event, Placement, QuotaSource};
+use super::repeats::{MAX_CHANGES, MAX_FINGERPRINTS};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::amount::Amount;
@@ -308,9 +309,9 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Decision, Rejection> {
         let reservation = self.find(id)?;
-        if let Some(known) = reservation.extensions.iter().find(|extension| extension.id == request.id) {
+        if let Some(same) = reservation.knows_extension(request) {
             let outcome = Outcome::Extended { id: id.clone(), replayed: true };
-            return replay(known == request, outcome, request.id.as_str());
+            return replay(same, outcome, request.id.as_str());
         }
         if let Some(end) = &reservation.end {
             return Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state });
@@ -318,6 +319,7 @@ impl Ledger {
         if request.ttl_seconds.is_none() && request.estimate.is_none() {
             return Err(invalid("ttlSeconds", "an extension names `ttlSeconds`, `estimate` or both"));
         }
+        let known = self.one_more(reservation.known_extensions(), "extensions")?;
         let mut held = reservation.held;
         let mut input = reservation.input;
         let mut basis = reservation.basis.clone();
@@ -349,6 +351,7 @@ impl Ledger {
             input,
             expires_at: prolonged.max(reservation.expires_at),
             basis,
+            known: Some(known),
         };
         Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
     }
@@ -363,9 +366,8 @@ impl Ledger {
         let reservation = self.find(id)?;
         let outcome = |replayed| Outcome::Metered { id: id.clone(), replayed };
         let before = reservation.metered.as_deref();
-        let readings = before.map_or(&[][..], |before| &before.readings);
-        if let Some(known) = readings.iter().find(|known| known.id == reading.id) {
-            return replay(known == reading, outcome(true), reading.id.as_str());
+        if let Some(same) = reservation.knows_reading(reading) {
+            return replay(same, outcome(true), reading.id.as_str());
         }
         if let Some(end) = &reservation.end {
             return Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state });
@@ -383,12 +385,13 @@ impl Ledger {
             // A later reading overtook it.
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
+        let known = self.one_more(reservation.known_readings(), "readings")?;
         // What was seen of tokens or seconds is not unseen by a reading that says nothing of them.
         let spent = before.map_or(spent, |before| spent.at_least(&before.spent));
         let mut charged = charged(reservation, None, charge, spent);
         charged.replaces = charged.replaces.filter(|_| !fault::on(Fault::ReadingAddsUp));
         let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
-        let event = Event::Metered { reading: reading.clone(), charged };
+        let event = Event::Metered { reading: reading.clone(), known: Some(known), charged };
         Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 
@@ -568,6 +571,14 @@ impl Ledger {
             }));
         }
         events
+    }
+
+    /// How many changes of a hold are remembered with one more, if there may be one more.
+    fn one_more(&self, known: usize, what: &'static str) -> Result<u32, Rejection> {
+        if known >= MAX_CHANGES || self.fingerprints >= MAX_FINGERPRINTS {
+            return Err(Rejection::TooManyChanges(what));
+        }
+        Ok(u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1))
     }
 
     pub(super) fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {

@@ -69,6 +69,7 @@ struct Members {
     counted_on: Option<Arc<[Placement]>>,
     extension: Option<ExtendRequest>,
     reading: Option<Reading>,
+    known: Option<u32>,
     mode: Option<RecordMode>,
     adjustment: Option<AdjustmentId>,
 
@@ -196,6 +197,7 @@ impl Members {
                 input: take!(it.input as "input"),
                 expires_at: take!(it.expires_at as "expiresAt"),
                 basis: it.basis,
+                known: it.known,
             },
             Type::Released => Event::Released { id: take!(it.id as "id") },
             Type::CreditAdded => {
@@ -266,7 +268,9 @@ impl Members {
         };
         let counted_on = it.counted_on.ok_or(Missing("countedOn"));
         Ok(match it.r#type {
-            Type::Metered => Event::Metered { reading: take!(it.reading as "reading"), charged },
+            Type::Metered => {
+                Event::Metered { reading: take!(it.reading as "reading"), known: it.known, charged }
+            }
             Type::SettledLate => Event::SettledLate { counted_on: counted_on?, charged },
             Type::Recorded => Event::Recorded { mode: take!(it.mode as "mode"), counted_on: counted_on?, charged },
             Type::Adjusted => {
@@ -317,10 +321,13 @@ mod tests {
             ),
             (
                 json!({ "type": "extended", "id": "r-1", "extension": { "id": "x", "ttlSeconds": 60 }, "held": amounts, "input": amounts,
-                    "expiresAt": at, "basis": basis }),
-                &["basis"],
+                    "expiresAt": at, "basis": basis, "known": 9 }),
+                &["basis", "known"],
             ),
-            (with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } } })), of_charge),
+            (
+                with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } }, "known": 9 })),
+                &["actual", "replaces", "known"],
+            ),
             (with_charge("settled", json!({})), of_charge),
             (with_charge("settled_late", json!({ "countedOn": counted_on })), of_charge),
             (json!({ "type": "released", "id": "r-1" }), &[]),

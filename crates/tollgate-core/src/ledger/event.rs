@@ -135,11 +135,17 @@ pub enum Event {
         /// Where the rates of the new bound come from.
         #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
+        /// How many extensions the hold remembers, with this one. Entries without it are older: they forgot all but the latest eight.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known: Option<u32>,
     },
     /// What a call has used so far was charged; the hold stays for the rest.
     Metered {
         /// What was reported.
         reading: Reading,
+        /// How many readings the hold remembers, with this one. Entries without it are older: they forgot all but the latest eight.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known: Option<u32>,
         /// What it comes to so far, and what the reading before had come to.
         #[serde(flatten)]
         charged: Charged,

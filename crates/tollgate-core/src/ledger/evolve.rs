@@ -6,7 +6,8 @@ use super::command::Reading;
 use super::counter::Change;
 use super::event::{Charged, Entry, Event, Hint, Placement, QuotaSource};
 use super::funds::{Drawn, Funds};
-use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
+use super::repeats::{self, Fingerprints};
+use super::reservation::{End, EndState, Metered, Opening, Reservation};
 use super::{Ledger, QuotaState, Quotas, Tenant};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
@@ -75,13 +76,14 @@ impl Ledger {
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
                     extensions: Vec::new(),
+                    older_extensions: None,
                     drawn,
                     metered: None,
                     end: None,
                     opened_by: Some(entry.seq),
                 });
             }
-            Event::Extended { id, extension, held, input, expires_at, basis } => {
+            Event::Extended { id, extension, held, input, expires_at, basis, known } => {
                 if let Some((quotas, reservation)) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     move_grown(quotas, reservation, held, at);
@@ -99,14 +101,11 @@ impl Ledger {
                     if let Some(Estimate::Sandbox(bounds)) = &extension.estimate {
                         reservation.sandbox = Some(bounds.clone());
                     }
-                    if reservation.extensions.len() >= REMEMBERED_EXTENSIONS {
-                        reservation.extensions.remove(0);
-                    }
-                    reservation.extensions.push(extension.clone());
-                    self.deadlines.insert((*expires_at, id.clone()));
+                    reservation.remember_extension(extension, known.is_some());
+                    self.reopened(id);
                 }
             }
-            Event::Metered { reading, charged } => self.metered(reading, charged, entry),
+            Event::Metered { reading, known, charged } => self.metered(reading, known.is_some(), charged, entry),
             Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id } => {
@@ -156,6 +155,7 @@ impl Ledger {
                         expires_at: at,
                         sandbox: None,
                         extensions: Vec::new(),
+                        older_extensions: None,
                         drawn: Vec::new(),
                         metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
@@ -262,30 +262,30 @@ impl Ledger {
     }
 
     /// A reading: so much of the hold is spent now.
-    fn metered(&mut self, reading: &Reading, charged: &Charged, entry: &Entry) {
+    fn metered(&mut self, reading: &Reading, counted: bool, charged: &Charged, entry: &Entry) {
         let Some(reservation) = self.reservations.get_mut(&charged.id) else { return };
         let before = reservation.metered.take();
         let mut metered = Metered {
             seq: entry.seq,
             first: charged.replaces.map(|replaced| replaced.since()),
             readings: Vec::new(),
+            older_readings: Fingerprints::default(),
             charge: charged.charge.clone(),
             spent: charged.spent,
             input_tokens: charged.charge.sum(MeterKind::InputTokens),
             output_tokens: charged.charge.sum(MeterKind::OutputTokens),
         };
         let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.since());
-        if let Some(before) = &before {
-            metered.readings.clone_from(&before.readings);
-            if metered.readings.len() >= REMEMBERED_EXTENSIONS {
-                metered.readings.remove(0);
-            }
+        if let Some(before) = before {
+            (metered.readings, metered.older_readings) = (before.readings, before.older_readings);
             if charged.charge.lines.is_empty() {
                 // A reading by amount says nothing of tokens; those that were reported stay reported.
                 (metered.input_tokens, metered.output_tokens) = (before.input_tokens, before.output_tokens);
             }
         }
-        metered.readings.push(reading.clone());
+        let older = metered.older_readings.len();
+        repeats::remember(&mut metered.readings, &mut metered.older_readings, reading.clone(), counted);
+        self.fingerprints = self.fingerprints.saturating_add(metered.older_readings.len().saturating_sub(older));
         let held = reservation.held;
         let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
         let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
@@ -335,14 +335,23 @@ impl Ledger {
     }
 
     pub(super) fn open(&mut self, reservation: Reservation) {
+        self.fingerprints = self.fingerprints.saturating_add(reservation.fingerprints());
         self.deadlines.insert((reservation.expires_at, reservation.id.clone()));
         self.reservations.insert(reservation.id.clone(), reservation);
+    }
+
+    /// A reservation that was closed to be changed is open still.
+    fn reopened(&mut self, id: &ReservationId) {
+        let Some(reservation) = self.reservations.get(id) else { return };
+        self.fingerprints = self.fingerprints.saturating_add(reservation.fingerprints());
+        self.deadlines.insert((reservation.expires_at, id.clone()));
     }
 
     /// An open reservation, which has no deadline any more, and the quotas that count it.
     fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
         let reservation = self.reservations.get_mut(id)?;
         self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
+        self.fingerprints = self.fingerprints.saturating_sub(reservation.fingerprints());
         Some((&mut self.quotas, reservation))
     }
 }

@@ -16,6 +16,7 @@ mod explain;
 mod fund;
 mod funds;
 mod rates;
+mod repeats;
 mod rerate;
 mod reservation;
 mod rolling;
@@ -35,8 +36,9 @@ pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
+pub use repeats::{Fingerprints, MAX_CHANGES, MAX_FINGERPRINTS};
 pub use rerate::{RerateBy, Rerated};
-pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
+pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Reservation};
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, PriceBook};
@@ -79,6 +81,8 @@ pub struct Ledger {
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// How many extensions and readings the open reservations remember by their fingerprints.
+    fingerprints: usize,
     /// Own rates, aliases and markups.
     prices: PriceBook,
 }
@@ -177,6 +181,12 @@ impl Ledger {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// How many extensions and readings the open reservations remember by their fingerprints.
+    #[must_use]
+    pub const fn fingerprints(&self) -> usize {
+        self.fingerprints
     }
 
     /// The number of the last entry; 0 before the first.
