@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::api::{self, Answer, HistoryQuery, Problem, Request};
 use crate::catalog::{Catalog, OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, ReservationId, TenantId};
-use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder};
+use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder, Pace, Refolding};
 use crate::objects;
 use crate::policy::{Plan, Policy};
 use crate::sorted_map::SortedMap;
@@ -50,6 +50,7 @@ pub struct LocalLedger {
     entries: VecDeque<Entry>,
     usage: SortedMap<UsageKey, UsageTotals>,
     ended: VecDeque<ReservationId>,
+    pace: Pace,
 }
 
 impl LocalLedger {
@@ -62,8 +63,13 @@ impl LocalLedger {
         let plan_name = PlanName::default_plan();
         let plan = config.plan.or_else(|| policy.plans.remove(&plan_name)).unwrap_or_default();
         let onboard = Onboard { tenant: config.tenant, plan_name, plan, policy_version: 0 };
-        let mut local =
-            Self { ledger: Ledger::new(), entries: VecDeque::new(), usage: SortedMap::new(), ended: VecDeque::new() };
+        let mut local = Self {
+            ledger: Ledger::new(),
+            entries: VecDeque::new(),
+            usage: SortedMap::new(),
+            ended: VecDeque::new(),
+            pace: Pace::default(),
+        };
         let mut entries = Vec::new();
         local.ledger.execute(catalog, now, &Command::Onboard(onboard), &mut entries)?;
         if let Some(document) = config.overrides {
@@ -75,9 +81,12 @@ impl LocalLedger {
         Ok(local)
     }
 
-    /// Carries out one request. Holds whose deadline has passed end first.
+    /// Carries out one request. Where the clock was set back, the ledger follows first; then holds end whose deadline has passed.
     pub fn execute(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Answer {
         let mut entries = Vec::new();
+        if self.pace.steps_back(&self.ledger, now) {
+            self.step_back(now, &mut entries);
+        }
         self.ledger.expire(now, usize::MAX, &mut entries);
         let answer = match request {
             Request::Command(command) => match self.ledger.execute(catalog, now, command, &mut entries) {
@@ -99,6 +108,27 @@ impl LocalLedger {
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    fn step_back(&mut self, to: Timestamp, entries: &mut Vec<Entry>) {
+        let refolding = self.ledger.has_let_go_of(to).then(|| self.refold(to));
+        let folded = refolding.as_ref().map_or(0, |_| self.ledger.last_seq());
+        self.ledger.set_back(to, refolding, entries);
+        self.pace.has_stepped(&self.ledger, folded);
+    }
+
+    /// Folds the entries again, or, where the first ones are not kept any more, goes by the roll-up.
+    fn refold(&self, to: Timestamp) -> Refolding {
+        if self.entries.front().is_some_and(|first| first.seq == 1) {
+            let mut refolding = Refolding::new(Ledger::new(), to);
+            self.entries.iter().for_each(|entry| refolding.fold(entry));
+            return refolding;
+        }
+        let mut refolding = Refolding::new(Ledger::restore(self.ledger.snapshot()), to);
+        if refolding.missing().is_some() {
+            refolding.add_usage(self.usage.iter());
+        }
+        refolding
     }
 
     fn history(&self, query: &HistoryQuery) -> Answer {

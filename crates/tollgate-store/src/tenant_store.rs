@@ -9,7 +9,7 @@ use tollgate_core::api::{
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Command, Entry, Ledger, Rejection};
+use tollgate_core::ledger::{Command, Entry, Ledger, Pace, Rejection};
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
@@ -20,6 +20,7 @@ use crate::journal::{self, JournalPage};
 use crate::repair::{self, RepairReport};
 use crate::rerate;
 use crate::schema;
+use crate::set_back;
 use crate::snapshot::{self, SNAPSHOT};
 use crate::sql::{Sql, StoreError};
 use crate::usage::{self, USAGE};
@@ -53,6 +54,8 @@ struct State {
     has_schema: bool,
     /// Whether a turn has begun and not been committed: then memory may be ahead of the database.
     stale: bool,
+    /// How often the clock is followed back.
+    pace: Pace,
 }
 
 impl<S: Sql> TenantStore<S> {
@@ -73,7 +76,8 @@ impl<S: Sql> TenantStore<S> {
         self
     }
 
-    /// Carries out requests in order, in one turn and one commit, with an answer for each. Holds whose deadline has passed end first.
+    /// Carries out requests in order, in one turn and one commit, with an answer for each. Where the clock was set back, the ledger follows first; then holds end
+    /// whose deadline has passed.
     /// A request that is refused does not touch the others. Nothing is answered that is not stored, and a turn starts from what is
     /// stored, also where another instance has written it.
     ///
@@ -160,7 +164,9 @@ impl<S: Sql> TenantStore<S> {
                 Ok(by) => by,
                 Err(problem) => return Ok(Err(problem)),
             };
-            let (report, posted) = rerate::page(sql, &mut state.ledger, catalog, now, request, &by)?;
+            let mut posted = Vec::new();
+            state.follow(sql, now, &mut posted)?;
+            let report = rerate::page(sql, &mut state.ledger, catalog, now, request, &by, &mut posted)?;
             state.commit(sql, &posted)?;
             for id in posted.iter().filter_map(closed::changed_by) {
                 state.ledger.forget(id);
@@ -232,6 +238,7 @@ impl State {
             snapshot_every: None,
             has_schema,
             stale: false,
+            pace: Pace::default(),
         };
         if !has_schema {
             return Ok(state);
@@ -291,6 +298,7 @@ impl State {
             BTreeSet::new()
         };
         let mut entries = Vec::new();
+        self.follow(sql, now, &mut entries)?;
         self.ledger.expire(now, usize::MAX, &mut entries);
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
         for request in requests {
@@ -320,6 +328,18 @@ impl State {
             self.ledger.forget(id);
         }
         Ok(answers)
+    }
+
+    /// Where the clock was set back by more than an hour, the ledger follows it, before anything else happens.
+    fn follow(&mut self, sql: &impl Sql, clock: Timestamp, entries: &mut Vec<Entry>) -> Result<(), StoreError> {
+        if !self.pace.steps_back(&self.ledger, clock) {
+            return Ok(());
+        }
+        let refolded = if self.ledger.has_let_go_of(clock) { Some(set_back::refold(sql, clock)?) } else { None };
+        let (refolding, folded) = refolded.unzip();
+        self.ledger.set_back(clock, refolding, entries);
+        self.pace.has_stepped(&self.ledger, folded.unwrap_or(0));
+        Ok(())
     }
 
     fn commit(&mut self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
@@ -384,6 +404,7 @@ impl State {
         self.pending.clear();
         self.ledger = ledger;
         let mut entries = Vec::new();
+        self.follow(sql, now, &mut entries)?;
         self.ledger.note(now, repair::event(order, &report.differences), &mut entries);
         self.commit(sql, &entries)?;
         self.snapshot(sql)?;
@@ -407,6 +428,7 @@ impl State {
             };
             let event = archive::write(sql, &step)?;
             let mut entries = Vec::new();
+            self.follow(sql, now, &mut entries)?;
             self.ledger.note(now, event, &mut entries);
             self.commit(sql, &entries)?;
             archive::drop_folded(sql, &step)?;

@@ -8,15 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::event::{Hint, Placement, QuotaSource};
 use super::funds::Funds;
 use super::rolling::Rolling;
+use super::set_back::SetBack;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::ids::QuotaId;
 use crate::period::{Calendar, Period, Window};
-use crate::quota::Quota;
+use crate::quota::{Quota, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
+use crate::usage_report::{UsageKey, UsageTotals};
 
 const HOUR_MS: i64 = 3_600_000;
+/// The most periods of a quota that wait because a wrong clock has opened them, but for those with open holds.
+const MAX_AHEAD: usize = 32;
 
 /// A quota and its counters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,12 +34,18 @@ pub struct QuotaState {
     pub generation: u64,
     /// Ascending by period: the latest one, and earlier ones that still have holds. Of a rolling window, the [points](Rolling).
     pub(super) counters: Vec<Counter>,
+    /// Periods that a clock has opened which was wrong, and that are still to come, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ahead: Vec<Counter>,
     /// What adds to its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) funds: Option<Box<Funds>>,
     /// Since when periods leave something to the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
+    /// What is kept although it is over, where the clock will be set back.
+    #[serde(skip)]
+    kept: Option<Window>,
     /// Where its periods begin, made from the quota when it is first needed.
     #[serde(skip)]
     calendar: OnceLock<Calendar>,
@@ -143,6 +153,11 @@ fn fits(amount: Amount, spent: Amount, held: Amount, limit: Amount) -> bool {
     spent.plus(held).plus(amount) <= limit
 }
 
+/// Whether what began at an instant is kept although it is over.
+fn is_kept(kept: Option<Window>, at: Timestamp) -> bool {
+    kept.is_some_and(|kept| kept.contains(at))
+}
+
 const fn is_nothing(amount: &Amount) -> bool {
     amount.is_zero()
 }
@@ -235,6 +250,8 @@ impl QuotaState {
             source,
             generation,
             counters: Vec::new(),
+            ahead: Vec::new(),
+            kept: None,
             funds: None,
             calendar: OnceLock::new(),
             latest: None,
@@ -354,29 +371,188 @@ impl QuotaState {
 
     /// The counter of a period, where anything was counted in it. Of a rolling window, the point that stands for an instant.
     pub(super) fn counter(&self, period_start: Timestamp) -> Option<&Counter> {
-        self.place(period_start).and_then(|at| self.counters.get(at))
+        match self.place(period_start) {
+            Some(at) => self.counters.get(at),
+            None => self.ahead.iter().find(|ahead| ahead.period_start == period_start),
+        }
     }
 
     pub(super) fn counter_mut(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
-        self.place(period_start).and_then(|at| self.counters.get_mut(at))
+        match self.place(period_start) {
+            Some(at) => self.counters.get_mut(at),
+            None => self.ahead.iter_mut().find(|ahead| ahead.period_start == period_start),
+        }
     }
 
     /// The counter of a period that something is about to be counted in. Opening a later period drops the earlier ones that no
-    /// hold is open in: nothing can change them any more in a way that matters. A period that was dropped is not opened again.
-    pub(super) fn open_counter(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
-        if self.is_later(period_start) {
-            let mut carried = Amount::ZERO;
-            match self.rolling() {
-                Some(rolling) => rolling.make_room(&mut self.counters, period_start),
-                None => {
-                    self.latest = Some(self.window(period_start));
-                    carried = self.carried_into(period_start);
-                    self.counters.retain(|counter| counter.holds > 0);
+    /// hold is open in: nothing can change them any more in a way that matters, unless the clock is set back. A period that was dropped is not
+    /// opened again, nor is one opened that is still to come.
+    pub(super) fn open_counter(&mut self, period_start: Timestamp, now: Timestamp) -> Option<&mut Counter> {
+        if period_start <= now && self.is_later(period_start) {
+            let opened = match self.rolling() {
+                Some(rolling) => {
+                    let kept = self.kept;
+                    rolling.make_room(&mut self.counters, period_start, |at| is_kept(kept, at));
+                    Counter::new(period_start)
                 }
-            }
-            self.counters.push(Counter { carried, ..Counter::new(period_start) });
+                None => self.open_period(period_start),
+            };
+            self.counters.push(opened);
         }
         self.counter_mut(period_start)
+    }
+
+    /// The counter of a calendar period that comes after all others but those that a wrong clock has opened. Where it is one of these, it goes on.
+    fn open_period(&mut self, period_start: Timestamp) -> Counter {
+        self.latest = Some(self.window(period_start));
+        let come = self.ahead.partition_point(|ahead| ahead.period_start <= period_start);
+        self.counters.extend(self.ahead.drain(..come));
+        let opened = self.counters.pop_if(|latest| latest.period_start == period_start);
+        let opened = opened.filter(|_| !fault::on(Fault::WrongPeriodsAreForgotten));
+        let opened =
+            opened.unwrap_or_else(|| Counter { carried: self.carried_into(period_start), ..Counter::new(period_start) });
+        let kept = self.kept;
+        self.counters.retain(|counter| counter.holds > 0 || is_kept(kept, counter.period_start));
+        opened
+    }
+
+    /// Keeps what counts at an instant, also when it is over.
+    pub(super) fn keep(&mut self, to: Timestamp) {
+        let end = Some(Timestamp::from_calendar(to.millis() + 1));
+        let start = match self.rolling() {
+            Some(rolling) => Timestamp::from_calendar(rolling.since(to).millis() + 1),
+            None => {
+                let before = |at: Timestamp| Timestamp::from_calendar(at.millis() - 1);
+                let calendar = self.calendar.get_or_init(|| self.quota.calendar());
+                let start = |at| calendar.window(self.quota.period, at).start;
+                // What the period before has left counts, too, also where another table of time zones has begun it a little earlier.
+                Timestamp::from_calendar(start(before(start(to))).millis() - self.tolerance())
+            }
+        };
+        self.kept = Some(Window { start, end });
+    }
+
+    /// Whether something that counts at an earlier instant may have been let go of.
+    pub(super) fn has_let_go_of(&self, to: Timestamp) -> bool {
+        let funds = self.funds.as_ref().is_some_and(|funds| funds.has_lapsed_after(to));
+        let is_later = |latest: &Counter| latest.period_start > to;
+        let counters = match self.rolling() {
+            Some(_) => self.counters.last().is_some_and(is_later),
+            None => {
+                self.counters.last().is_some_and(is_later) && self.counter(self.window(to).start).is_none()
+            }
+        };
+        funds || counters
+    }
+
+    /// From when to when something may have been counted that counts at an instant, and is not known: what was at its latest beyond that has let go of it.
+    pub(super) fn lacks_history(&self, to: Timestamp, peak: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        if let Some(rolling) = self.rolling() {
+            return (peak > to).then(|| (rolling.since(to).max(Timestamp::default()), to));
+        }
+        let window = self.window(to);
+        let end = window.end.filter(|end| *end <= peak)?;
+        self.counter(window.start).is_none().then_some((window.start, end))
+    }
+
+    /// Counts what a roll-up says of a stretch that is not known.
+    pub(super) fn count_usage<'a>(
+        &mut self,
+        from: Timestamp,
+        until: Timestamp,
+        to: Timestamp,
+        cells: impl Iterator<Item = (&'a UsageKey, &'a UsageTotals)>,
+    ) {
+        let cells = cells.filter(|(key, _)| key.overlaps(from, until) && self.quota.may_count(key));
+        let used = cells.fold(UsageTotals::default(), |mut sum, (_, totals)| {
+            sum.add(totals);
+            sum
+        });
+        let whole = |count: i64| Amount::from_picos(i128::from(count) * Amount::ONE.picos());
+        let spent = match self.quota.unit {
+            Unit::Usd => Amount::from(used.usd),
+            Unit::Tokens => whole(used.input_tokens.saturating_add(used.output_tokens)),
+            Unit::Requests => whole(used.calls),
+            // It has no seconds.
+            Unit::Seconds if used.calls > 0 => self.quota.limit,
+            Unit::Seconds | Unit::Concurrent => Amount::ZERO,
+        };
+        // What is still known of it is part of that.
+        for known in self.counters.iter_mut().filter(|known| from <= known.period_start && known.period_start <= to) {
+            known.spent = Amount::ZERO;
+        }
+        if spent <= Amount::ZERO {
+            return;
+        }
+        let (warned, ..) = self.crossed(spent, self.quota.limit, &[]);
+        let start = if self.rolling().is_some() { to } else { from };
+        let place = self.counters.partition_point(|counter| counter.period_start < start);
+        self.counters.insert(place, Counter { spent, warned, ..Counter::new(start) });
+    }
+
+    /// Whether a place in time counts at an instant, or is kept.
+    pub(super) fn counts_at(&self, period_start: Timestamp, now: Timestamp) -> bool {
+        let Some(rolling) = self.rolling() else { return true };
+        is_kept(self.kept, period_start) || (period_start > rolling.since(now) && period_start <= now)
+    }
+
+    /// The clock was set back: periods that are still to come wait.
+    pub(super) fn step_back(&mut self, step: SetBack) {
+        self.since = self.since.map(|since| since.min(step.to));
+        if let Some(funds) = &mut self.funds {
+            funds.step_back(step.to);
+        }
+        if let Some(rolling) = self.rolling() {
+            rolling.step_back(&mut self.counters, step);
+            return;
+        }
+        self.counters.append(&mut self.ahead);
+        let come = self.counters.partition_point(|counter| counter.period_start <= step.to);
+        self.ahead = self.counters.split_off(come);
+        // What is farthest away is forgotten first, unless a hold is open in it.
+        while self.ahead.len() > MAX_AHEAD
+            && let Some(idle) = self.ahead.iter().rposition(|ahead| ahead.holds == 0)
+        {
+            self.ahead.remove(idle);
+        }
+    }
+
+    /// The counters that another fold of the same entries has kept, and that count at an instant, but are not here.
+    pub(super) fn lacking_of(&self, kept: &Self, to: Timestamp) -> Vec<Counter> {
+        if let Some(rolling) = self.rolling() {
+            let since = rolling.since(to);
+            let counts = |point: &&Counter| point.period_start > since || point.holds > 0;
+            let points = |state: &Self| state.counters.iter().filter(counts).cloned().collect::<Vec<_>>();
+            let wanted = points(kept);
+            return if wanted == points(self) { Vec::new() } else { wanted };
+        }
+        let start = self.window(to).start;
+        if self.counter(start).is_some() {
+            return Vec::new();
+        }
+        // Where nothing was counted in it, what the period before has left counts.
+        let latest = kept.counters.iter().rev().find(|counter| counter.period_start <= start);
+        let wanted = latest.filter(|latest| latest.period_start == start || self.quota.rollover.is_some());
+        let lacks = |counter: &&Counter| {
+            is_kept(kept.kept, counter.period_start) && self.counter(counter.period_start).is_none()
+        };
+        wanted.filter(lacks).cloned().into_iter().collect()
+    }
+
+    /// Takes back counters that were let go of.
+    pub(super) fn restore(&mut self, counters: &[Counter], at: Timestamp) {
+        if counters.is_empty() {
+            return;
+        }
+        let (kept, rolling) = (self.kept, self.rolling());
+        self.counters.retain(|counter| match rolling {
+            // All of its points come anew, but for what is kept for another instant.
+            Some(rolling) => is_kept(kept, counter.period_start) && counter.period_start <= rolling.since(at),
+            None => counters.iter().all(|restored| restored.period_start != counter.period_start),
+        });
+        self.counters.retain(|counter| counters.iter().all(|restored| restored.period_start != counter.period_start));
+        self.counters.extend_from_slice(counters);
+        self.counters.sort_by_key(|counter| counter.period_start);
     }
 
     /// Whether a period comes after every one that something was counted in.
@@ -408,7 +584,7 @@ impl QuotaState {
             // Nearly always: without working out what a view has besides.
             return self.crossed(counter.spent.plus(more), self.limit_of(counter, now), &counter.warned);
         } else {
-            self.is_later(placement.period_start).then(|| self.view(id, now))
+            (placement.period_start <= now && self.is_later(placement.period_start)).then(|| self.view(id, now))
         };
         // Without a view, the period is over and its counter gone; who should be warned was.
         let nothing = (Vec::new(), Amount::ZERO, Amount::ZERO);
@@ -481,6 +657,14 @@ impl QuotaState {
         }
     }
 
+    /// By how many milliseconds another table of time zones may begin a period earlier or later.
+    const fn tolerance(&self) -> i64 {
+        match self.quota.period {
+            Period::Hour => HOUR_MS / 2,
+            _ => 12 * HOUR_MS,
+        }
+    }
+
     /// The calendar period that holds an instant.
     fn window(&self, now: Timestamp) -> Window {
         if let Some(latest) = self.latest.filter(|latest| latest.contains(now)) {
@@ -490,10 +674,7 @@ impl QuotaState {
         let mut window = calendar.window(self.quota.period, now);
         // A newer table of time zones may begin a period at another hour than the one that it was opened under. It is the same
         // period, and what was counted in it counts.
-        let half = match self.quota.period {
-            Period::Hour => HOUR_MS / 2,
-            _ => 12 * HOUR_MS,
-        };
+        let half = self.tolerance();
         if let Some(opened) = self.counters.last().map(|counter| counter.period_start)
             && opened <= now
             && opened.millis() + half > window.start.millis()
@@ -519,7 +700,7 @@ mod tests {
         let quota = Quota::new(Scope::Tenant, ResourceFilter::All, Unit::Requests, Amount::ONE, period);
         let mut state = QuotaState::new(quota, QuotaSource::Custom, 1, Timestamp::default());
         let change = Change { spent: Amount::ONE, ..Change::NONE };
-        state.open_counter(at(start)).unwrap().add(change);
+        state.open_counter(at(start), at(start)).unwrap().add(change);
         // As it is read back, under the table of now.
         serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap()
     }
@@ -545,7 +726,7 @@ mod tests {
             );
             // What is spent from then on goes to the same period.
             let placement = state.placement(&id, &view, at(now));
-            state.open_counter(placement.period_start).unwrap().add(Change { spent: Amount::ONE, ..Change::NONE });
+            state.open_counter(placement.period_start, at(now)).unwrap().add(Change { spent: Amount::ONE, ..Change::NONE });
             assert_eq!(state.view(&id, at(now)).spent.to_string(), "2", "{now}");
         }
         // The next one is another.

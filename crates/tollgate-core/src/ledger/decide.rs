@@ -416,9 +416,10 @@ impl Ledger {
         };
         let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
         let charged = charged(reservation, Some(actual.clone()), charge, spent);
-        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        let counted_on = self.places_of(reservation);
+        let crossed = self.thresholds(&counted_on, now, &|unit| charged.more(unit));
         let event = if late {
-            Event::SettledLate { counted_on: reservation.counted_on.clone(), charged }
+            Event::SettledLate { counted_on, charged }
         } else {
             Event::Settled(charged)
         };

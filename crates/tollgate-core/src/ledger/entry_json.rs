@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use super::event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 use super::funds::{Credit, Increase, Rollover};
+use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
@@ -46,6 +47,8 @@ enum Type {
     ThresholdCrossed,
     OverridesSet,
     Adjusted,
+    ClockSetBack,
+    CountersRestored,
     Archived,
     Repaired,
 }
@@ -104,6 +107,9 @@ struct Members {
     scope: Option<OverridesScope>,
     version: Option<u64>,
     document: Option<Arc<OverridesDocument>>,
+
+    from: Option<Timestamp>,
+    restored: Option<Vec<Restored>>,
 
     through: Option<u64>,
     head: Option<String>,
@@ -237,6 +243,8 @@ impl Members {
                 version: take!(it.version as "version"),
                 document: take!(it.document as "document"),
             },
+            Type::ClockSetBack => Event::ClockSetBack { from: take!(it.from as "from") },
+            Type::CountersRestored => Event::CountersRestored { restored: take!(it.restored as "restored") },
             Type::Archived => Event::Archived {
                 through: take!(it.through as "through"),
                 head: take!(it.head as "head"),
@@ -354,6 +362,12 @@ mod tests {
             ),
             (with_charge("adjusted", json!({ "adjustment": "a", "countedOn": counted_on })), of_charge),
             (json!({ "type": "archived", "through": 7, "head": "sha256:1", "state": "sha256:2" }), &[]),
+            (json!({ "type": "clock_set_back", "from": at }), &[]),
+            (
+                json!({ "type": "counters_restored", "restored": [{ "quotaId": "q", "generation": 3, "credits": [{ "creditId": "c", "amount": "5" }],
+                    "counters": [{ "periodStart": at, "spent": "1", "held": "0", "holds": 0, "resetSeq": 0, "warned": ["0.8"] }] }] }),
+                &[],
+            ),
             (
                 json!({ "type": "repaired", "by": "ops", "differences": [{ "place": "p", "kept": "1", "refolded": "2" }] }),
                 &[],
@@ -384,7 +398,7 @@ mod tests {
             assert_eq!(written, Value::Object(members));
             types.insert(event["type"].as_str().unwrap().to_owned());
         }
-        assert_eq!(types.len(), 22, "an example of each variant");
+        assert_eq!(types.len(), 24, "an example of each variant");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use super::funds::{Credit, Increase, Rollover};
+use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
@@ -24,7 +25,7 @@ use crate::time::Timestamp;
 pub struct Entry {
     /// 1, 2, 3, … without gaps.
     pub seq: u64,
-    /// When it was decided; never earlier than the line before.
+    /// When it was decided; earlier than the line before only where that line's clock was wrong: then this one is a [`Event::ClockSetBack`].
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -250,6 +251,16 @@ pub enum Event {
         /// What, how much it is now, and what had been charged before.
         #[serde(flatten)]
         charged: Charged,
+    },
+    /// The clock was set back by more than an hour, to the time of this entry, and the ledger follows it. The next one may say what counts again.
+    ClockSetBack {
+        /// What the time was.
+        from: Timestamp,
+    },
+    /// What counts again because the clock was set back.
+    CountersRestored {
+        /// Of each quota.
+        restored: Vec<Restored>,
     },
     /// Entries were exported, and then dropped here. The ledger goes on from the state that they led to.
     Archived {

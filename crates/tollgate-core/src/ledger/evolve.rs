@@ -23,6 +23,7 @@ impl Ledger {
     pub fn evolve(&mut self, entry: &Entry) {
         let at = entry.at;
         self.clock = self.clock.max(at);
+        self.peak = self.peak.max(self.clock);
         self.seq = entry.seq;
         match &entry.event {
             Event::PlanApplied { tenant, plan, policy_version, unknown_model, without_quota } => {
@@ -182,7 +183,12 @@ impl Ledger {
                 });
             }
             Event::CreditLapsed { quota_id, credit_id, rolled, .. } => {
-                self.fund(quota_id, at, |funds| funds.lapse(credit_id, *rolled));
+                let kept = self.kept;
+                self.fund(quota_id, at, |funds| {
+                    if rolled.is_some() || !kept.is_some_and(|to| funds.lasts_beyond(credit_id, to)) {
+                        funds.lapse(credit_id, *rolled);
+                    }
+                });
             }
             Event::LimitIncreased { quota_id, increase } => {
                 self.fund(quota_id, at, |funds| funds.add_increase(increase.clone(), at));
@@ -196,6 +202,8 @@ impl Ledger {
                     end.adjustments.push(adjustment.clone());
                 }
             }
+            Event::ClockSetBack { from } => self.step_back(entry.seq, *from, at),
+            Event::CountersRestored { restored } => self.restore_counters(restored, at),
             // They tell of the store. The state is what the other entries lead to.
             Event::Archived { .. } | Event::Repaired { .. } => {}
         }
@@ -208,14 +216,18 @@ impl Ledger {
                 state.edit(quota, source, at);
             }
             _ => {
-                self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation, at));
+                let mut state = QuotaState::new(quota.clone(), source, generation, at);
+                if let Some(to) = self.kept {
+                    state.keep(to);
+                }
+                self.quotas.insert(id.clone(), state);
             }
         }
         self.index_quotas();
     }
 
     /// Changes what adds to a quota's limit. What was paid for belongs to the tenant, so its quota outlives plans.
-    fn fund(&mut self, id: &QuotaId, at: Timestamp, change: impl FnOnce(&mut Funds)) {
+    pub(super) fn fund(&mut self, id: &QuotaId, at: Timestamp, change: impl FnOnce(&mut Funds)) {
         if let Some(state) = self.quotas.get_mut(id) {
             state.source = QuotaSource::Custom;
             change(state.funds.get_or_insert_default());
@@ -308,7 +320,7 @@ impl Ledger {
         for placement in placements {
             let state = self.quotas.get_mut_near(placement.hint.0, &placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
-            if state.rolling().is_some_and(|rolling| placement.period_start <= rolling.since(at)) {
+            if !state.counts_at(placement.period_start, at) {
                 // Its point may be gone, and another one must not take the difference.
                 continue;
             }
@@ -374,7 +386,7 @@ fn count(
             continue;
         }
         let mut change = change(state.quota.unit);
-        if let Some(counter) = state.open_counter(placement.period_start) {
+        if let Some(counter) = state.open_counter(placement.period_start, entry.at) {
             if counter.reset_seq > corrects {
                 change.spent = change.spent.or_zero();
             }
@@ -404,13 +416,13 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
         }
         let mut spent = reservation.metered_of(unit);
         let mut reset_seq = 0;
-        if let Some(point) = state.open_counter(placement.period_start) {
+        if let Some(point) = state.open_counter(placement.period_start, at) {
             // What a reset has dropped stays dropped, also when it is corrected where it is going.
             reset_seq = point.reset_seq;
             spent = if reset_seq > metered_by { Amount::ZERO } else { spent };
             point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
         }
-        if let Some(point) = state.open_counter(at) {
+        if let Some(point) = state.open_counter(at, at) {
             point.reset_seq = point.reset_seq.max(reset_seq);
             point.add(Change { spent, ..Change::hold(held) });
         }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::set_back::RestoredCredit;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::ids::{CreditId, IncreaseId, QuotaId};
@@ -187,6 +188,44 @@ impl Funds {
             None => credit.end(),
         }
         self.place(credit);
+    }
+
+    /// Whether a credit that is there still ends only after an instant.
+    pub(super) fn lasts_beyond(&self, id: &CreditId, to: Timestamp) -> bool {
+        self.credit(id).is_some_and(|credit| !credit.ended && credit.expires_at.is_some_and(|at| at > to))
+    }
+
+    /// Whether one may have lapsed that ends after an instant.
+    pub(super) fn has_lapsed_after(&self, to: Timestamp) -> bool {
+        self.credits.iter().any(|credit| credit.ended && credit.expires_at.is_some_and(|at| at > to))
+    }
+
+    /// Those that have lapsed here and not in another fold of the same entries, in which what ends after an instant goes on.
+    pub(super) fn not_lapsed(&self, kept: &Self, to: Timestamp) -> Vec<RestoredCredit> {
+        let lapsed = |credit: &&CreditState| credit.ended;
+        let goes_on = kept.credits.iter().filter(|kept| kept.expires_at.is_some_and(|at| at > to) && !kept.ended);
+        let restored = goes_on.filter(|kept| self.credit(&kept.credit.id).as_ref().is_some_and(lapsed));
+        let restored = restored.map(|kept| RestoredCredit { credit_id: kept.credit.id.clone(), amount: kept.amount });
+        restored.collect()
+    }
+
+    /// A credit that has lapsed only under a clock that was wrong.
+    pub(super) fn restore(&mut self, restored: &RestoredCredit) {
+        let ended = |known: &CreditState| known.credit.id == restored.credit_id && known.ended;
+        let Some(at) = self.credits.iter().position(ended) else { return };
+        let mut credit = self.credits.remove(at);
+        credit.amount = restored.amount;
+        credit.ended = false;
+        self.place(credit);
+    }
+
+    /// The clock was set back: what was ended by hand under the later one is over.
+    pub(super) fn step_back(&mut self, to: Timestamp) {
+        for known in self.increases.iter_mut().filter(|known| known.until != known.increase.until) {
+            if !fault::on(Fault::SetBackRevivesIncreases) {
+                known.until = known.until.min(to);
+            }
+        }
     }
 
     pub(super) fn add_increase(&mut self, increase: Increase, now: Timestamp) {

@@ -20,6 +20,7 @@ mod repeats;
 mod rerate;
 mod reservation;
 mod rolling;
+mod set_back;
 mod snapshot;
 
 use std::collections::hash_map::Entry::Occupied;
@@ -39,6 +40,7 @@ pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover
 pub use repeats::{Fingerprints, MAX_CHANGES, MAX_FINGERPRINTS};
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Reservation};
+pub use set_back::{OVERRULED_SECONDS, Pace, Refolding, Restored, RestoredCredit};
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, PriceBook};
@@ -75,8 +77,14 @@ pub struct Ledger {
     deadlines: BTreeSet<(Timestamp, ReservationId)>,
     /// When the next credit ends.
     next_lapse: Option<Timestamp>,
-    /// The time of the last entry: time never runs backwards in a ledger.
+    /// The time of the last entry. It runs backwards only by entries that say so: see [`Ledger::set_back`].
     clock: Timestamp,
+    /// The latest time of any entry.
+    peak: Timestamp,
+    /// The steps back.
+    set_backs: Vec<set_back::SetBack>,
+    /// The instant for which a [`Refolding`] keeps what is otherwise let go of.
+    kept: Option<Timestamp>,
     /// The highest generation that a quota has had.
     generation: u64,
     /// The number of the last entry.
@@ -123,7 +131,8 @@ impl Ledger {
         &self.prices
     }
 
-    /// The instant to decide at, given what the clock says: never before the last entry.
+    /// The instant to decide at, given what the clock says: never before the last entry. Where the clock [was set back](Self::is_set_back_by), the ledger has to
+    /// [follow](Self::set_back) first.
     #[must_use]
     pub fn now(&self, clock: Timestamp) -> Timestamp {
         if fault::on(Fault::ClockRunsBackwards) { clock } else { self.clock.max(clock) }
@@ -154,7 +163,10 @@ impl Ledger {
         reservation: &'a Reservation,
         now: Timestamp,
     ) -> impl Iterator<Item = QuotaView<'a>> {
-        reservation.counted_on.iter().filter_map(move |placement| {
+        let places = self.places_of(reservation);
+        let count = places.len();
+        (0..count).filter_map(move |at| {
+            let placement = places.get(at)?;
             let (id, state) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id)?;
             state.view_of(id, placement, now)
         })
@@ -224,7 +236,7 @@ impl Ledger {
         let now = self.clock;
         if let Some((id, state)) = first.and_then(|id| Some((id.clone(), self.quotas.get_mut(&id)?))) {
             let start = state.placement(&id, &state.view(&id, now), now).period_start;
-            if let Some(counter) = state.open_counter(start) {
+            if let Some(counter) = state.open_counter(start, now) {
                 counter.held = counter.held.plus(crate::amount::Amount::ONE);
             }
         }

@@ -151,9 +151,8 @@ impl Ledger {
             spent,
             replaces: reservation.replaced(),
         };
-        let crossed =
-            self.thresholds(&reservation.counted_on, now, &|unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
-        let counted_on = reservation.counted_on.clone();
+        let counted_on = self.places_of(reservation);
+        let crossed = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
         let event = Event::Adjusted { adjustment: order.id.clone(), counted_on, charged };
         Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::set_back::SetBack;
 use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::fault::{self, Fault};
@@ -25,6 +26,11 @@ pub struct Snapshot {
     clock: Timestamp,
     generation: u64,
     seq: u64,
+    /// The latest time of any entry, where the clock was set back since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peak: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    set_backs: Vec<SetBack>,
     /// The platform's and the tenant's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     overrides: Vec<OverridesSnapshot>,
@@ -68,6 +74,8 @@ impl Ledger {
             clock: self.clock,
             generation: self.generation,
             seq: self.seq,
+            peak: (self.peak > self.clock).then_some(self.peak),
+            set_backs: self.set_backs.clone(),
             overrides: [&self.prices.platform, &self.prices.tenant]
                 .into_iter()
                 .flatten()
@@ -96,6 +104,8 @@ impl Ledger {
             quotas: snapshot.quotas,
             clock: snapshot.clock,
             generation: snapshot.generation,
+            peak: snapshot.peak.unwrap_or(snapshot.clock),
+            set_backs: snapshot.set_backs,
             seq: snapshot.seq,
             ..Self::default()
         };
