@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::api::{self, Answer, HistoryQuery, Problem, Request};
 use crate::catalog::{Catalog, OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, ReservationId, TenantId};
-use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder, Pace, Refolding};
+use crate::ledger::{Beginning, Command, Entry, Ledger, Onboard, OverridesOrder, Pace, Refolding};
 use crate::objects;
 use crate::policy::{Plan, Policy};
 use crate::sorted_map::SortedMap;
@@ -84,9 +84,7 @@ impl LocalLedger {
     /// Carries out one request. Where the clock was set back, the ledger follows first; then holds end whose deadline has passed.
     pub fn execute(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Answer {
         let mut entries = Vec::new();
-        if self.pace.steps_back(&self.ledger, now) {
-            self.step_back(now, &mut entries);
-        }
+        self.begin(now, &mut entries);
         self.ledger.expire(now, usize::MAX, &mut entries);
         let answer = match request {
             Request::Command(command) => match self.ledger.execute(catalog, now, command, &mut entries) {
@@ -110,11 +108,21 @@ impl LocalLedger {
         &self.ledger
     }
 
-    fn step_back(&mut self, to: Timestamp, entries: &mut Vec<Entry>) {
-        let refolding = self.ledger.has_let_go_of(to).then(|| self.refold(to));
-        let folded = refolding.as_ref().map_or(0, |_| self.ledger.last_seq());
-        self.ledger.set_back(to, refolding, entries);
-        self.pace.has_stepped(&self.ledger, folded);
+    /// Where the clock was set back by more than an hour, the ledger follows it, before anything else happens.
+    fn begin(&mut self, clock: Timestamp, entries: &mut Vec<Entry>) {
+        let all = self.ledger.last_seq();
+        match self.pace.begin(&self.ledger, clock) {
+            None => {}
+            Some(Beginning::StepBack(refolds)) => {
+                let refolding = refolds.then(|| self.refold(clock));
+                self.ledger.set_back(clock, refolding, entries);
+                self.pace.has_stepped(&self.ledger, if refolds { all } else { 0 });
+            }
+            Some(Beginning::TakeIn) => {
+                let refolding = self.refold(self.ledger.now(clock));
+                self.ledger.take_in(&refolding, entries);
+            }
+        }
     }
 
     /// Folds the entries again, or, where the first ones are not kept any more, goes by the roll-up.

@@ -9,7 +9,7 @@ use tollgate_core::api::{
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Command, Entry, Ledger, Pace, Rejection};
+use tollgate_core::ledger::{Beginning, Command, Entry, Ledger, Pace, Rejection};
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
@@ -332,13 +332,19 @@ impl State {
 
     /// Where the clock was set back by more than an hour, the ledger follows it, before anything else happens.
     fn follow(&mut self, sql: &impl Sql, clock: Timestamp, entries: &mut Vec<Entry>) -> Result<(), StoreError> {
-        if !self.pace.steps_back(&self.ledger, clock) {
-            return Ok(());
+        match self.pace.begin(&self.ledger, clock) {
+            None => {}
+            Some(Beginning::StepBack(refolds)) => {
+                let refolded = if refolds { Some(set_back::refold(sql, clock)?) } else { None };
+                let (refolding, folded) = refolded.unzip();
+                self.ledger.set_back(clock, refolding, entries);
+                self.pace.has_stepped(&self.ledger, folded.unwrap_or(0));
+            }
+            Some(Beginning::TakeIn) => {
+                let (refolding, _) = set_back::refold(sql, self.ledger.now(clock))?;
+                self.ledger.take_in(&refolding, entries);
+            }
         }
-        let refolded = if self.ledger.has_let_go_of(clock) { Some(set_back::refold(sql, clock)?) } else { None };
-        let (refolding, folded) = refolded.unzip();
-        self.ledger.set_back(clock, refolding, entries);
-        self.pace.has_stepped(&self.ledger, folded.unwrap_or(0));
         Ok(())
     }
 

@@ -34,9 +34,12 @@ pub struct QuotaState {
     pub generation: u64,
     /// Ascending by period: the latest one, and earlier ones that still have holds. Of a rolling window, the [points](Rolling).
     pub(super) counters: Vec<Counter>,
-    /// Periods that a clock has opened which was wrong, and that are still to come, ascending.
+    /// Periods that were counted in before the clock was set back, and that are still to come, ascending: the nearest, and those that have holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ahead: Vec<Counter>,
+    /// From this period on there may be others. None where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_from: Option<Timestamp>,
     /// What adds to its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) funds: Option<Box<Funds>>,
@@ -251,6 +254,7 @@ impl QuotaState {
             generation,
             counters: Vec::new(),
             ahead: Vec::new(),
+            unknown_from: None,
             kept: None,
             funds: None,
             calendar: OnceLock::new(),
@@ -413,36 +417,67 @@ impl QuotaState {
             opened.unwrap_or_else(|| Counter { carried: self.carried_into(period_start), ..Counter::new(period_start) });
         let kept = self.kept;
         self.counters.retain(|counter| counter.holds > 0 || is_kept(kept, counter.period_start));
+        if let Some(kept) = kept {
+            self.forget_farthest(kept.start);
+        }
         opened
+    }
+
+    /// Of periods after an instant all but the nearest are forgotten, unless a hold is open in them.
+    fn forget_farthest(&mut self, after: Timestamp) {
+        loop {
+            let is_idle = |counter: &&Counter| counter.holds == 0 && counter.period_start > after;
+            let idle = self.counters.iter().chain(&self.ahead).filter(is_idle);
+            let starts: Vec<Timestamp> = idle.map(|counter| counter.period_start).collect();
+            if starts.len() <= MAX_AHEAD {
+                return;
+            }
+            let Some(farthest) = starts.into_iter().max() else { return };
+            self.counters.retain(|counter| counter.period_start != farthest);
+            self.ahead.retain(|counter| counter.period_start != farthest);
+            self.unknown_from = Some(self.unknown_from.map_or(farthest, |known| known.min(farthest)));
+        }
     }
 
     /// Keeps what counts at an instant, also when it is over.
     pub(super) fn keep(&mut self, to: Timestamp) {
-        let end = Some(Timestamp::from_calendar(to.millis() + 1));
-        let start = match self.rolling() {
-            Some(rolling) => Timestamp::from_calendar(rolling.since(to).millis() + 1),
+        let (start, end) = match self.rolling() {
+            Some(rolling) => {
+                let after = |at: Timestamp| Timestamp::from_calendar(at.millis() + 1);
+                (after(rolling.since(to)), Some(after(to)))
+            }
             None => {
                 let before = |at: Timestamp| Timestamp::from_calendar(at.millis() - 1);
                 let calendar = self.calendar.get_or_init(|| self.quota.calendar());
                 let start = |at| calendar.window(self.quota.period, at).start;
                 // What the period before has left counts, too, also where another table of time zones has begun it a little earlier.
-                Timestamp::from_calendar(start(before(start(to))).millis() - self.tolerance())
+                (Timestamp::from_calendar(start(before(start(to))).millis() - self.tolerance()), None)
             }
         };
         self.kept = Some(Window { start, end });
     }
 
-    /// Whether something that counts at an earlier instant may have been let go of.
+    /// Whether something that counts from an earlier instant on may have been let go of.
     pub(super) fn has_let_go_of(&self, to: Timestamp) -> bool {
         let funds = self.funds.as_ref().is_some_and(|funds| funds.has_lapsed_after(to));
-        let is_later = |latest: &Counter| latest.period_start > to;
-        let counters = match self.rolling() {
-            Some(_) => self.counters.last().is_some_and(is_later),
-            None => {
-                self.counters.last().is_some_and(is_later) && self.counter(self.window(to).start).is_none()
-            }
-        };
-        funds || counters
+        funds || self.counters.last().is_some_and(|latest| latest.period_start > to)
+    }
+
+    /// Whether the period that has come may have been counted in before, and is not known.
+    pub(super) fn has_unknown(&self, now: Timestamp) -> bool {
+        self.unknown_from.is_some_and(|from| {
+            let start = self.window(now).start;
+            from <= start && self.counter(start).is_none()
+        })
+    }
+
+    /// It was at its latest later than an instant, and of what it was before only what it says itself is known.
+    pub(super) fn begins_beyond(&mut self, to: Timestamp, peak: Timestamp) {
+        if self.rolling().is_none()
+            && let Some(end) = self.window(to).end.filter(|end| *end <= peak)
+        {
+            self.unknown_from = Some(self.unknown_from.map_or(end, |known| known.min(end)));
+        }
     }
 
     /// From when to when something may have been counted that counts at an instant, and is not known: what was at its latest beyond that has let go of it.
@@ -509,15 +544,10 @@ impl QuotaState {
         self.counters.append(&mut self.ahead);
         let come = self.counters.partition_point(|counter| counter.period_start <= step.to);
         self.ahead = self.counters.split_off(come);
-        // What is farthest away is forgotten first, unless a hold is open in it.
-        while self.ahead.len() > MAX_AHEAD
-            && let Some(idle) = self.ahead.iter().rposition(|ahead| ahead.holds == 0)
-        {
-            self.ahead.remove(idle);
-        }
+        self.forget_farthest(self.kept.map_or(step.to, |kept| kept.start));
     }
 
-    /// The counters that another fold of the same entries has kept, and that count at an instant, but are not here.
+    /// The counters that another fold of the same entries has kept, and that count from an instant on, but are not here.
     pub(super) fn lacking_of(&self, kept: &Self, to: Timestamp) -> Vec<Counter> {
         if let Some(rolling) = self.rolling() {
             let since = rolling.since(to);
@@ -526,33 +556,44 @@ impl QuotaState {
             let wanted = points(kept);
             return if wanted == points(self) { Vec::new() } else { wanted };
         }
+        let all = || kept.counters.iter().chain(&kept.ahead).filter(|counter| is_kept(kept.kept, counter.period_start));
         let start = self.window(to).start;
-        if self.counter(start).is_some() {
-            return Vec::new();
-        }
         // Where nothing was counted in it, what the period before has left counts.
-        let latest = kept.counters.iter().rev().find(|counter| counter.period_start <= start);
-        let wanted = latest.filter(|latest| latest.period_start == start || self.quota.rollover.is_some());
-        let lacks = |counter: &&Counter| {
-            is_kept(kept.kept, counter.period_start) && self.counter(counter.period_start).is_none()
-        };
-        wanted.filter(lacks).cloned().into_iter().collect()
+        let latest = all().filter(|counter| counter.period_start <= start).max_by_key(|counter| counter.period_start);
+        let first = latest.filter(|latest| latest.period_start == start || self.quota.rollover.is_some());
+        let later = all().filter(|counter| counter.period_start > start);
+        let lacks = |counter: &&Counter| self.counter(counter.period_start).is_none();
+        first.into_iter().chain(later).filter(lacks).cloned().collect()
+    }
+
+    /// From which period on there may be more than another fold has kept.
+    pub(super) const fn unknown_from(&self) -> Option<Timestamp> {
+        self.unknown_from
     }
 
     /// Takes back counters that were let go of.
-    pub(super) fn restore(&mut self, counters: &[Counter], at: Timestamp) {
-        if counters.is_empty() {
+    pub(super) fn restore(&mut self, restored: &[Counter], unknown_from: Option<Timestamp>, at: Timestamp) {
+        let kept = self.kept;
+        if let Some(rolling) = self.rolling() {
+            if !restored.is_empty() {
+                // All of its points come anew, but for what is kept for another instant.
+                let is_kept = |point: &Counter| is_kept(kept, point.period_start);
+                self.counters.retain(|point| is_kept(point) && point.period_start <= rolling.since(at));
+                self.counters.extend_from_slice(restored);
+            }
             return;
         }
-        let (kept, rolling) = (self.kept, self.rolling());
-        self.counters.retain(|counter| match rolling {
-            // All of its points come anew, but for what is kept for another instant.
-            Some(rolling) => is_kept(kept, counter.period_start) && counter.period_start <= rolling.since(at),
-            None => counters.iter().all(|restored| restored.period_start != counter.period_start),
-        });
-        self.counters.retain(|counter| counters.iter().all(|restored| restored.period_start != counter.period_start));
-        self.counters.extend_from_slice(counters);
-        self.counters.sort_by_key(|counter| counter.period_start);
+        if kept.is_none() {
+            self.unknown_from = unknown_from;
+        }
+        self.counters.append(&mut self.ahead);
+        for counter in restored {
+            if let Err(place) = self.counters.binary_search_by_key(&counter.period_start, |known| known.period_start) {
+                self.counters.insert(place, counter.clone());
+            }
+        }
+        let come = self.counters.partition_point(|counter| counter.period_start <= at);
+        self.ahead = self.counters.split_off(come);
     }
 
     /// Whether a period comes after every one that something was counted in.

@@ -40,7 +40,7 @@ pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover
 pub use repeats::{Fingerprints, MAX_CHANGES, MAX_FINGERPRINTS};
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Reservation};
-pub use set_back::{OVERRULED_SECONDS, Pace, Refolding, Restored, RestoredCredit};
+pub use set_back::{Beginning, OVERRULED_SECONDS, Pace, Refolding, Restored, RestoredCredit};
 pub use snapshot::Snapshot;
 
 use crate::catalog::{Catalog, PriceBook};

@@ -36,6 +36,9 @@ pub struct Restored {
     /// What its periods have counted; of a rolling window all of its points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) counters: Vec<Counter>,
+    /// From which period on others have been counted in, too, which it does not tell of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_from: Option<Timestamp>,
     /// The credits that have not lapsed yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credits: Vec<RestoredCredit>,
@@ -60,6 +63,15 @@ pub(super) struct SetBack {
     pub(super) to: Timestamp,
 }
 
+/// What a turn begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// The clock was set back: [`Ledger::set_back`], with a [`Refolding`] if it says so.
+    StepBack(bool),
+    /// A period has come that is not known: [`Ledger::take_in`].
+    TakeIn,
+}
+
 /// How often a ledger follows its clock back. Of two hosts whose clocks differ by more than an hour the one that is behind steps back whenever the other has
 /// written, so each step has to be worth what it costs: while it is not, the last entry overrules the clock, as it does one that is a little behind.
 #[derive(Debug, Default)]
@@ -74,11 +86,16 @@ impl Pace {
     /// How much work, in entries, a turn may cost on average.
     const WORK: u64 = 1_000;
 
-    /// Whether a turn begins with a step back.
-    pub fn steps_back(&mut self, ledger: &Ledger, clock: Timestamp) -> bool {
+    /// What a turn begins with, at what the clock says.
+    pub fn begin(&mut self, ledger: &Ledger, clock: Timestamp) -> Option<Beginning> {
         let is_due = self.turns == 0;
         self.turns = self.turns.saturating_sub(1);
-        is_due && ledger.is_set_back_by(clock)
+        if ledger.is_set_back_by(clock) {
+            is_due.then(|| Beginning::StepBack(ledger.has_let_go_of(clock)))
+        } else {
+            // Not a thing to wait for: what has come again would begin at zero.
+            ledger.has_unknown(clock).then_some(Beginning::TakeIn)
+        }
     }
 
     /// A step has been taken, for which so many entries were folded.
@@ -101,9 +118,11 @@ impl Refolding {
     #[must_use]
     pub fn new(base: Ledger, to: Timestamp) -> Self {
         let mut ledger = base;
+        let peak = ledger.peak;
         ledger.kept = Some(to);
         for state in ledger.quotas.values_mut() {
             state.keep(to);
+            state.begins_beyond(to, peak);
         }
         Self { ledger, to }
     }
@@ -151,8 +170,10 @@ impl Refolding {
                 (Some(funds), Some(kept)) if !fault::on(Fault::SetBackKeepsLapses) => funds.not_lapsed(kept, self.to),
                 _ => Vec::new(),
             };
-            let restored = Restored { quota_id: id.clone(), generation: state.generation, counters, credits };
-            (!restored.counters.is_empty() || !restored.credits.is_empty()).then_some(restored)
+            let unknown_from = kept.unknown_from();
+            let tells = !counters.is_empty() || !credits.is_empty() || unknown_from != state.unknown_from();
+            let quota_id = id.clone();
+            tells.then(|| Restored { quota_id, generation: state.generation, counters, unknown_from, credits })
         });
         quotas.collect()
     }
@@ -166,10 +187,18 @@ impl Ledger {
         self.clock.millis() - clock.millis() > most && !fault::on(Fault::SetBackIsOverruled)
     }
 
-    /// Whether something counts at an earlier instant that may not be in memory any more, so that a step back to it takes a [`Refolding`].
+    /// Whether something counts from an earlier instant on that may not be in memory any more, so that a step back to it takes a [`Refolding`].
     #[must_use]
     pub fn has_let_go_of(&self, to: Timestamp) -> bool {
         self.quotas.values().any(|state| state.has_let_go_of(to))
+    }
+
+    /// Whether a period has come that may have been counted in before the clock was set back, and is not in memory: a [`Refolding`] tells,
+    /// which has to be [taken in](Self::take_in) before anything else is decided at this instant.
+    #[must_use]
+    pub fn has_unknown(&self, clock: Timestamp) -> bool {
+        let now = self.now(clock);
+        now < self.peak && self.quotas.values().any(|state| state.has_unknown(now))
     }
 
     /// Follows a clock that was set back. It comes before anything else that is decided at this instant. The new entries are appended to
@@ -177,13 +206,20 @@ impl Ledger {
     pub fn set_back(&mut self, to: Timestamp, refolding: Option<Refolding>, entries: &mut Vec<Entry>) {
         let entry = Entry { seq: self.seq + 1, at: to, event: Event::ClockSetBack { from: self.clock } };
         self.evolve(&entry);
-        let restored = refolding.map_or_else(Vec::new, |mut refolding| {
+        let refolding = refolding.map(|mut refolding| {
             refolding.fold(&entry);
-            refolding.restores(self)
+            refolding
         });
         entries.push(entry);
-        for part in in_parts(restored) {
-            let entry = Entry { seq: self.seq + 1, at: to, event: Event::CountersRestored { restored: part } };
+        if let Some(refolding) = refolding {
+            self.take_in(&refolding, entries);
+        }
+    }
+
+    /// Takes what counts again. The new entries are appended to `entries`.
+    pub fn take_in(&mut self, refolding: &Refolding, entries: &mut Vec<Entry>) {
+        for restored in in_parts(refolding.restores(self)) {
+            let entry = Entry { seq: self.seq + 1, at: refolding.to, event: Event::CountersRestored { restored } };
             self.evolve(&entry);
             entries.push(entry);
         }
@@ -224,11 +260,11 @@ impl Ledger {
 
     /// What counts again.
     pub(super) fn restore_counters(&mut self, restored: &[Restored], at: Timestamp) {
-        for Restored { quota_id, generation, counters, credits } in restored {
+        for Restored { quota_id, generation, counters, unknown_from, credits } in restored {
             let Some(state) = self.quotas.get_mut(quota_id).filter(|state| state.generation == *generation) else {
                 continue;
             };
-            state.restore(counters, at);
+            state.restore(counters, *unknown_from, at);
             if !credits.is_empty() {
                 self.fund(quota_id, at, |funds| credits.iter().for_each(|credit| funds.restore(credit)));
             }
