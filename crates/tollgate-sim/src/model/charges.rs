@@ -55,9 +55,10 @@ impl Model {
                 let carried = self.left_by_the_period_before(quota, *period);
                 self.carried.insert((*identity, *period), carried);
             }
-            if !rolls && earlier.iter().all(|earlier| earlier < period) {
+            if !rolls && self.current.get(identity).is_none_or(|current| current < period) {
+                self.current.insert(*identity, *period);
                 let is_idle =
-                    |earlier: &i64| !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
+                    |earlier: &i64| *earlier < *period && !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
                 let idle: Vec<Place> =
                     earlier.into_iter().filter(is_idle).map(|earlier| (*identity, earlier)).collect();
                 self.over.extend(idle);

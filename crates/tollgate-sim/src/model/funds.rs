@@ -21,6 +21,8 @@ pub(super) struct Credit {
     /// What of the rest still goes on when it ends.
     rolls: Option<(Pico, i64)>,
     is_over: bool,
+    /// Whether that is because its time was up.
+    has_lapsed: bool,
     /// Among those that end together, the one with the lower number is spent first.
     turn: usize,
 }
@@ -162,6 +164,7 @@ impl Model {
             ends: asked.ends,
             rolls: asked.rolls,
             is_over: false,
+            has_lapsed: false,
             turn: self.next_turn(),
         });
         self.is_funded(identity, now);
@@ -224,10 +227,27 @@ impl Model {
                 credit.ends = Some(until);
                 credit.turn = turn;
             }
-            _ => credit.is_over = true,
+            _ => (credit.is_over, credit.has_lapsed) = (true, true),
         }
         let identity = credit.quota;
         self.is_funded(identity, now);
+    }
+
+    /// The clock was set back: what lapsed only under the later one goes on, and what was ended by hand is over.
+    pub(super) fn funds_come_again(&mut self, to: i64) {
+        for raise in self.raises.iter_mut().filter(|raise| raise.until != raise.asked.until) {
+            raise.until = raise.until.min(to);
+        }
+        let comes = |credit: &Credit| credit.has_lapsed && credit.ends.is_some_and(|ends| ends > to);
+        let mut coming: Vec<usize> = (0..self.credits.len()).filter(|at| comes(&self.credits[*at])).collect();
+        coming.sort_by_key(|at| (self.credits[*at].ends, self.credits[*at].turn));
+        for at in coming {
+            let turn = self.next_turn();
+            let credit = &mut self.credits[at];
+            (credit.is_over, credit.has_lapsed, credit.turn) = (false, false, turn);
+            let identity = credit.quota;
+            self.is_funded(identity, to);
+        }
     }
 
     /// So much more is taken from the credits of the quotas that count a reservation; or given back to those that it was taken from, the

@@ -9,6 +9,7 @@ mod funds;
 pub mod prices;
 mod render;
 mod rerate;
+mod set_back;
 pub mod words;
 
 pub use admission::Denial;
@@ -46,9 +47,6 @@ impl Span {
     }
 }
 
-/// How many of a hold's extensions and of its readings are remembered.
-const REMEMBERED_EXTENSIONS: usize = 8;
-
 /// A tenant's budget, and what became of it.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
@@ -69,8 +67,12 @@ pub struct Model {
     crossings: Vec<String>,
     /// Periods that something was counted in, by quota.
     counted: BTreeMap<u64, BTreeSet<i64>>,
-    /// Periods that are over for good: nothing was held in them when something was first counted in a later one.
+    /// Periods that are over, unless the clock is set back: nothing was held in them when something was first counted in a later one.
     over: BTreeSet<Place>,
+    /// The latest period that has come and been counted in, by quota.
+    current: BTreeMap<u64, i64>,
+    /// How often the clock was set back.
+    steps_back: usize,
     /// By how much a quota's period may pass its limit: overruns, records that mind no limit, and limits that were lowered.
     overruns: BTreeMap<Place, Pico>,
     /// What was paid for in advance.
@@ -221,6 +223,12 @@ impl Model {
         self.overrides_version
     }
 
+    /// How often the clock was set back.
+    #[must_use]
+    pub const fn steps_back(&self) -> usize {
+        self.steps_back
+    }
+
     /// How often anything has happened.
     #[must_use]
     pub const fn changes(&self) -> usize {
@@ -325,8 +333,9 @@ impl Model {
         (sum.usd, sum.requests / ONE)
     }
 
-    /// Ends the holds and credits whose time is up, in the order of time, holds first.
+    /// Follows the clock, and ends the holds and credits whose time is up, in the order of time, holds first.
     pub fn expire(&mut self, clock: i64) {
+        self.follow(clock);
         let now = self.now(clock);
         self.allow_what_is_used(now);
         loop {
@@ -433,6 +442,7 @@ impl Model {
 
     /// An entry tells of something that changes nothing that counts.
     pub fn note(&mut self, clock: i64) {
+        self.follow(clock);
         self.last = self.now(clock);
         self.changes += 1;
     }
@@ -624,9 +634,6 @@ impl Model {
         if let Some(seconds) = ttl_seconds {
             known.expires_at = known.expires_at.max(now + i64::from(*seconds) * SECOND);
         }
-        if known.extensions.len() == REMEMBERED_EXTENSIONS {
-            known.extensions.remove(0);
-        }
         known.extensions.push(command.clone());
         Verdict::Done
     }
@@ -717,9 +724,6 @@ impl Model {
         // What was seen of one unit is not unseen by a reading in another.
         let (metered, before) = (cost.at_least(known.charged), known.metered);
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
-        if known.readings.len() == REMEMBERED_EXTENSIONS {
-            known.readings.remove(0);
-        }
         known.readings.push((reading.to_owned(), actual));
         let moved = move |unit: Unit, held: &Amounts, _| unit.resting(held, before) - unit.resting(held, Some(metered));
         self.charge_to(id, metered, &moved, now);
