@@ -24,8 +24,8 @@ type Store = TenantStore<Disk>;
 
 /// How soon the alarm goes off again after its work failed, as in the Worker.
 const AGAIN: i64 = 5 * SECOND;
-/// The beginnings of 2025 and of 2038.
-const YEARS: (i64, i64) = (1_735_689_600_000, 2_145_916_800_000);
+/// The beginnings of 2026, when all prices were there, and of 2038.
+const YEARS: (i64, i64) = (1_767_225_600_000, 2_145_916_800_000);
 /// More alarms than that after everybody has stopped mean that they do not come to an end.
 const MOST_ALARMS: usize = 400;
 
@@ -394,6 +394,11 @@ impl<'a> World<'a> {
             };
             format!("{who} takes a turn of {}{fate}; entries {before} to {after}", requests.len())
         });
+        if self.record.trace && after > before {
+            for row in self.disk.entries_after(before).map_err(|error| error.to_string())? {
+                self.note(|| format!("  stores {row}"));
+            }
+        }
         match result {
             Ok(answers) => {
                 let mut next = self.model.clone();

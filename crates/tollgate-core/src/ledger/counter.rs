@@ -460,7 +460,10 @@ impl QuotaState {
     /// Whether something that counts from an earlier instant on may have been let go of.
     pub(super) fn has_let_go_of(&self, to: Timestamp) -> bool {
         let funds = self.funds.as_ref().is_some_and(|funds| funds.has_lapsed_after(to));
-        funds || self.counters.last().is_some_and(|latest| latest.period_start > to)
+        let later = self.counters.last().is_some_and(|latest| latest.period_start > to);
+        let was_ahead = !self.ahead.is_empty() || self.unknown_from.is_some();
+        // A rolling window lets go of its points at any time.
+        funds || later || was_ahead || (self.rolling().is_some() && !self.counters.is_empty())
     }
 
     /// Whether the period that has come may have been counted in before, and is not known.
@@ -652,8 +655,12 @@ impl QuotaState {
         if let Some(rolling) = self.rolling() {
             let within = rolling.within(&self.counters, now);
             let spent = within.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
+            let (kept, since) = (self.kept, rolling.since(now));
+            // What has left the window has warned of what was in it then, and may be in it again where the clock is set back.
+            let is_gone = |point: &&mut Counter| kept.is_some() && point.period_start <= since;
             self.counters
                 .iter_mut()
+                .filter(|point| !is_gone(point))
                 .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));
         } else {
             // What the periods were left counts as long as the quota says so.
@@ -673,7 +680,8 @@ impl QuotaState {
             return Amount::ZERO;
         }
         let previous = self.window(Timestamp::from_calendar(period_start.millis() - 1)).start;
-        let before = self.counters.iter().rev().find(|counter| counter.period_start < period_start);
+        let earlier = |counter: &&Counter| counter.period_start < period_start;
+        let before = self.ahead.iter().rev().chain(self.counters.iter().rev()).find(earlier);
         // A period in which nothing was counted left all of it.
         let before = before.filter(|counter| counter.period_start >= previous);
         let used = before.map_or(Amount::ZERO, Counter::used);

@@ -386,7 +386,12 @@ fn count(
             continue;
         }
         let mut change = change(state.quota.unit);
-        if let Some(counter) = state.open_counter(placement.period_start, entry.at) {
+        // What is open keeps its counter; only something new begins a period.
+        let counter = match entry.event {
+            Event::Reserved { .. } | Event::Recorded { .. } => state.open_counter(placement.period_start, entry.at),
+            _ => state.counter_mut(placement.period_start),
+        };
+        if let Some(counter) = counter {
             if counter.reset_seq > corrects {
                 change.spent = change.spent.or_zero();
             }

@@ -36,14 +36,14 @@ impl Rolling {
         Timestamp::from_calendar((now.millis() - length).max(-1))
     }
 
-    /// Where an instant is after a step back: what was in the window then still is, and leaves it as if it were of now; what had left it has left it.
+    /// Where an instant is after a step back: what was in the window then still is, and leaves it as if it were of now; what had left it has left it for good.
     pub(super) fn after_step(self, step: SetBack, at: Timestamp) -> Timestamp {
         if at <= step.to {
             at
         } else if at > self.since(step.from) {
             step.to
         } else {
-            self.since(step.to).max(Timestamp::default())
+            Timestamp::default()
         }
     }
 

@@ -221,8 +221,9 @@ impl Model {
         let Some(at) = self.first_to_lapse() else { return };
         let (drawn, turn) = (self.drawn(&self.credits[at]), self.next_turn());
         let credit = &mut self.credits[at];
-        match credit.rolls.take() {
+        match credit.rolls {
             Some((most, until)) if credit.amount > drawn => {
+                credit.rolls = None;
                 credit.amount = credit.amount.min(drawn + most);
                 credit.ends = Some(until);
                 credit.turn = turn;

@@ -32,7 +32,7 @@ impl Model {
         self.allow_what_is_used(to);
     }
 
-    /// What was in a rolling window counts as of now, and what had left one has left it.
+    /// What was in a rolling window counts as of now, and what had left one has left it for good.
     fn move_windows(&mut self, from: i64, to: i64) {
         let windows: BTreeMap<u64, i64> = self
             .quotas
@@ -43,7 +43,7 @@ impl Model {
             })
             .collect();
         let moved = |(identity, at): Place| match windows.get(&identity) {
-            Some(length) if at > to => (identity, if at > from - length { to } else { to - length }),
+            Some(length) if at > to => (identity, if at > from - length { to } else { 0 }),
             _ => (identity, at),
         };
         for (place, _) in &mut self.charges {

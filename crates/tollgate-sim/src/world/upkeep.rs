@@ -38,9 +38,11 @@ impl World<'_> {
             let still_told = left.filter_map(Entry::charge).map(|charged| charged.id.to_string()).collect();
             self.model.archive(self.clock, &archived, &still_told)?;
         }
+        let clock = self.clock;
+        self.clock = self.possible(self.clock);
         match result {
             Ok(Ok(report)) if report.complete && report.archived_through == through => {
-                check::state(store.ledger(), &self.model, self.clock)?;
+                check::state(store.ledger(), &self.model, clock)?;
                 self.live = Some(store);
             }
             Ok(answer) => return Err(format!("archiving through {through} is answered {answer:?}")),
