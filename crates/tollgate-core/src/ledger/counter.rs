@@ -628,7 +628,8 @@ impl QuotaState {
             // Nearly always: without working out what a view has besides.
             return self.crossed(counter.spent.plus(more), self.limit_of(counter, now), &counter.warned);
         } else {
-            (placement.period_start <= now && self.is_later(placement.period_start)).then(|| self.view(id, now))
+            let begins = self.is_later(placement.period_start) && placement.period_start == self.window(now).start;
+            begins.then(|| self.view(id, now))
         };
         // Without a view, the period is over and its counter gone; who should be warned was.
         let nothing = (Vec::new(), Amount::ZERO, Amount::ZERO);
@@ -665,7 +666,7 @@ impl QuotaState {
         } else {
             // What the periods were left counts as long as the quota says so.
             let rolls_over = self.quota.rollover.is_some();
-            for counter in &mut self.counters {
+            for counter in self.counters.iter_mut().chain(&mut self.ahead) {
                 let carried = if rolls_over { counter.carried } else { Amount::ZERO };
                 let (spent, limit) = (counter.spent, limit.plus(carried));
                 counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
