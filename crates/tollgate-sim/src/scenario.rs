@@ -49,6 +49,8 @@ pub enum Step {
     FundAgain(u16),
     /// An extension or a reading that was answered long ago is asked again.
     AskAgain(u16),
+    /// Someone extends or meters a hold several times in one turn, then asks for the first once more, and for something else under its id.
+    Insist(u16, bool),
     /// Someone asks.
     Ask(Question),
     /// Requests reach the object and are carried out in one turn. The object may be one that was overtaken.
@@ -263,7 +265,8 @@ impl Storm {
             }
             72..85 => Step::Answer(rng.u16(..), rng.u32(..5) == 0),
             85 => Step::Lose(rng.u16(..)),
-            86..88 => Step::Double(rng.u16(..)),
+            86 => Step::Double(rng.u16(..)),
+            87 => Step::Insist(rng.u16(..), rng.bool()),
             88..93 => Step::Tick(tick(rng)),
             93..95 => Step::Alarm(rng.u32(..3) == 0, self.failure(rng)),
             95 => Step::Evict,
@@ -481,7 +484,7 @@ fn fund(rng: &mut Rng) -> Fund {
             Fund::Credit(quota, number, much, (rng.u32(..4) > 0).then_some(lasts), rolls)
         }
         6..8 => Fund::Revoke(quota, number),
-        8..11 => Fund::Increase(quota, number, much, lasts),
+        8..10 => Fund::Increase(quota, number, much, lasts),
         _ => Fund::EndIncrease(quota, number),
     }
 }

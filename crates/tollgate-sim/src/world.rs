@@ -234,6 +234,15 @@ impl<'a> World<'a> {
                     self.ask(command);
                 }
             }
+            Step::Insist(pick, meters) => {
+                let open: Vec<String> =
+                    self.model.reservations().iter().filter(|(_, known)| known.state == State::Held).map(|(id, _)| id.clone()).collect();
+                if let Some(id) = pick_of(&open, *pick) {
+                    let requests = asked::insisting(id, *meters).into_iter();
+                    let requests = requests.map(|command| Request { client: None, serial: 0, command }).collect();
+                    self.turn(requests, false, None)?;
+                }
+            }
             Step::Ask(Question::Quotas) => self.ask(Command::ListQuotas),
             Step::Ask(Question::Usage) => self.ask(Command::Usage),
             Step::Ask(Question::Explain(call, estimate)) => {
