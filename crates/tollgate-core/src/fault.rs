@@ -196,21 +196,15 @@ impl Fault {
             Self::SetBackForgetsWindow => {
                 "what was called under a clock that was wrong is in no rolling window once the clock is set back"
             }
-            Self::SetBackKeepsDeadlines => {
-                "a hold that was made under a clock that was wrong keeps its deadline"
-            }
-            Self::SetBackKeepsLapses => {
-                "a credit that lapsed under a clock that was wrong stays lapsed"
-            }
+            Self::SetBackKeepsDeadlines => "a hold that was made under a clock that was wrong keeps its deadline",
+            Self::SetBackKeepsLapses => "a credit that lapsed under a clock that was wrong stays lapsed",
             Self::SetBackRevivesIncreases => {
                 "an increase that was ended under a clock that was wrong is in force again"
             }
             Self::WrongPeriodsAreForgotten => {
                 "a period that a wrong clock has opened begins with nothing spent when it comes"
             }
-            Self::OldRepeatIsForgotten => {
-                "an extension or reading that is not among the latest is carried out again"
-            }
+            Self::OldRepeatIsForgotten => "an extension or reading that is not among the latest is carried out again",
             Self::OldRepeatMayDiffer => {
                 "an older extension's or reading's id is taken for a repeat, whatever else it says"
             }

@@ -13,8 +13,8 @@ use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::objects;
 use crate::period::{Calendar, Period, Weekday};
-use crate::usage_report::UsageKey;
 use crate::ratio::Ratio;
+use crate::usage_report::UsageKey;
 use crate::zone::Zone;
 
 /// The most quotas of one tenant.

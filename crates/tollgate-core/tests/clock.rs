@@ -38,7 +38,8 @@ fn a_clock_that_once_said_2030_denies_nothing_until_2030() {
     desk.restart();
     assert_eq!(desk.spent_and_held("month"), "60/40");
     assert_eq!(steps(&desk), (1, 1));
-    let steps_back = desk.history().into_iter().find(|entry| matches!(entry.event, Event::ClockSetBack { .. })).unwrap();
+    let steps_back =
+        desk.history().into_iter().find(|entry| matches!(entry.event, Event::ClockSetBack { .. })).unwrap();
     assert_eq!(
         serde_json::to_value(&steps_back).unwrap(),
         json!({ "seq": steps_back.seq, "at": "2026-11-24T12:01:00.000Z", "type": "clock_set_back", "from": "2030-05-10T08:00:00.000Z" })
@@ -69,9 +70,22 @@ fn an_hour_is_overruled_and_a_millisecond_more_is_followed() {
     assert_eq!(desk.spent_and_held("month"), "3/0");
 }
 
+/// 1970 is what a clock says that has lost the time. Its month would begin with nothing spent.
+#[test]
+fn a_clock_that_has_lost_the_time_is_overruled() {
+    let mut desk = Desk::with_monthly_limit("100");
+    desk.expect(record("a", "60"), 201, json!({}));
+    for lost in ["1970-01-01T00:00:00Z", "2024-12-31T23:59:59.999Z"] {
+        desk.at(lost).ask(reserve("b", "41")).expect_denial("month");
+    }
+    assert_eq!(steps(&desk), (0, 0));
+    desk.at("2025-01-01T00:00:00Z").expect(reserve("b", "41"), 201, json!({}));
+}
+
 #[test]
 fn jumps_forth_and_back_count_once() {
-    let mut desk = desk(json!({ "month": tenant_quota("llm", "100", "month"), "hour": tenant_quota("llm", "50", "hour") }));
+    let mut desk =
+        desk(json!({ "month": tenant_quota("llm", "100", "month"), "hour": tenant_quota("llm", "20", "hour") }));
     let mut spent = 0;
     for round in 0..40 {
         desk.at(NOVEMBER).expect(record(&format!("n-{round}"), "0.5"), 201, json!({}));
@@ -83,7 +97,7 @@ fn jumps_forth_and_back_count_once() {
         assert_eq!(desk.spent_and_held("month"), "20/0", "{wrong}");
     }
     desk.at(NOVEMBER);
-    assert_eq!(desk.spent_and_held("hour"), "50/0");
+    assert_eq!(desk.spent_and_held("hour"), "20/0");
     desk.ask(reserve("more", "0.5")).expect_denial("hour");
     assert!(desk.snapshot().len() < 20_000, "what waits is bounded: {}", desk.snapshot().len());
     // Time goes on, and each of those months is what it was, also those that were too far away to wait.
@@ -114,7 +128,8 @@ fn holds_of_a_wrong_clock_end_within_their_time_and_those_of_before_when_they_sh
         json!({ "expiresAt": "2026-11-24T14:20:00.000Z" }),
     );
     desk.at("2026-11-24T12:05:00Z");
-    let expires = |desk: &mut Desk, id: &str| desk.ask(json!({ "op": "getReservation", "id": id })).body["expiresAt"].clone();
+    let expires =
+        |desk: &mut Desk, id: &str| desk.ask(json!({ "op": "getReservation", "id": id })).body["expiresAt"].clone();
     assert_eq!(expires(&mut desk, "before"), "2026-11-25T12:00:00.000Z");
     assert_eq!(expires(&mut desk, "wrong"), "2026-11-24T12:15:00.000Z");
     assert_eq!(expires(&mut desk, "longer"), "2026-11-24T12:25:00.000Z");
@@ -149,15 +164,13 @@ fn thresholds_are_crossed_once() {
     desk.at("2026-11-24T12:01:00Z").expect(record("c", "10"), 201, json!({}));
     desk.expect(record("d", "10"), 201, json!({}));
     desk.at("2030-05-11T00:00:00Z").expect(record("e", "1"), 201, json!({}));
-    assert_eq!(
-        desk.warnings(),
-        ["month 0.5 2026-11-01", "month 0.5 2030-05-01", "month 0.8 2026-11-01"]
-    );
+    assert_eq!(desk.warnings(), ["month 0.5 2026-11-01", "month 0.5 2030-05-01", "month 0.8 2026-11-01"]);
 }
 
 #[test]
 fn a_rolling_window_has_what_was_really_called_just_before() {
-    let quota = json!({ "scope": "tenant", "resource": "llm", "unit": "requests", "limit": "5", "period": { "rolling": 60 } });
+    let quota =
+        json!({ "scope": "tenant", "resource": "llm", "unit": "requests", "limit": "5", "period": { "rolling": 60 } });
     let mut desk = desk(json!({ "burst": quota }));
     for (second, id) in [(0, "a"), (20, "b"), (30, "c")] {
         desk.at(&format!("2026-11-24T12:00:{second:02}Z")).expect(record(id, "0.1"), 201, json!({}));
@@ -183,7 +196,8 @@ fn a_rolling_window_has_what_was_really_called_just_before() {
 
 #[test]
 fn a_late_settle_of_a_wrong_clock_counts_where_its_call_now_counts() {
-    let quota = json!({ "scope": "tenant", "resource": "llm", "unit": "usd", "limit": "100", "period": { "rolling": 3600 } });
+    let quota =
+        json!({ "scope": "tenant", "resource": "llm", "unit": "usd", "limit": "100", "period": { "rolling": 3600 } });
     let mut desk = desk(json!({ "burst": quota }));
     desk.at(WRONG);
     desk.expect(with(reserve("w", "10"), json!({ "ttlSeconds": 60, "onExpiry": "charge_hold" })), 201, json!({}));
@@ -273,7 +287,9 @@ fn a_ledger_in_memory_follows_also_without_its_first_entries() {
     }
     let wrong = local.ask(at(WRONG), &record("w", "7"));
     wrong.expect(201, json!({}));
-    let spent = |local: &mut Local| local.ask(at("2026-11-24T12:01:00Z"), &json!({ "op": "listQuotas" })).body["quotas"][0]["spent"].clone();
+    let spent = |local: &mut Local| {
+        local.ask(at("2026-11-24T12:01:00Z"), &json!({ "op": "listQuotas" })).body["quotas"][0]["spent"].clone()
+    };
     assert_eq!(spent(&mut local), "50000");
     assert_eq!(local.ask(at("2026-11-24T12:02:00Z"), &record("x", "1")).status, 201);
     assert_eq!(spent(&mut local), "50001");

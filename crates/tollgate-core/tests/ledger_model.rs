@@ -356,7 +356,9 @@ fn verdict(rejection: &Rejection) -> Verdict {
         Rejection::IdempotencyConflict(_) => Verdict::Conflict,
         Rejection::AlreadyEnded { .. } => Verdict::Ended,
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
-        Rejection::TooManyHolds | Rejection::TooManyChanges(_) | Rejection::TenantNotFound | Rejection::NotFound(_) => panic!("{rejection:?}"),
+        Rejection::TooManyHolds | Rejection::TooManyChanges(_) | Rejection::TenantNotFound | Rejection::NotFound(_) => {
+            panic!("{rejection:?}")
+        }
     }
 }
 

@@ -728,7 +728,8 @@ fn an_old_extension_does_not_hold_again() {
 /// Entries of before say nothing of older extensions, and are folded as they were: all but the latest eight are forgotten.
 #[test]
 fn entries_of_before_forget_older_extensions() {
-    let extend = |n: usize| json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": 600 } });
+    let extend =
+        |n: usize| json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": 600 } });
     let mut desk = Desk::with_monthly_limit("100");
     desk.expect(reserve("a", "4"), 201, json!({}));
     for n in 0..20 {

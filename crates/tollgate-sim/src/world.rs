@@ -227,16 +227,21 @@ impl<'a> World<'a> {
                 }
             }
             Step::AskAgain(pick) => {
-                let changes =
-                    |command: &&Command| matches!(command, Command::Extend { .. } | Command::Meter { .. });
-                let asked: Vec<&Command> = self.acknowledged.iter().map(|(command, _)| command).filter(changes).collect();
+                let changes = |command: &&Command| matches!(command, Command::Extend { .. } | Command::Meter { .. });
+                let asked: Vec<&Command> =
+                    self.acknowledged.iter().map(|(command, _)| command).filter(changes).collect();
                 if let Some(command) = pick_of(&asked, *pick).map(|command| (*command).clone()) {
                     self.ask(command);
                 }
             }
             Step::Insist(pick, meters) => {
-                let open: Vec<String> =
-                    self.model.reservations().iter().filter(|(_, known)| known.state == State::Held).map(|(id, _)| id.clone()).collect();
+                let open: Vec<String> = self
+                    .model
+                    .reservations()
+                    .iter()
+                    .filter(|(_, known)| known.state == State::Held)
+                    .map(|(id, _)| id.clone())
+                    .collect();
                 if let Some(id) = pick_of(&open, *pick) {
                     let requests = asked::insisting(id, *meters).into_iter();
                     let requests = requests.map(|command| Request { client: None, serial: 0, command }).collect();

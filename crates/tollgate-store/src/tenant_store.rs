@@ -9,7 +9,7 @@ use tollgate_core::api::{
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Beginning, Command, Entry, Ledger, Pace, Rejection};
+use tollgate_core::ledger::{Beginning, Command, Entry, Ledger, Pace, Refolding, Rejection};
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
@@ -335,17 +335,22 @@ impl State {
         match self.pace.begin(&self.ledger, clock) {
             None => {}
             Some(Beginning::StepBack(refolds)) => {
-                let refolded = if refolds { Some(set_back::refold(sql, clock)?) } else { None };
+                let refolded = if refolds { Some(self.refold(sql, clock)?) } else { None };
                 let (refolding, folded) = refolded.unzip();
                 self.ledger.set_back(clock, refolding, entries);
                 self.pace.has_stepped(&self.ledger, folded.unwrap_or(0));
             }
             Some(Beginning::TakeIn) => {
-                let (refolding, _) = set_back::refold(sql, self.ledger.now(clock))?;
+                let (refolding, _) = self.refold(sql, self.ledger.now(clock))?;
                 self.ledger.take_in(&refolding, entries);
             }
         }
         Ok(())
+    }
+
+    fn refold(&self, sql: &impl Sql, to: Timestamp) -> Result<(Refolding, u64), StoreError> {
+        let kept = set_back::Kept { ledger: &self.ledger, pending: &self.pending };
+        set_back::refold(sql, to, &kept, set_back::MAX_FOLDED)
     }
 
     fn commit(&mut self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {

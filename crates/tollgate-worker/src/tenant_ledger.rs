@@ -90,7 +90,7 @@ impl DurableObject for TenantLedger {
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let ends: Option<String> = socket.deserialize_attachment()?;
         let ends = ends.and_then(|ends| ends.parse::<Timestamp>().ok());
-        if ends.is_none_or(|ends| ends <= clock::now()) {
+        if ends.is_none_or(|ends| connection::is_over(ends, clock::now())) {
             return socket.close(Some(connection::ENDED), Some("open another one"));
         }
         let message = match &message {

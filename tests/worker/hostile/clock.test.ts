@@ -12,18 +12,19 @@ before(async () => {
 });
 after(() => worker?.stop());
 
+// Tokens are judged by the same clock, and end before 2030: the admin token does not.
 const NOVEMBER = "2026-11-24T12:00:00.000Z";
 const LATER = "2026-11-24T12:01:00.000Z";
 const WRONG = "2030-05-10T08:00:00.000Z";
 
 const quota = async (tenant: Tenant, now: string): Promise<Body> => {
-  const { body } = expectStatus(await tenant.read.get(`${tenant.path}/quotas`, { now }), 200);
+  const { body } = expectStatus(await tenant.admin.get(`${tenant.path}/quotas`, { now }), 200);
   return body.quotas[0];
 };
 const record = async (tenant: Tenant, id: string, usd: string, now: string) =>
-  expectStatus(await tenant.app.post(`${tenant.path}/records`, { id, resource: "llm", usd }, { now }), 201);
+  expectStatus(await tenant.admin.post(`${tenant.path}/records`, { id, resource: "llm", usd }, { now }), 201);
 const entries = async (tenant: Tenant, now: string): Promise<Body[]> =>
-  expectStatus(await tenant.read.get(`${tenant.path}/entries?limit=1000`, { now }), 200).body.entries;
+  expectStatus(await tenant.admin.get(`${tenant.path}/entries?limit=1000`, { now }), 200).body.entries;
 const audit = async (tenant: Tenant, now: string) => {
   const { body } = expectStatus(await tenant.admin.get(`${tenant.path}/audit`, { now }), 200);
   assert.deepEqual([body.clean, body.differences], [true, []]);
@@ -35,15 +36,15 @@ describe("a clock that jumps", () => {
     await record(tenant, "a", "60", NOVEMBER);
     await record(tenant, "b", "90", WRONG);
     assertPartial(await quota(tenant, LATER), { spent: "60", periodStart: "2026-11-01T00:00:00.000Z" });
-    const denied = expectProblem(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("c", "41"), { now: LATER }), 429, "quota_exceeded");
+    const denied = expectProblem(await tenant.admin.post(`${tenant.path}/reservations`, usdReserve("c", "41"), { now: LATER }), 429, "quota_exceeded");
     // Six days and twelve hours are left of November.
     assert.equal(denied.headers["retry-after"], String((6 * 24 + 12) * 3600 - 60));
-    const made = expectStatus(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("c", "40"), { now: LATER }), 201);
+    const made = expectStatus(await tenant.admin.post(`${tenant.path}/reservations`, usdReserve("c", "40"), { now: LATER }), 201);
     assert.equal(made.body.expiresAt, "2026-11-24T12:11:00.000Z");
     const told = (await entries(tenant, LATER)).slice(-3);
     assert.deepEqual(told.map((entry) => entry.type), ["clock_set_back", "counters_restored", "reserved"]);
     assertPartial(told[0], { at: LATER, from: WRONG });
-    const csv = await tenant.read.send("GET", `${tenant.path}/entries?limit=1000`, { now: LATER, headers: { accept: "text/csv" } });
+    const csv = await tenant.admin.send("GET", `${tenant.path}/entries?limit=1000`, { now: LATER, headers: { accept: "text/csv" } });
     assert.match(csv.text, /clock_set_back/);
     await audit(tenant, LATER);
     await worker.restart();
@@ -58,23 +59,23 @@ describe("a clock that jumps", () => {
       await record(tenant, `w-${round}`, "1", WRONG);
     }
     assertPartial(await quota(tenant, NOVEMBER), { spent: "12" });
-    expectProblem(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("x", "0.01"), { now: NOVEMBER }), 429, "quota_exceeded");
+    expectProblem(await tenant.admin.post(`${tenant.path}/reservations`, usdReserve("x", "0.01"), { now: NOVEMBER }), 429, "quota_exceeded");
     assertPartial(await quota(tenant, WRONG), { spent: "12" });
-    expectProblem(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("x", "0.01"), { now: WRONG }), 429, "quota_exceeded");
+    expectProblem(await tenant.admin.post(`${tenant.path}/reservations`, usdReserve("x", "0.01"), { now: WRONG }), 429, "quota_exceeded");
     await audit(tenant, NOVEMBER);
   });
 
   it("was wrong while a hold was made, and the alarm ends the hold in its own time", async () => {
     const tenant = await newTenant(worker, { q: usdQuota("10") });
     const wrong = new Date(Date.now() + 3 * 365 * 86_400_000).toISOString();
-    expectStatus(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("a", "2", { ttlSeconds: 1 }), { now: wrong }), 201);
+    expectStatus(await tenant.admin.post(`${tenant.path}/reservations`, usdReserve("a", "2", { ttlSeconds: 1 }), { now: wrong }), 201);
     // The object's own clock from here on: the step back arms its alarm.
-    const { body } = expectStatus(await tenant.read.get(`${tenant.path}/reservations/a`), 200);
+    const { body } = expectStatus(await tenant.admin.get(`${tenant.path}/reservations/a`), 200);
     assert.ok(Date.parse(body.expiresAt) <= Date.now() + 1_500, body.expiresAt);
     const deadline = Date.now() + 30_000;
     for (;;) {
       // Entries alone carry nothing out.
-      const told: Body[] = expectStatus(await tenant.read.get(`${tenant.path}/entries?limit=1000`), 200).body.entries;
+      const told: Body[] = expectStatus(await tenant.admin.get(`${tenant.path}/entries?limit=1000`), 200).body.entries;
       if (told.some((entry) => entry.type === "expired")) break;
       assert.ok(Date.now() < deadline, JSON.stringify(told));
       await pause(100);
@@ -99,9 +100,9 @@ describe("repeats of what was asked long ago", () => {
   it("an extension and a reading are known again, also after a restart and after the end", async () => {
     const now = NOVEMBER;
     const tenant = await newTenant(worker, { q: usdQuota("100") }, { now });
-    const extend = (id: string, usd: string) => tenant.app.post(`${tenant.path}/reservations/a/extend`, { id, estimate: { usd } }, { now });
-    const meter = (id: string, usd: string) => tenant.app.post(`${tenant.path}/reservations/a/meter`, { id, usd }, { now });
-    expectStatus(await tenant.app.post(`${tenant.path}/reservations`, usdReserve("a", "4"), { now }), 201);
+    const extend = (id: string, usd: string) => tenant.admin.post(`${tenant.path}/reservations/a/extend`, { id, estimate: { usd } }, { now });
+    const meter = (id: string, usd: string) => tenant.admin.post(`${tenant.path}/reservations/a/meter`, { id, usd }, { now });
+    expectStatus(await tenant.admin.post(`${tenant.path}/reservations`, usdReserve("a", "4"), { now }), 201);
     expectStatus(await extend("first", "50"), 200);
     for (let number = 0; number < 12; number++) {
       expectStatus(await extend(`x-${number}`, "5"), 200);
@@ -116,7 +117,7 @@ describe("repeats of what was asked long ago", () => {
     await again();
     await worker.restart();
     await again();
-    expectStatus(await tenant.app.post(`${tenant.path}/reservations/a/settle`, { usd: "2" }, { now }), 200);
+    expectStatus(await tenant.admin.post(`${tenant.path}/reservations/a/settle`, { usd: "2" }, { now }), 200);
     await worker.restart();
     await again();
     assertPartial(await quota(tenant, now), { spent: "2", held: "0" });

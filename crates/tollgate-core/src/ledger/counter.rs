@@ -413,8 +413,8 @@ impl QuotaState {
         self.counters.extend(self.ahead.drain(..come));
         let opened = self.counters.pop_if(|latest| latest.period_start == period_start);
         let opened = opened.filter(|_| !fault::on(Fault::WrongPeriodsAreForgotten));
-        let opened =
-            opened.unwrap_or_else(|| Counter { carried: self.carried_into(period_start), ..Counter::new(period_start) });
+        let opened = opened
+            .unwrap_or_else(|| Counter { carried: self.carried_into(period_start), ..Counter::new(period_start) });
         let kept = self.kept;
         self.counters.retain(|counter| counter.holds > 0 || is_kept(kept, counter.period_start));
         if let Some(kept) = kept {
@@ -776,7 +776,10 @@ mod tests {
             );
             // What is spent from then on goes to the same period.
             let placement = state.placement(&id, &view, at(now));
-            state.open_counter(placement.period_start, at(now)).unwrap().add(Change { spent: Amount::ONE, ..Change::NONE });
+            state
+                .open_counter(placement.period_start, at(now))
+                .unwrap()
+                .add(Change { spent: Amount::ONE, ..Change::NONE });
             assert_eq!(state.view(&id, at(now)).spent.to_string(), "2", "{now}");
         }
         // The next one is another.

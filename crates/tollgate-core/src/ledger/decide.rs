@@ -418,11 +418,7 @@ impl Ledger {
         let charged = charged(reservation, Some(actual.clone()), charge, spent);
         let counted_on = self.places_of(reservation);
         let crossed = self.thresholds(&counted_on, now, &|unit| charged.more(unit));
-        let event = if late {
-            Event::SettledLate { counted_on, charged }
-        } else {
-            Event::Settled(charged)
-        };
+        let event = if late { Event::SettledLate { counted_on, charged } } else { Event::Settled(charged) };
         Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }
 

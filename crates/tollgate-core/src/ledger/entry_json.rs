@@ -276,9 +276,7 @@ impl Members {
         };
         let counted_on = it.counted_on.ok_or(Missing("countedOn"));
         Ok(match it.r#type {
-            Type::Metered => {
-                Event::Metered { reading: take!(it.reading as "reading"), known: it.known, charged }
-            }
+            Type::Metered => Event::Metered { reading: take!(it.reading as "reading"), known: it.known, charged },
             Type::SettledLate => Event::SettledLate { counted_on: counted_on?, charged },
             Type::Recorded => Event::Recorded { mode: take!(it.mode as "mode"), counted_on: counted_on?, charged },
             Type::Adjusted => {

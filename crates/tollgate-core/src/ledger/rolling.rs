@@ -101,7 +101,8 @@ impl Rolling {
         let gone = points.partition_point(|point| point.period_start <= since);
         if gone > 0 {
             // Holds that have left the window count no more, but must be found when they end.
-            let (mut left, gone): (Vec<_>, Vec<_>) = points.drain(..gone).partition(|point| is_kept(point.period_start));
+            let (mut left, gone): (Vec<_>, Vec<_>) =
+                points.drain(..gone).partition(|point| is_kept(point.period_start));
             left.extend(gone.into_iter().filter(|point| point.holds > 0).reduce(Counter::joined));
             left.sort_by_key(|point| point.period_start);
             points.splice(..0, left);

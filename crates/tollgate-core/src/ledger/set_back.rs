@@ -20,6 +20,8 @@ use crate::usage_report::{UsageKey, UsageTotals};
 /// Up to so long before the last entry a clock is overruled.
 pub const OVERRULED_SECONDS: u32 = 3_600;
 
+/// 2025-01-01T00:00:00Z, where the table of time zones begins. A clock that says less has lost the time, and is overruled: its periods would all begin with nothing spent.
+const FIRST_MILLIS: i64 = 1_735_689_600_000;
 /// How many counters an entry tells of at most: it has to fit a row of the journal.
 const MAX_COUNTERS: usize = 1_000;
 /// How many steps back are remembered for what had ended before them; the oldest go first.
@@ -161,11 +163,8 @@ impl Refolding {
     fn restores(&self, ledger: &Ledger) -> Vec<Restored> {
         let quotas = ledger.quotas.iter().filter_map(|(id, state)| {
             let kept = self.ledger.quotas.get(id).filter(|kept| kept.generation == state.generation)?;
-            let counters = if fault::on(Fault::SetBackForgetsCounters) {
-                Vec::new()
-            } else {
-                state.lacking_of(kept, self.to)
-            };
+            let counters =
+                if fault::on(Fault::SetBackForgetsCounters) { Vec::new() } else { state.lacking_of(kept, self.to) };
             let credits = match (&state.funds, &kept.funds) {
                 (Some(funds), Some(kept)) if !fault::on(Fault::SetBackKeepsLapses) => funds.not_lapsed(kept, self.to),
                 _ => Vec::new(),
@@ -184,7 +183,8 @@ impl Ledger {
     #[must_use]
     pub fn is_set_back_by(&self, clock: Timestamp) -> bool {
         let most = i64::from(OVERRULED_SECONDS) * 1000;
-        self.clock.millis() - clock.millis() > most && !fault::on(Fault::SetBackIsOverruled)
+        let is_behind = self.clock.millis() - clock.millis() > most;
+        is_behind && clock.millis() >= FIRST_MILLIS && !fault::on(Fault::SetBackIsOverruled)
     }
 
     /// Whether something counts from an earlier instant on that may not be in memory any more, so that a step back to it takes a [`Refolding`].

@@ -11,7 +11,9 @@
 use serde_json::{Value, json};
 use tollgate_core::api::{Answer, Request, parse_command};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Beginning, Command, Entry, Event, Ledger, Onboard, Pace, Refolding, Reservation, Snapshot};
+use tollgate_core::ledger::{
+    Beginning, Command, Entry, Event, Ledger, Onboard, Pace, Refolding, Reservation, Snapshot,
+};
 use tollgate_core::local::LocalLedger;
 use tollgate_core::time::Timestamp;
 

@@ -62,8 +62,9 @@ impl Model {
             }
             if !rolls && self.current.get(identity).is_none_or(|current| current < period) {
                 self.current.insert(*identity, *period);
-                let is_idle =
-                    |earlier: &i64| *earlier < *period && !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
+                let is_idle = |earlier: &i64| {
+                    *earlier < *period && !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)))
+                };
                 let idle: Vec<Place> =
                     earlier.into_iter().filter(is_idle).map(|earlier| (*identity, earlier)).collect();
                 self.over.extend(idle);
