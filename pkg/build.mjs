@@ -26,22 +26,37 @@ const inlineWasm = {
   },
 };
 
+/** On the edge of Next.js a module is made in another realm than the one that asks what it is, where `instanceof` says that it is none. */
+const anyRealm = {
+  name: "any-realm",
+  setup(bundle) {
+    bundle.onLoad({ filter: /wasm\/tollgate\.js$/ }, ({ path }) => {
+      const [asked, asks] = ["module instanceof WebAssembly.Module", 'Object.prototype.toString.call(module) === "[object WebAssembly.Module]"'];
+      const glue = readFileSync(path, "utf8");
+      if (!glue.includes(asked)) throw new Error(`${path} no longer asks \`${asked}\`: see what it does instead`);
+      return { contents: glue.replaceAll(asked, asks), loader: "js" };
+    });
+  },
+};
+
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 copyFileSync(wasm, join(dist, "tollgate.wasm"));
 for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(root, "..", licence), join(root, licence));
 await Promise.all([
-  script("index.js", "esm", "inline"),
-  script("index.cjs", "cjs", "inline"),
-  script("workerd.js", "esm", "workerd"),
-  script("edge.js", "esm", "edge"),
+  script("index.ts", "index.js", "esm", "inline"),
+  script("index.ts", "index.cjs", "cjs", "inline"),
+  script("index.ts", "workerd.js", "esm", "workerd"),
+  script("index.ts", "edge.js", "esm", "edge"),
+  script("client-entry.ts", "client-entry.js", "esm", "none"),
+  script("client-entry.ts", "client-entry.cjs", "cjs", "none"),
 ]);
 declarations();
 
 /** One bundled script; hosts differ only in how they come by the WebAssembly module. */
-function script(name, format, host) {
+function script(entry, name, format, host) {
   return build({
-    entryPoints: [join(root, "src", "index.ts")],
+    entryPoints: [join(root, "src", entry)],
     outfile: join(dist, name),
     bundle: true,
     format,
@@ -49,7 +64,7 @@ function script(name, format, host) {
     target: "es2022",
     charset: "utf8",
     alias: { "#wasm-module": join(root, "src", "wasm-module", `${host}.ts`) },
-    plugins: [inlineWasm],
+    plugins: [inlineWasm, anyRealm],
     // These hosts leave the import to whoever loads or bundles the script.
     external: ["./tollgate.wasm", "./tollgate.wasm?module"],
     logLevel: "warning",
@@ -69,6 +84,7 @@ function declarations() {
     for (const [, name] of readFileSync(join(emitted, file), "utf8").matchAll(/from "\.\/([\w-]+)\.js"/g)) visit(`${name}.d.ts`);
   };
   visit("index.d.ts");
+  visit("client-entry.d.ts");
   for (const file of readdirSync(emitted)) {
     if (!reachable.has(file)) continue;
     const text = readFileSync(join(emitted, file), "utf8");

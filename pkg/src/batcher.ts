@@ -1,3 +1,4 @@
+import { leftOut, resultsOf } from "./batch-answer.js";
 import type { Command, CommandResult } from "./commands.js";
 import { errorFromAnswer } from "./commands.js";
 import { UnavailableError } from "./errors.js";
@@ -99,6 +100,13 @@ export class Batcher {
       this.#again(batch, new UnavailableError("the batch's answer does not have a result for each command"), undefined);
       return;
     }
+    // They were not attempted, and go first next time. Where nothing at all was done, they failed.
+    const done = batch.length - leftOut(result.body);
+    if (done > 0 && done < batch.length) {
+      const later = batch.splice(done);
+      for (const pending of later) pending.attempts--;
+      this.#queue.unshift(...later);
+    }
     const failed: Pending[] = [];
     let lastFailure: UnavailableError | undefined;
     batch.forEach((pending, index) => {
@@ -143,16 +151,4 @@ interface Pending {
   attempts: number;
   resolve(result: CommandResult): void;
   reject(error: Error): void;
-}
-
-/** The results, when there is a well-formed one for each command. */
-function resultsOf(body: unknown, count: number): CommandResult[] | undefined {
-  if (typeof body !== "object" || body === null || !("results" in body)) return undefined;
-  const { results } = body;
-  if (!Array.isArray(results) || results.length !== count || !results.every(isResult)) return undefined;
-  return results;
-}
-
-function isResult(value: unknown): value is CommandResult {
-  return typeof value === "object" && value !== null && "status" in value && typeof value.status === "number" && "body" in value;
 }

@@ -1,5 +1,5 @@
 import { Batcher } from "./batcher.js";
-import { CommandTollgate, type Command, type CommandResult } from "./commands.js";
+import { allQuotas, CommandTollgate, type Command, type CommandResult, type QuotasPage } from "./commands.js";
 import type { SocketConstructor } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { UnavailableError } from "./errors.js";
@@ -53,41 +53,42 @@ export interface ClientOptions {
 /**
  * One tenant's ledger behind a Worker. Keep one client per tenant and process: what is asked of it at the same time
  * travels together. On Cloudflare Workers make one per request, since one request may not wait for another's answer.
- * @throws InvalidRequestError when an option is missing or out of range.
+ *
+ * The options are checked at the first call, which rejects with an InvalidRequestError where one is missing or out of range: a client at the top of a
+ * module costs nothing and fails nothing until it is used.
  */
 export function createClient(options: ClientOptions): Tollgate {
   return new ClientTollgate(options);
 }
 
 class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
-  readonly #transport: Transport;
-  readonly #batcher: Batcher;
-  readonly #path: string;
-  readonly #onUnavailable: "deny" | "allow";
+  readonly #options: ClientOptions;
+  #built: Way | undefined;
 
   constructor(options: ClientOptions) {
     super(new Warnings(options.onWarning));
-    const { token, tenant, onUnavailable } = options;
-    if (onUnavailable !== "deny" && onUnavailable !== "allow") {
-      throw invalid("onUnavailable", 'must be "deny" or "allow": what happens in an outage is for the app to decide');
-    }
-    const retries = integer("retries", options.retries ?? 3, 0, 10);
-    const { transport: way = "auto" } = options;
-    if (way !== "auto" && way !== "http") throw invalid("transport", 'must be "auto" or "http"');
-    const worker = {
-      baseUrl: baseUrl(options.url),
-      token: text("token", token),
-      timeoutMs: integer("timeoutMs", options.timeoutMs ?? 5000, 1, 300_000),
-    };
-    const transport = new Transport({ ...worker, retries, fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)) });
-    const path = `/v1/tenants/${encodeURIComponent(text("tenant", tenant))}`;
-    const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
-    // Whoever gives a fetch of their own wants to see what is sent.
-    const Socket = way === "auto" && options.fetch === undefined ? WebSocket : undefined;
-    this.#transport = transport;
-    this.#batcher = new Batcher(new Delivery({ ...worker, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 4, 1, 64));
-    this.#path = path;
-    this.#onUnavailable = onUnavailable;
+    this.#options = options;
+  }
+
+  /** Made, and the options checked, at the first call: a client at the top of a module must not break a build that has no secrets. */
+  get #way(): Way {
+    return (this.#built ??= wayTo(this.#options));
+  }
+
+  get #transport(): Transport {
+    return this.#way.transport;
+  }
+
+  get #batcher(): Batcher {
+    return this.#way.batcher;
+  }
+
+  get #path(): string {
+    return this.#way.path;
+  }
+
+  get #onUnavailable(): "deny" | "allow" {
+    return this.#way.onUnavailable;
   }
 
   async price(request: PriceRequest): Promise<Charge> {
@@ -114,8 +115,14 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
   }
 
   async quotas(): Promise<QuotaState[]> {
-    const { quotas } = await this.#transport.call<{ quotas: QuotaState[] }>("GET", `${this.#path}/quotas`);
-    return quotas;
+    return allQuotas((after) => {
+      const query = after === undefined ? "" : `?after=${encodeURIComponent(after)}&limit=1000`;
+      return this.#transport.call<QuotasPage>("GET", `${this.#path}/quotas${query}`);
+    });
+  }
+
+  async quota(id: string): Promise<QuotaState> {
+    return this.#transport.call<QuotaState>("GET", `${this.#path}/quotas/${encodeURIComponent(id)}`);
   }
 
   async reservation(id: string): Promise<ReservationState> {
@@ -140,6 +147,35 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
       return new UnverifiedReservation(this, request, Date.now());
     }
   }
+}
+
+/** What the options lead to. */
+interface Way {
+  transport: Transport;
+  batcher: Batcher;
+  path: string;
+  onUnavailable: "deny" | "allow";
+}
+
+function wayTo(options: ClientOptions): Way {
+  const { token, tenant, onUnavailable, transport: way = "auto" } = options;
+  if (onUnavailable !== "deny" && onUnavailable !== "allow") {
+    throw invalid("onUnavailable", 'must be "deny" or "allow": what happens in an outage is for the app to decide');
+  }
+  const retries = integer("retries", options.retries ?? 3, 0, 10);
+  if (way !== "auto" && way !== "http") throw invalid("transport", 'must be "auto" or "http"');
+  const worker = {
+    baseUrl: baseUrl(options.url),
+    token: text("token", token),
+    timeoutMs: integer("timeoutMs", options.timeoutMs ?? 5000, 1, 300_000),
+  };
+  const transport = new Transport({ ...worker, retries, fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)) });
+  const path = `/v1/tenants/${encodeURIComponent(text("tenant", tenant))}`;
+  const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
+  // Whoever gives a fetch of their own wants to see what is sent.
+  const Socket = way === "auto" && options.fetch === undefined ? WebSocket : undefined;
+  const batcher = new Batcher(new Delivery({ ...worker, transport, path, Socket }), integer("maxInFlight", options.maxInFlight ?? 4, 1, 64));
+  return { transport, batcher, path, onUnavailable };
 }
 
 function time(value: string | Date): string {

@@ -56,6 +56,7 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract overrides(): Promise<OverridesState>;
   abstract setOverrides(overrides: Overrides): Promise<OverridesState>;
   abstract quotas(): Promise<QuotaState[]>;
+  abstract quota(id: string): Promise<QuotaState>;
   abstract reservation(id: string): Promise<ReservationState>;
 
   reserve(request: ReserveRequest): Promise<Reservation> {
@@ -128,6 +129,24 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
     const body = unwrap<T & { quotas?: QuotaState[] }>(result);
     if (command.op !== "explain" && Array.isArray(body.quotas)) this.warnings.thresholds(body.quotas);
     return body;
+  }
+}
+
+/** Some quotas, and where to go on. */
+export interface QuotasPage {
+  quotas: QuotaState[];
+  next: string | null;
+}
+
+/** Every quota, page by page. */
+export async function allQuotas(page: (after: string | undefined) => Promise<QuotasPage>): Promise<QuotaState[]> {
+  const all: QuotaState[] = [];
+  for (let after: string | undefined; ; ) {
+    const { quotas, next } = await page(after);
+    all.push(...quotas);
+    // A Worker of an earlier version answers all at once, and has no `next`.
+    if (typeof next !== "string" || quotas.length === 0) return all;
+    after = next;
   }
 }
 

@@ -1,5 +1,14 @@
 import type { Denial, ErrorCode, Problem, Unit } from "./types.js";
 
+/** What an error says it is, in every copy of this package: the names of its classes. */
+const BRAND = Symbol.for("tollgate.error");
+/** The names of the classes of this copy. */
+const KINDS = new Map<object, string>();
+
+interface Branded {
+  [BRAND]?: readonly string[];
+}
+
 /** What an error is made from. */
 export interface ErrorInfo {
   code: ErrorCode;
@@ -10,8 +19,21 @@ export interface ErrorInfo {
   cause?: unknown;
 }
 
-/** The root of everything that this package throws. `code` says what happened; the subclasses say what can be done. */
+/**
+ * The root of everything that this package throws. `code` says what happened; the subclasses say what can be done.
+ *
+ * `instanceof` looks at what an error is called, not at which copy of the class made it: an app has several where it uses both `tollgate` and
+ * `tollgate/client`, or `import` in one place and `require` in another.
+ */
 export class TollgateError extends Error {
+  static override [Symbol.hasInstance](this: { readonly prototype: object }, value: unknown): boolean {
+    if (typeof value !== "object" || value === null) return false;
+    // A class that an app derives has no name of ours of its own; for that its prototype counts, as everywhere.
+    const kind = KINDS.get(this.prototype);
+    const kinds: unknown = (value as Branded)[BRAND];
+    return kind === undefined ? this.prototype.isPrototypeOf(value) : Array.isArray(kinds) && kinds.includes(kind);
+  }
+
   override readonly name: string = "TollgateError";
   readonly code: ErrorCode;
   /** The HTTP status that goes with the code; the in-process ledger uses the same ones. */
@@ -109,6 +131,22 @@ export class QuotaExceededError extends TollgateError {
     }
     return new Response(JSON.stringify(this.problem), { status: 429, headers });
   }
+}
+
+for (const [kind, { prototype }] of Object.entries({
+  TollgateError,
+  InvalidRequestError,
+  UnpricedError,
+  UnauthorizedError,
+  NotFoundError,
+  IdempotencyConflictError,
+  ReservationClosedError,
+  TooManyHoldsError,
+  UnavailableError,
+  QuotaExceededError,
+})) {
+  KINDS.set(prototype, kind);
+  Object.defineProperty(prototype, BRAND, { value: ["TollgateError", kind] });
 }
 
 /** The error that a problem document stands for. */

@@ -42,6 +42,7 @@ export class OpenReservation implements Reservation {
   declare readonly granted?: NonNullable<ReservationBody["granted"]>;
   declare readonly basis?: Basis;
   declare readonly replayed?: boolean;
+  declare readonly moreQuotas?: number;
   readonly #commands: HoldCommands;
   #closes: Closes | undefined;
   #quotas: QuotaState[] | string | undefined;
@@ -74,6 +75,7 @@ export class OpenReservation implements Reservation {
     if (body.granted !== undefined) this.granted = body.granted;
     if (body.basis !== undefined) this.basis = body.basis;
     if (body.replayed !== undefined) this.replayed = body.replayed;
+    if (body.moreQuotas !== undefined) this.moreQuotas = body.moreQuotas;
     this.#commands = commands;
   }
 

@@ -1,4 +1,4 @@
-import { CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult } from "./commands.js";
+import { allQuotas, CommandTollgate, errorFromAnswer, namedFrom, unwrap, type Command, type CommandResult, type QuotasPage } from "./commands.js";
 import { InvalidRequestError, TollgateError } from "./errors.js";
 import { loadEngine, type EngineLedger } from "./engine.js";
 import type { OpenReservation } from "./hold.js";
@@ -17,6 +17,8 @@ import type {
   PriceRequest,
   QuotaDefinition,
   QuotaState,
+  RefundRequest,
+  Refunding,
   ReservationBody,
   ReservationState,
   ReserveRequest,
@@ -63,6 +65,8 @@ export interface LocalTollgate extends Tollgate {
   increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
   /** Ends an increase before its time. */
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
+  /** Takes back a charge, or a part of it. Safe to repeat under the same id. */
+  refund(id: string, request: RefundRequest): Promise<Refunding>;
   /** The ledger, line by line. */
   entries(query?: EntriesQuery): Promise<EntriesPage>;
 }
@@ -124,8 +128,12 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async quotas(): Promise<QuotaState[]> {
-    const { quotas } = await this.run<{ quotas: QuotaState[] }>({ op: "listQuotas" });
-    return quotas;
+    // Telling of thresholds is for what was just spent.
+    return allQuotas(async (after) => unwrap<QuotasPage>(this.#answer({ op: "listQuotas", after, limit: 1000 })));
+  }
+
+  async quota(id: string): Promise<QuotaState> {
+    return this.run<QuotaState>({ op: "getQuota", id });
   }
 
   async reservation(id: string): Promise<ReservationState> {
@@ -159,6 +167,10 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
 
   async endIncrease(id: string, increaseId: string): Promise<QuotaState> {
     return this.run<QuotaState>({ op: "endIncrease", id, increaseId });
+  }
+
+  async refund(id: string, request: RefundRequest): Promise<Refunding> {
+    return namedFrom("refund", this.run<Refunding>({ op: "refund", id, refund: request }));
   }
 
   async entries(query: EntriesQuery = {}): Promise<EntriesPage> {

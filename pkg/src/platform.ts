@@ -36,22 +36,29 @@ export interface Platform {
 }
 
 /**
- * What concerns every tenant of a Worker, for whoever administers it.
- * @throws InvalidRequestError when an option is missing or out of range.
+ * What concerns every tenant of a Worker, for whoever administers it. The options are checked at the first call, which rejects with an
+ * InvalidRequestError where one is missing or out of range.
  */
 export function createPlatform(options: PlatformOptions): Platform {
-  const transport = new Transport({
+  let transport: Transport | undefined;
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    transport ??= transportTo(options);
+    return transport.call<T>(method, path, body === undefined ? undefined : JSON.stringify(body));
+  };
+  const path = "/v1/catalog/overrides";
+  return {
+    overrides: () => call<OverridesState>("GET", path),
+    rerate: (tenant, request) => call<RerateReport>("POST", `/v1/tenants/${encodeURIComponent(tenant)}/rerate`, request),
+    setOverrides: (overrides) => call<OverridesState>("PUT", path, overrides),
+  };
+}
+
+function transportTo(options: PlatformOptions): Transport {
+  return new Transport({
     baseUrl: baseUrl(options.url),
     token: text("token", options.token),
     timeoutMs: integer("timeoutMs", options.timeoutMs ?? 5000, 1, 300_000),
     retries: integer("retries", options.retries ?? 3, 0, 10),
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
   });
-  const path = "/v1/catalog/overrides";
-  return {
-    overrides: () => transport.call<OverridesState>("GET", path),
-    rerate: (tenant, request) =>
-      transport.call<RerateReport>("POST", `/v1/tenants/${encodeURIComponent(tenant)}/rerate`, JSON.stringify(request)),
-    setOverrides: (overrides) => transport.call<OverridesState>("PUT", path, JSON.stringify(overrides)),
-  };
 }

@@ -70,8 +70,11 @@ export interface Tollgate {
   /** What was spent, by user, model, touchpoint, day or resource. */
   usage(query?: UsageQuery): Promise<UsageReport>;
 
-  /** Every quota of the tenant and its users. */
+  /** Every quota of the tenant and its users. Each has its first credits and increases. */
   quotas(): Promise<QuotaState[]>;
+
+  /** One quota, with every credit and increase that it has. */
+  quota(id: string): Promise<QuotaState>;
 
   /** A reservation as it is stored, open or ended. */
   reservation(id: string): Promise<ReservationState>;

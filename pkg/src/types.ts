@@ -388,10 +388,13 @@ export interface QuotaState extends QuotaDefinition {
   held: Decimal;
   /** The limit with what adds to it (credits, increases, what the period before left), where anything does. */
   effectiveLimit?: Decimal;
-  /** Credits that have something left, in the order in which they are spent. */
+  /** Credits that have something left, in the order in which they are spent: the first ten, unless the quota is asked for by itself. */
   credits?: { id: string; amount: Decimal; remaining: Decimal; expiresAt?: string }[];
-  /** Increases that are in force. */
+  /** How many more there are. */
+  moreCredits?: number;
+  /** Increases that are in force; likewise. */
   increases?: Increase[];
+  moreIncreases?: number;
   /** effectiveLimit, or limit, − spent − held, never below zero. */
   remaining: Decimal;
   /** (spent + held) ÷ limit to 6 decimals; null for a limit of zero. */
@@ -440,6 +443,8 @@ export interface ReservationBody {
   granted?: { maxOutputTokens?: number; seconds?: number | string; usd?: string };
   basis?: Basis;
   quotas: QuotaState[];
+  /** How many more it counts on, where there are more than 100. */
+  moreQuotas?: number;
   /** True when this id had been reserved before with the same content. */
   replayed?: boolean;
 }
@@ -459,6 +464,10 @@ export interface ReservationState {
   explanation?: string[];
   /** The ids of what has adjusted the charge since. */
   adjustments?: string[];
+  /** What was taken back of the charge. */
+  refunds?: Refund[];
+  /** What is left of the charge then. */
+  left?: Usd;
   /** True when it was settled after it had expired. */
   late?: boolean;
   userId?: string;
@@ -483,6 +492,7 @@ export interface Metering {
   overrun: Usd;
   expiresAt: string;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -500,7 +510,47 @@ export interface Settlement {
   /** What the charge had more than the hold. */
   overrun: Usd;
   late?: boolean;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
+  replayed?: boolean;
+}
+
+/** Takes back a charge, or a part of it. */
+export interface RefundRequest {
+  /** Makes the refund safe to repeat. */
+  id: string;
+  /** All that is left of the charge when left out. */
+  usd?: Usd;
+  /** Why: up to 512 characters. */
+  reason: string;
+  /** Who says so. */
+  by: string;
+}
+
+/** What was taken back of a charge. */
+export interface Refund {
+  id: string;
+  usd: Usd;
+  /** True when all that was left was asked for. */
+  all?: boolean;
+  reason: string;
+  by: string;
+  at: string;
+}
+
+/** The answer to a refund. */
+export interface Refunding {
+  id: string;
+  state: "settled" | "released" | "expired" | "recorded";
+  /** The charge as it was made. */
+  charge: Charge;
+  refund: Refund;
+  /** What is left of the charge. */
+  left: Usd;
+  late?: boolean;
+  quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -511,7 +561,10 @@ export interface Release {
   /** What was metered, where anything was: that stays charged. */
   charge?: Charge;
   released: Usd;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -522,6 +575,7 @@ export interface Extension {
   held: Held;
   expiresAt: string;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -530,7 +584,10 @@ export interface RecordResult {
   id: string;
   state: "recorded";
   charge: Charge;
+  /** What is left of the charge, where something was taken back of it since. */
+  left?: Usd;
   quotas: QuotaState[];
+  moreQuotas?: number;
   replayed?: boolean;
 }
 
@@ -556,8 +613,9 @@ export interface Denial {
   retryAfterSeconds?: number | null;
   /** What would have fitted in all of them. */
   affordable?: { usd?: Usd; maxOutputTokens?: number; seconds?: number };
-  /** Every quota that did not fit. */
+  /** The quotas that did not fit, the binding one first: 100 at most. */
   quotas?: QuotaState[];
+  moreQuotas?: number;
 }
 
 /** What a reserve would answer now. */
@@ -566,6 +624,7 @@ export interface Explanation {
   estimate: Held;
   basis?: Basis;
   quotas: (QuotaState & { fits: boolean })[];
+  moreQuotas?: number;
   denial?: Denial;
 }
 
@@ -696,6 +755,7 @@ export type ErrorCode =
   | "idempotency_conflict"
   | "archived"
   | "ledger_damaged"
+  | "still_held"
   | "already_settled"
   | "already_released"
   | "already_expired"

@@ -1,6 +1,8 @@
 // The two products that the vectors are replayed through; the native core has a runner of its own, in Rust.
+import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { initSync, Ledger, price } from "../../pkg/wasm/tollgate.js";
+import { resultsOf } from "../../pkg/src/batch-answer.ts";
 import { Api, expectStatus, type Answer, type Body } from "../support/http.ts";
 import { startWorker } from "../support/worker.ts";
 
@@ -80,8 +82,13 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
       const { op, ...request } = command;
       return admin.post(`${path}/price`, request, { now });
     }
-    case "listQuotas":
-      return admin.get(`${path}/quotas`, { now });
+    case "listQuotas": {
+      const { op, ...fields } = command;
+      const query = new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+      return admin.get(`${path}/quotas?${query}`, { now });
+    }
+    case "getQuota":
+      return admin.get(quota, { now });
     case "putQuota":
       return admin.put(quota, command.quota, { now });
     case "deleteQuota":
@@ -96,6 +103,8 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
       return admin.send("POST", `${quota}/increases`, { now, json: command.increase });
     case "endIncrease":
       return admin.send("DELETE", `${quota}/increases/${command.increaseId}`, { now });
+    case "refund":
+      return admin.post(`${path}/reservations/${command.id}/refund`, command["refund"], { now });
     case "usage":
     case "entries": {
       const { op, ...fields } = command;
@@ -104,7 +113,10 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
     }
     default: {
       const { body } = expectStatus(await admin.post(`${path}/batch`, { commands: [command] }, { now }), 200);
-      return body.results[0];
+      // As the package gives it to whoever asked.
+      const [result] = resultsOf(body, 1) ?? [];
+      assert.ok(result, JSON.stringify(body));
+      return result as Result;
     }
   }
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import {
   createClient,
+  createLocal,
   IdempotencyConflictError,
   InvalidRequestError,
   NotFoundError,
@@ -237,6 +238,65 @@ describe("what is tried again", () => {
     await tollgate.reserve(dollar("quick")).then(() => order.push("quick"));
     await slow;
     assert.deepEqual(order, ["quick", "slow"]);
+  });
+});
+
+describe("a batch's answer", () => {
+  const state = (id: string, spent: string) => ({ id, limit: "10", spent, held: "0", warned: [], periodStart: "2026-11-01T00:00:00.000Z" });
+  const recorded = (id: string, quotas: unknown[], more: Record<string, unknown> = {}) => ({
+    status: 201,
+    body: { id, state: "recorded", charge: { usd: "1", lines: [], flags: [] }, quotas, ...more },
+  });
+  const record = (tollgate: Tollgate, id: string) => tollgate.record({ id, resource: "llm", usd: "1" });
+
+  it("says once how quotas stand, and whoever asked sees them in every answer", async () => {
+    const tollgate = client();
+    const old = { ...state("q", "9"), periodStart: "2026-10-01T00:00:00.000Z" };
+    const denial = { quota: "q", quotas: [{ id: "q", resetsAt: null }] };
+    const results = [
+      recorded("a", ["p", "q"]),
+      recorded("b", [old, "q"]),
+      recorded("c", ["p", "not-said"], { moreQuotas: 7 }),
+      { status: 429, body: problem(429, "quota_exceeded", { denial }) },
+      { status: 200, body: { allowed: true, estimate: { usd: "1" }, quotas: [{ id: "q", fits: false, resetsAt: null }] } },
+    ];
+    server.next({ kind: "answer", status: 200, body: { results, quotas: [state("p", "1"), { ...state("q", "2"), warned: ["0.8"] }] } });
+    const [a, b, c, denied, explained] = await Promise.allSettled([
+      record(tollgate, "a"),
+      record(tollgate, "b"),
+      record(tollgate, "c"),
+      record(tollgate, "d"),
+      tollgate.explain(dollar("e")),
+    ]);
+    const value = <T>(settled: PromiseSettledResult<T>): T => (settled.status === "fulfilled" ? settled.value : assert.fail(String(settled.reason)));
+    const q = { ...state("q", "2"), warned: ["0.8"] };
+    assert.deepEqual(value(a).quotas, [state("p", "1"), q]);
+    assert.deepEqual(value(b).quotas, [old, q]);
+    assert.deepEqual([value(c).quotas, value(c).moreQuotas], [[state("p", "1")], 8]);
+    assert.deepEqual(value(explained).quotas, [{ ...q, fits: false, resetsAt: null }]);
+    assert.ok(denied.status === "rejected" && denied.reason instanceof QuotaExceededError);
+    assert.deepEqual(denied.reason.denial.quotas, [{ ...q, resetsAt: null }]);
+    // Nobody shares what they were given.
+    assert.notEqual(value(a).quotas[1], value(b).quotas[1]);
+    assert.deepEqual(warnings.map((warning) => warning.type === "quota_threshold" && warning.threshold), ["0.8"]);
+  });
+
+  it("leaves out what is too much at once: that goes first next time, and has had no attempt", async () => {
+    const tollgate = client({ retries: 0, maxInFlight: 1 });
+    const busy: Result = { status: 503, body: problem(503, "unavailable") };
+    const part = (done: string[], left: string[]) =>
+      ({ kind: "answer", status: 200, body: { results: [...done.map((id) => recorded(id, [])), ...left.map(() => busy)], quotas: [], leftOut: left.length } }) as const;
+    server.next(part(["a"], ["b", "c", "d"]), part(["b"], ["c", "d"]), part(["c"], ["d"]));
+    await Promise.all(["a", "b", "c", "d"].map((id) => record(tollgate, id)));
+    assert.deepEqual([ids(0), ids(1), ids(2), ids(3)], [["a", "b", "c", "d"], ["b", "c", "d"], ["c", "d"], ["d"]]);
+  });
+
+  it("that does nothing at all is a failure like any other", async () => {
+    const tollgate = client({ retries: 0 });
+    const busy: Result = { status: 503, body: problem(503, "unavailable") };
+    server.next({ kind: "answer", status: 200, body: { results: [busy], quotas: [], leftOut: 1 } });
+    await assert.rejects(record(tollgate, "a"), UnavailableError);
+    assert.equal(server.seen.length, 1);
   });
 });
 
@@ -565,11 +625,11 @@ describe("options", () => {
     ["maxInFlight", { maxInFlight: 0 }],
   ];
   for (const [field, wrong] of bad) {
-    it(`${JSON.stringify(wrong)} is refused and names ${field}`, () => {
-      assert.throws(
-        () => createClient({ ...good, ...wrong } as ClientOptions),
-        (error) => error instanceof InvalidRequestError && error.field === field,
-      );
+    it(`${JSON.stringify(wrong)} is refused at the first call, which names ${field}`, async () => {
+      const tollgate = createClient({ ...good, ...wrong } as ClientOptions);
+      for (const call of [() => tollgate.reserve(dollar("a")), () => tollgate.quotas(), () => tollgate.settle("a", { usd: "1" })]) {
+        await assert.rejects(call, (error) => error instanceof InvalidRequestError && error.field === field);
+      }
     });
   }
 
@@ -595,6 +655,30 @@ describe("options", () => {
         "GET /v1/tenants/acme/usage",
       ],
     );
+  });
+
+  it("quotas come page by page, and one by itself", async () => {
+    const tollgate = client();
+    const page = (quotas: string[], next: string | null) => ({ kind: "answer", status: 200, body: { quotas: quotas.map((id) => ({ id })), next } }) as const;
+    server.next(page(["a", "b 1"], "b 1"), page(["c"], null), { kind: "answer", status: 200, body: { id: "c 1" } });
+    assert.deepEqual((await tollgate.quotas()).map(({ id }) => id), ["a", "b 1", "c"]);
+    assert.equal((await tollgate.quota("c 1")).id, "c 1");
+    assert.deepEqual(
+      server.seen.map((request) => `${request.method} ${request.path}`),
+      ["GET /v1/tenants/acme/quotas", "GET /v1/tenants/acme/quotas?after=b%201&limit=1000", "GET /v1/tenants/acme/quotas/c%201"],
+    );
+  });
+
+  it("so do those of an in-process ledger, where they are too much for one answer", async () => {
+    const name = (index: number) => `${String(index).padStart(4, "0")}-${"n".repeat(123)}`;
+    const quota = (index: number) =>
+      ({ scope: "user", scopeId: name(index), resource: "all", unit: "usd", limit: "1", period: "month", filter: { provider: "ü".repeat(128), model: "ü".repeat(128), touchpoint: "ü".repeat(128) } }) as const;
+    const local = createLocal({ quotas: Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [name(index), quota(index)])) });
+    const quotas = await local.quotas();
+    assert.deepEqual(quotas.map(({ id }) => id), Array.from({ length: 1000 }, (_, index) => name(index)));
+    assert.ok(Buffer.byteLength(JSON.stringify(quotas)) > 1 << 20);
+    assert.deepEqual(await local.quota(name(7)), quotas[7]);
+    await assert.rejects(local.quota("nothing"), NotFoundError);
   });
 
   it("uses the fetch that it is given", async () => {

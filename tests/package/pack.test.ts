@@ -6,8 +6,10 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import { runInNewContext } from "node:vm";
+import { gzipSync } from "node:zlib";
 import { build, type Plugin } from "esbuild";
 import { UnrulyServer } from "../support/unruly-server.ts";
 import { serveModules } from "../support/workerd.ts";
@@ -44,7 +46,7 @@ describe("the tarball", () => {
   it("has what is used and nothing else", () => {
     const unexpected = files.filter((path) => !/^(package\.json|README\.md|LICENSE-(?:MIT|APACHE)|dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts|wasm))$/.test(path));
     assert.deepEqual(unexpected, []);
-    for (const path of ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "dist/index.js", "dist/index.cjs", "dist/workerd.js", "dist/edge.js", "dist/tollgate.wasm", "dist/index.d.ts", "dist/index.d.cts"]) {
+    for (const path of ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "dist/index.js", "dist/index.cjs", "dist/workerd.js", "dist/edge.js", "dist/tollgate.wasm", "dist/index.d.ts", "dist/index.d.cts", "dist/client-entry.js", "dist/client-entry.cjs"]) {
       assert.ok(files.includes(path), path);
     }
   });
@@ -64,7 +66,7 @@ describe("the tarball", () => {
     const { stdout } = await run(process.execPath, [bin("@arethetypeswrong/cli", "attw"), tarball, "--format", "json"]);
     const { analysis, problems = {} } = JSON.parse(stdout);
     assert.equal(analysis.packageName, "tollgate");
-    assert.ok(analysis.entrypoints["."]);
+    assert.ok(analysis.entrypoints["."] && analysis.entrypoints["./client"]);
     assert.deepEqual(problems, {});
   });
 });
@@ -162,6 +164,36 @@ describe("for other hosts", () => {
     assert.match(text, /from "\.\/tollgate\.wasm\?module"/);
   });
 
+  it("a module of another realm is a module", async () => {
+    const { outputFiles } = await build({
+      absWorkingDir: project,
+      stdin: { contents: 'export { createLocal } from "tollgate";', resolveDir: project },
+      bundle: true,
+      write: false,
+      format: "esm",
+      conditions: ["edge-light", "browser", "module", "import"],
+      plugins: [
+        {
+          name: "foreign-module",
+          setup({ onResolve, onLoad }) {
+            onResolve({ filter: /\.wasm\?module$/ }, () => ({ path: "module", namespace: "foreign" }));
+            onLoad({ filter: /.*/, namespace: "foreign" }, () => ({ contents: "export default globalThis.foreignModule;" }));
+          },
+        },
+      ],
+    });
+    // As on the edge of Next.js, where the module comes from outside of the sandbox that asks what it is.
+    const bytes = await readFile(join(project, "node_modules/tollgate/dist/tollgate.wasm"));
+    const foreign: unknown = runInNewContext("new WebAssembly.Module(bytes)", { bytes });
+    assert.ok(!(foreign instanceof WebAssembly.Module), "it is of this realm");
+    Object.assign(globalThis, { foreignModule: foreign });
+    const script = join(project, "foreign.mjs");
+    await writeFile(script, outputFiles[0]?.text ?? "");
+    const { createLocal } = (await import(pathToFileURL(script).href)) as typeof import("../../pkg/dist/index.js");
+    const tollgate = createLocal({ quotas: { month: { scope: "tenant", resource: "all", unit: "usd", limit: "1", period: "month" } } });
+    assert.equal((await tollgate.reserve({ id: "a", resource: "llm", estimate: { usd: "1" } })).state, "held");
+  });
+
   it("Next.js in Node, and plain bundlers, get the module inlined", async () => {
     for (const conditions of [["node", "module", "import", "react-server"], ["browser", "module", "import"]]) {
       const { text, entry } = await bundle(conditions, "node");
@@ -170,19 +202,40 @@ describe("for other hosts", () => {
     }
   });
 
-  it("a program that only uses the client carries neither the module nor its glue", async () => {
-    const { outputFiles } = await build({
-      absWorkingDir: project,
-      stdin: { contents: 'export { createClient } from "tollgate";', resolveDir: project },
-      bundle: true,
-      write: false,
-      format: "esm",
-      minify: true,
-      conditions: ["import"],
+  for (const [name, entry, conditions] of [
+    ["tollgate", "tollgate", ["import"]],
+    ["tollgate/client on Workers", "tollgate/client", ["workerd", "worker", "browser"]],
+    ["tollgate/client on the edge", "tollgate/client", ["edge-light", "browser", "module", "import"]],
+  ] as const) {
+    it(`a program that only uses the client of ${name} carries neither the module nor its glue`, async () => {
+      const { outputFiles } = await build({
+        absWorkingDir: project,
+        stdin: { contents: `export { createClient } from "${entry}";`, resolveDir: project },
+        bundle: true,
+        write: false,
+        format: "esm",
+        minify: true,
+        conditions: [...conditions],
+      });
+      const text = outputFiles[0]?.text ?? "";
+      assert.ok(text.length < 45_000, `${text.length} characters`);
+      assert.doesNotMatch(text, /WebAssembly/);
+      assert.ok(gzipSync(text).length <= 12_000, "an entry without the module has 12 KB gzipped at most");
     });
-    const text = outputFiles[0]?.text ?? "";
-    assert.ok(text.length < 40_000, `${text.length} characters`);
-    assert.doesNotMatch(text, /WebAssembly/);
+  }
+
+  it("errors are what they are called, whichever copy of the package made them", async () => {
+    const require = createRequire(join(project, "x.js"));
+    const copies = [await import(pathToFileURL(join(project, "node_modules/tollgate/dist/index.js")).href), require("tollgate"), require("tollgate/client")];
+    for (const made of copies) {
+      const error = new made.NotFoundError({ code: "not_found", status: 404, detail: "x" });
+      for (const asked of copies) {
+        assert.ok(error instanceof asked.NotFoundError && error instanceof asked.TollgateError);
+        assert.ok(!(error instanceof asked.UnavailableError) && !(new Error() instanceof asked.TollgateError));
+        class Own extends asked.NotFoundError {}
+        assert.ok(!(error instanceof Own) && new Own({ code: "not_found", status: 404, detail: "x" }) instanceof Own);
+      }
+    }
   });
 });
 

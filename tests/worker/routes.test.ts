@@ -154,7 +154,7 @@ describe("quotas", () => {
   it("are set, listed, edited, reset and deleted", async () => {
     const tenant = await newTenant(worker, {});
     const path = `${tenant.path}/quotas`;
-    assert.deepEqual(expectStatus(await tenant.read.get(path), 200).body, { quotas: [] });
+    assert.deepEqual(expectStatus(await tenant.read.get(path), 200).body, { quotas: [], next: null });
 
     const made = expectStatus(await admin.put(`${path}/q`, usdQuota("10", { resource: "llm" })), 200);
     assertPartial(made.body, {
@@ -443,17 +443,19 @@ describe("batch", () => {
     );
     assertPartial(body.results, [
       { body: { id: "a", state: "held" } },
-      { body: { code: "quota_exceeded", denial: { quota: "q", remaining: "4", requested: "6" } } },
-      { body: { id: "c", state: "held", quotas: [{ held: "10" }] } },
+      { body: { code: "quota_exceeded", denial: { quota: "q", remaining: "4", requested: "6", quotas: [{ id: "q", resetsAt: body.quotas[0].periodEnd }] } } },
+      { body: { id: "c", state: "held", quotas: ["q"] } },
       { body: { id: "c", state: "held" } },
       { body: { id: "a", state: "settled", released: "1" } },
       { body: { code: "reservation_not_found" } },
       { body: { id: "c", state: "released", released: "4" } },
       { body: { id: "d", state: "recorded" } },
-      { body: { allowed: true, estimate: { usd: "4" } } },
+      { body: { allowed: true, estimate: { usd: "4" }, quotas: [{ id: "q", fits: true }] } },
       { body: { code: "invalid_request", field: "estimate.usd" } },
       { body: { id: "f", state: "held" } },
     ]);
+    // Once, as it stands after all of them.
+    assertPartial(body.quotas, [{ id: "q", spent: "6", held: "4", remaining: "0" }]);
     assertPartial(await quotaOf(tenant, "q"), { spent: "6", held: "4", remaining: "0" });
   });
 
@@ -463,7 +465,7 @@ describe("batch", () => {
     const { body } = expectStatus(await tenant.app.post(`${tenant.path}/batch`, { commands }), 200);
     assert.equal(body.results.length, 500);
     assert.ok(body.results.every((result: { status: number }) => result.status === 201));
-    assert.deepEqual(expectStatus(await tenant.app.post(`${tenant.path}/batch`, { commands: [] }), 200).body, { results: [] });
+    assert.deepEqual(expectStatus(await tenant.app.post(`${tenant.path}/batch`, { commands: [] }), 200).body, { results: [], quotas: [] });
   });
 });
 
@@ -635,7 +637,7 @@ describe("what is not there", () => {
       ["GET", `${tenant.path}/tokens`, ["POST"]],
       ["POST", `${tenant.path}/quotas`, ["GET"]],
       ["GET", `${tenant.path}/quotas/q/reset`, ["POST"]],
-      ["PATCH", `${tenant.path}/quotas/q`, ["DELETE", "PUT"]],
+      ["PATCH", `${tenant.path}/quotas/q`, ["DELETE", "GET", "PUT"]],
       ["GET", `${tenant.path}/reservations`, ["POST"]],
       ["DELETE", `${tenant.path}/reservations/a`, ["GET"]],
       ["GET", `${tenant.path}/reservations/a/settle`, ["POST"]],

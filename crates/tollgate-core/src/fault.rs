@@ -71,6 +71,22 @@ pub enum Fault {
     CreditIsAddedTwice,
     /// What a hold gives back goes to the credit that it drew on first.
     FirstCreditGetsAllBack,
+    /// What a call costs beyond its hold is not drawn from what the hold drew on.
+    LateCostDrawsAnew,
+    /// What changes after the end of a call leaves the credits alone.
+    CorrectionDrawsNothing,
+    /// What comes back of a credit that has ended can be spent.
+    LapsedCreditComesBack,
+    /// How much a reset dropped of a call is not written down.
+    ResetIsForgotten,
+    /// The same refund again takes back again.
+    RefundIsPaidTwice,
+    /// A refund may be more than is left of the charge.
+    RefundPassesCharge,
+    /// A correction of a charge charges what was refunded, too.
+    CorrectionForgetsRefunds,
+    /// A refund is noted, and quotas count what they did.
+    RefundLeavesQuotas,
     /// A limit that was raised for a while stays raised.
     IncreaseNeverEnds,
     /// What a period was left and did not use goes on once more.
@@ -113,7 +129,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 58] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -145,6 +161,14 @@ impl Fault {
         Self::RevokedCreditIsSpent,
         Self::CreditIsAddedTwice,
         Self::FirstCreditGetsAllBack,
+        Self::LateCostDrawsAnew,
+        Self::CorrectionDrawsNothing,
+        Self::LapsedCreditComesBack,
+        Self::ResetIsForgotten,
+        Self::RefundIsPaidTwice,
+        Self::RefundPassesCharge,
+        Self::CorrectionForgetsRefunds,
+        Self::RefundLeavesQuotas,
         Self::IncreaseNeverEnds,
         Self::RestRollsOverAgain,
         Self::ReadingAddsUp,
@@ -215,6 +239,14 @@ impl Fault {
             Self::RevokedCreditIsSpent => "a credit that was taken back can still be spent",
             Self::CreditIsAddedTwice => "the same top-up again is added again",
             Self::FirstCreditGetsAllBack => "what a hold gives back goes to the credit that it drew on first",
+            Self::LateCostDrawsAnew => "what a call costs beyond its hold is not drawn from what the hold drew on",
+            Self::CorrectionDrawsNothing => "what changes after the end of a call leaves the credits alone",
+            Self::LapsedCreditComesBack => "what comes back of a credit that has ended can be spent",
+            Self::ResetIsForgotten => "how much a reset dropped of a call is not written down",
+            Self::RefundIsPaidTwice => "the same refund again takes back again",
+            Self::RefundPassesCharge => "a refund may be more than is left of the charge",
+            Self::CorrectionForgetsRefunds => "a correction of a charge charges what was refunded, too",
+            Self::RefundLeavesQuotas => "a refund is noted, and quotas count what they did",
             Self::IncreaseNeverEnds => "a limit that was raised for a while stays raised",
             Self::RestRollsOverAgain => "what a period was left and did not use goes on once more",
             Self::ReadingAddsUp => "a reading is charged on top of the one before",

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The longest id or name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 
+/// The longest reason, in bytes.
+pub const MAX_REASON_BYTES: usize = 512;
+
 /// Why a text is not an id or a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
@@ -19,6 +22,9 @@ pub enum InvalidName {
     /// An id has a character that it cannot have in a path.
     #[error("can have visible ASCII characters only, without / ? # % \" \\ < >")]
     IdCharacter,
+    /// A reason is empty, or longer than [`MAX_REASON_BYTES`].
+    #[error("must have 1 to 512 characters")]
+    ReasonLength,
     /// A name has a control character.
     #[error("cannot have control characters")]
     ControlCharacter,
@@ -39,6 +45,16 @@ fn check_name(text: &str) -> Result<(), InvalidName> {
     Ok(())
 }
 
+fn check_reason(text: &str) -> Result<(), InvalidName> {
+    if text.is_empty() || text.len() > MAX_REASON_BYTES {
+        return Err(InvalidName::ReasonLength);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(InvalidName::ControlCharacter);
+    }
+    Ok(())
+}
+
 const fn check_length(text: &str) -> Result<(), InvalidName> {
     if text.is_empty() || text.len() > MAX_NAME_BYTES {
         return Err(InvalidName::Length);
@@ -48,6 +64,9 @@ const fn check_length(text: &str) -> Result<(), InvalidName> {
 
 macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $check:ident) => {
+        text_type!($(#[$doc])* $name, $check, "a string of 1 to 128 characters");
+    };
+    ($(#[$doc:meta])* $name:ident, $check:ident, $expected:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Eq, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -100,7 +119,7 @@ macro_rules! text_type {
                 impl de::Visitor<'_> for Text {
                     type Value = $name;
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("a string of 1 to 128 characters")
+                        f.write_str($expected)
                     }
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
                         text.parse().map_err(E::custom)
@@ -131,6 +150,14 @@ text_type!(
 text_type!(
     /// Names what posts adjusting entries; chosen by the caller, so that it repeats safely.
     AdjustmentId, check_id
+);
+text_type!(
+    /// Names one refund of a charge; chosen by the caller, so that a refund repeats safely.
+    RefundId, check_id
+);
+text_type!(
+    /// Why somebody did something, in their own words.
+    Reason, check_reason, "a string of 1 to 512 characters"
 );
 text_type!(
     /// Names one meter reading of a reservation; chosen by the caller, so that a reading repeats safely.
@@ -195,5 +222,17 @@ mod tests {
             assert!(good.parse::<Name>().is_ok());
         }
         assert_eq!("a\u{0}b".parse::<Name>(), Err(InvalidName::ControlCharacter));
+    }
+
+    #[test]
+    fn reasons_are_a_line_of_text() {
+        assert!("x".repeat(512).parse::<Reason>().is_ok());
+        for (bad, why) in [
+            ("", InvalidName::ReasonLength),
+            (&*"x".repeat(513), InvalidName::ReasonLength),
+            ("a\nb", InvalidName::ControlCharacter),
+        ] {
+            assert_eq!(bad.parse::<Reason>(), Err(why));
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Deserialize;
 
-use crate::api::{self, Answer, HistoryQuery, Problem, Request};
+use crate::api::{self, Answer, EntriesPage, HistoryQuery, Problem, Request};
 use crate::catalog::{Catalog, OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, ReservationId, TenantId};
 use crate::ledger::{Beginning, Command, Entry, Ledger, Onboard, OverridesOrder, Pace, Refolding};
@@ -147,9 +147,11 @@ impl LocalLedger {
                 Answer::usage(query, &UsageReport::new(query, groups))
             }
             HistoryQuery::Entries { after, limit } => {
-                let later = self.entries.iter().filter(|entry| entry.seq > *after);
-                let page: Vec<&Entry> = later.take(usize::try_from(*limit).unwrap_or(usize::MAX)).collect();
-                Answer::entries(&page, *limit, 0)
+                // They are in the order of their numbers.
+                let first = self.entries.partition_point(|entry| entry.seq <= *after);
+                let mut page = EntriesPage::new(*limit);
+                let _full = self.entries.range(first..).all(|entry| page.add(entry));
+                page.answer(0)
             }
         }
     }

@@ -57,7 +57,7 @@ impl UsageTotals {
 /// What an entry adds to the roll-up. None where it charges nothing.
 #[must_use]
 pub fn contribution(entry: &Entry) -> Option<(UsageKey, UsageTotals)> {
-    if let Event::Adjusted { charged, .. } = &entry.event {
+    if let Event::Adjusted { charged, .. } | Event::Refunded { charged, .. } = &entry.event {
         // The call and its tokens were counted when it was charged.
         let before = charged.replaces.map_or(Usd::ZERO, |replaced| replaced.amounts.usd);
         let totals = UsageTotals { usd: charged.spent.usd.minus(before), ..UsageTotals::default() };

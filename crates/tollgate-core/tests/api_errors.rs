@@ -16,9 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{at, with};
 use tollgate_core::api::{
-    self, Code, MAX_BATCH, Problem, parse_batch, parse_command, parse_entries_query, parse_explain, parse_extend,
-    parse_id, parse_onboard, parse_policy, parse_price, parse_quota, parse_record, parse_release, parse_reserve,
-    parse_settle, parse_token_request, parse_usage_query,
+    self, Answer, Code, MAX_BATCH, Problem, parse_batch, parse_command, parse_entries_query, parse_explain,
+    parse_extend, parse_id, parse_onboard, parse_policy, parse_price, parse_quota, parse_record, parse_release,
+    parse_reserve, parse_settle, parse_token_request, parse_usage_query,
 };
 use tollgate_core::ids::{QuotaId, TenantId};
 
@@ -665,5 +665,70 @@ fn damaged_requests_are_read_or_refused() {
     });
     if let Err(failure) = outcome {
         panic!("{failure}");
+    }
+}
+
+#[test]
+fn whole_numbers_end_where_javascripts_do() {
+    for number in
+        ["9007199254740992", "18446744073709551615", "18446744073709551616", "1e3", "1e999", "-0", "-1", "1.0", "\"1\""]
+    {
+        for (body, field) in [
+            (format!(r#"{{"op":"entries","after":{number}}}"#), "after"),
+            (format!(r#"{{"op":"entries","limit":{number}}}"#), "limit"),
+            (format!(r#"{{"op":"listQuotas","limit":{number}}}"#), "limit"),
+        ] {
+            let problem = parse_command(&body).unwrap_err();
+            assert_eq!(problem.field.as_deref(), Some(field), "{body}: {}", problem.detail);
+        }
+        for (body, field) in [
+            (format!(r#"{{"through":{number},"head":"x"}}"#), "through"),
+            (format!(r#"{{"through":1,"head":"x","forgetThrough":{number}}}"#), "forgetThrough"),
+        ] {
+            assert_eq!(api::parse_archive(&body).unwrap_err().field.as_deref(), Some(field), "{body}");
+        }
+    }
+    for text in ["9007199254740992", "18446744073709551616", "+1", "-0", "-1", "1e3", "1.0", " 1", ""] {
+        for name in ["after", "limit"] {
+            assert_eq!(parse_entries_query([(name, text)]).unwrap_err().field.as_deref(), Some(name), "{text}");
+            assert_eq!(api::parse_journal_query([(name, text)]).unwrap_err().field.as_deref(), Some(name), "{text}");
+        }
+        assert_eq!(api::parse_quotas_query([("limit", text)]).unwrap_err().field.as_deref(), Some("limit"), "{text}");
+    }
+    assert!(parse_entries_query([("after", "9007199254740991"), ("limit", "1")]).is_ok());
+    assert!(api::parse_quotas_query([("after", "a"), ("limit", "1000")]).is_ok());
+}
+
+#[test]
+fn a_policy_is_no_longer_than_an_answer() {
+    let plan = |count: usize| {
+        let quota = r#"{"scope":"tenant","resource":"llm","unit":"usd","limit":"1","period":"day"}"#;
+        let quotas: Vec<String> = (0..count).map(|at| format!(r#""{at}":{quota}"#)).collect();
+        format!(r#"{{"quotas":{{{}}}}}"#, quotas.join(","))
+    };
+    let policy = |plans: usize| {
+        let plans: Vec<String> = (0..plans).map(|at| format!(r#""p{at}":{}"#, plan(1_000))).collect();
+        format!(r#"{{"defaultPlan":"p0","plans":{{{}}}}}"#, plans.join(","))
+    };
+    assert!(parse_policy(&policy(8)).is_ok());
+    let long = policy(10);
+    assert!(long.len() < 1 << 20, "it could be sent");
+    assert_eq!(parse_policy(&long).unwrap_err().field.as_deref(), Some("plans"));
+}
+
+#[test]
+fn what_callers_call_things_is_cut_in_errors() {
+    for name in ["x".repeat(1_000_000), "\\u0001".repeat(100_000), "\\\"".repeat(300_000), "ü".repeat(400_000)] {
+        for body in [
+            format!(r#"{{"op":"reserve","{name}":1}}"#),
+            format!(r#"{{"op":"reserve","id":"{name}"}}"#),
+            format!(r#"{{"op":"{name}"}}"#),
+            format!(r#"{{"op":"reserve","id":"a","resource":"llm","estimate":{{"{name}":1}}}}"#),
+            format!(r#"{{"op":"settle","id":"a","usage":{{"{name}":1}}}}"#),
+        ] {
+            let answer = Answer::problem(&parse_command(&body).unwrap_err());
+            assert!(answer.body.len() <= 4_096, "{} bytes", answer.body.len());
+            assert!(serde_json::from_str::<Value>(&answer.body).is_ok());
+        }
     }
 }

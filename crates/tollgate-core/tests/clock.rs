@@ -243,14 +243,14 @@ fn credits_that_lapsed_only_there_can_be_spent_again() {
     desk.at(WRONG);
     assert_eq!(desk.quota("paid")["effectiveLimit"], "7", "what was drawn, and what rolled over");
     desk.at("2026-12-01T00:00:00Z");
-    assert_eq!(desk.quota("paid")["effectiveLimit"], "33", "what rolled over goes on as it does");
+    assert_eq!(desk.quota("paid")["effectiveLimit"], "35", "also what had rolled over");
     desk.expect(record("b", "10"), 201, json!({}));
     desk.restart();
     assert_eq!(desk.quota("paid")["credits"][1]["id"], "later");
     assert_eq!(desk.quota("paid")["credits"][1]["remaining"], "16");
     // They end when they should.
     desk.at("2027-12-24T00:00:00Z");
-    assert_eq!(desk.quota("paid")["effectiveLimit"], "17");
+    assert_eq!(desk.quota("paid")["effectiveLimit"], "19");
 }
 
 #[test]

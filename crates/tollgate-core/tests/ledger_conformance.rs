@@ -25,6 +25,7 @@ const OPS: &[&str] = &[
     "release",
     "extend",
     "record",
+    "refund",
     "explain",
     "getReservation",
     "listQuotas",

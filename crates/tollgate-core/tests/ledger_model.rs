@@ -20,7 +20,7 @@ use tollgate_core::call::{Attribution, Call, Resource};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ledger::{
     Actual, Command, Entry, Event, ExtendRequest, Fit, HoldTerms, Ledger, OnExpiry, OnInsufficient, Onboard, Reading,
-    RecordMode, RecordRequest, Rejection, ReserveRequest, Snapshot,
+    RecordMode, RecordRequest, RefundRequest, Rejection, ReserveRequest, Snapshot,
 };
 use tollgate_core::meter::{Meter, Quantity, Usage};
 use tollgate_core::money::Usd;
@@ -198,7 +198,7 @@ impl Pair {
             assert_eq!(&read, entry);
             self.folded.evolve(&read);
             let ended = match &entry.event {
-                Event::SettledLate { charged, .. } => Some(&charged.id),
+                Event::SettledLate { charged, .. } | Event::Refunded { charged, .. } => Some(&charged.id),
                 _ => entry.ends(),
             };
             if let Some(id) = ended {
@@ -304,7 +304,7 @@ impl Pair {
                 Event::Expired(charged) => (&charged.id, "expired"),
                 Event::SettledLate { charged, .. } => (&charged.id, "settled_late"),
                 Event::Recorded { charged, .. } => (&charged.id, "recorded"),
-                Event::Released { id } => (id, "released"),
+                Event::Released { id, .. } => (id, "released"),
                 _ => continue,
             };
             ends.entry(id.as_str()).or_default().push(kind);
@@ -354,7 +354,7 @@ fn verdict(rejection: &Rejection) -> Verdict {
         },
         Rejection::ReservationNotFound(_) | Rejection::QuotaNotFound(_) => Verdict::NotFound,
         Rejection::IdempotencyConflict(_) => Verdict::Conflict,
-        Rejection::AlreadyEnded { .. } => Verdict::Ended,
+        Rejection::AlreadyEnded { .. } | Rejection::StillHeld(_) => Verdict::Ended,
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
         Rejection::TooManyHolds | Rejection::TooManyChanges(_) | Rejection::TenantNotFound | Rejection::NotFound(_) => {
             panic!("{rejection:?}")
@@ -367,9 +367,11 @@ fn subject(command: &Command) -> Option<&str> {
     match command {
         Command::Reserve(request) => Some(request.id.as_str()),
         Command::Record(request) => Some(request.id.as_str()),
-        Command::Extend(id, _) | Command::Settle(id, _) | Command::Meter(id, _) | Command::Release(id) => {
-            Some(id.as_str())
-        }
+        Command::Extend(id, _)
+        | Command::Settle(id, _)
+        | Command::Meter(id, _)
+        | Command::Release(id)
+        | Command::Refund(id, _) => Some(id.as_str()),
         _ => None,
     }
 }
@@ -422,6 +424,15 @@ fn command(op: &Op) -> Command {
             actual: reported(actual),
             mode: if *within_limit { RecordMode::WithinLimit } else { RecordMode::Always },
         }),
+        Op::Refund { id, refund, micros, reason } => Command::Refund(
+            id.parse().unwrap(),
+            RefundRequest {
+                id: refund.parse().unwrap(),
+                usd: micros.map(usd),
+                reason: ["useless", "twice"][*reason].parse().unwrap(),
+                by: "support".parse().unwrap(),
+            },
+        ),
         Op::Advance(_) | Op::SetBack(_) | Op::Restart | Op::Repeat(_) => panic!("{op:?} is no command"),
     }
 }

@@ -4,8 +4,8 @@ use crate::model::amounts::{ONE, Pico, Unit};
 use crate::model::calendar::Period;
 use crate::model::prices::{Dates, Document};
 use crate::model::words::{Actual, Call, Command, Credit, Definition, Estimate, Increase, Model as Priced, OnExpiry};
-use crate::model::{Model, Quota};
-use crate::scenario::{Admin, Fund, Lasting, Move, Pieces, Pricing};
+use crate::model::{Model, Quota, Reservation, State};
+use crate::scenario::{Admin, Fund, Lasting, Move, Pieces, Pricing, Reclaim};
 
 /// What a client or meddler does about an id, in terms of what was estimated.
 pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
@@ -48,6 +48,18 @@ pub(crate) fn insisting(id: &str, meters: bool) -> Vec<Command> {
     };
     let numbers = (0..4).chain([0]).map(|number| change(number, number + 1));
     numbers.chain([change(0, 9)]).collect()
+}
+
+/// What the administrator takes back: every eighth time of an id that may have no charge. None where there is nothing.
+pub(crate) fn refund(model: &Model, pick: u16, reclaim: Reclaim) -> Option<Command> {
+    let Reclaim { number, hundredths, why } = reclaim;
+    let is_charged = |(_, known): &(&String, &Reservation)| {
+        pick.is_multiple_of(8) || (known.state != State::Held && known.charged.usd > 0)
+    };
+    let all: Vec<_> = model.reservations().iter().filter(is_charged).collect();
+    let (id, known) = pick_of(all.into_iter(), pick / 8)?;
+    let usd = hundredths.map(|hundredths| known.charged.usd * Pico::from(hundredths) / 100);
+    Some(Command::Refund { id: id.clone(), refund: format!("f{number}"), usd, why })
 }
 
 /// What a call used that nobody has estimated.

@@ -248,7 +248,7 @@ pub(crate) fn history(entries: &[Entry], model: &Model) -> Result<(), String> {
             Event::Expired(charged) => (&charged.id, "expired"),
             Event::SettledLate { charged, .. } => (&charged.id, "settled late"),
             Event::Recorded { charged, .. } => (&charged.id, "recorded"),
-            Event::Released { id } => (id, "released"),
+            Event::Released { id, .. } => (id, "released"),
             Event::ThresholdCrossed { quota_id, period_start, threshold, .. } => {
                 let thousandths = threshold.picos() / (amounts::ONE / 1000);
                 crossings.push(format!("{quota_id} {thousandths} {}", period_start.millis()));
@@ -298,6 +298,7 @@ pub(crate) fn is_borne_out(command: &Command, acknowledged: &Value, told: &Value
         Command::Settle { .. } => same("state") && same_charge(),
         Command::Release { .. } => state == "released",
         Command::Record { .. } => state == "recorded" && same_charge(),
+        Command::Refund { .. } => told["refunds"].as_array().is_some_and(|all| all.contains(&acknowledged["refund"])),
         _ => true,
     };
     if is_so {

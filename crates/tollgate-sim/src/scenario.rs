@@ -39,6 +39,8 @@ pub enum Step {
     Crash(u8),
     /// Someone uses an id that is already known, to do something else.
     Meddle(u16, Move),
+    /// The administrator takes back a charge, most often one that there is: so many hundredths of what is left, or all of that; for one of two reasons.
+    Refund(u16, Reclaim),
     /// Someone records a call that was made without a hold.
     Record(Call, Pieces, bool),
     /// The administrator changes something.
@@ -109,6 +111,17 @@ pub struct Pieces {
     pub output: u8,
     /// Whether an amount is reported instead.
     pub as_usd: bool,
+}
+
+/// How much of a charge is taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct Reclaim {
+    /// The refund's key.
+    pub number: u8,
+    /// In hundredths of what is left; all of it where nothing is said.
+    pub hundredths: Option<u8>,
+    /// Why.
+    pub why: u8,
 }
 
 /// What the administrator changes.
@@ -215,6 +228,7 @@ impl Scenario {
             admin: rng.u32(0..3),
             funds: rng.u32(0..3),
             prices: if rng.u32(..3) == 0 { 16 } else { 0 },
+            resets: rng.u32(..4) == 0,
         };
         let start = STARTS[rng.usize(..STARTS.len())];
         let count = rng.usize(50..140);
@@ -236,6 +250,7 @@ struct Storm {
     admin: u32,
     funds: u32,
     prices: u32,
+    resets: bool,
 }
 
 impl Storm {
@@ -253,8 +268,10 @@ impl Storm {
             12..27 => Step::GoOn(client, going_on(rng)),
             27..32 => Step::Retry(client),
             32 => Step::Crash(client),
-            33..41 => Step::Meddle(rng.u16(..), meddling(rng)),
+            33..39 => Step::Meddle(rng.u16(..), meddling(rng)),
+            39..41 => Step::Refund(rng.u16(..), reclaim(rng)),
             41..44 => Step::Record(call(rng), pieces(rng), rng.bool()),
+            44..47 if self.resets => Step::Administer(Admin::Reset(8 * rng.u8(..QUOTAS) + 1)),
             44 if self.admin == 1 => Step::Administer(Admin::Reset(rng.u8(..8 * QUOTAS))),
             44 => Step::AskAgain(rng.u16(..)),
             45..47 if self.admin > 0 => Step::Administer(administer(rng, self.funds > 0)),
@@ -375,14 +392,19 @@ fn meter(rng: &mut Rng) -> Move {
     Move::Meter(rng.u8(..24), some)
 }
 
+fn reclaim(rng: &mut Rng) -> Reclaim {
+    let hundredths = one_of(rng, &[None, Some(10), Some(30), Some(50), Some(100), Some(101)]);
+    Reclaim { number: rng.u8(..4), hundredths, why: u8::from(rng.u32(..8) == 0) }
+}
+
 fn meddling(rng: &mut Rng) -> Move {
-    match rng.u32(..10) {
-        0..2 => Move::Settle(pieces(rng)),
-        2 => Move::Release,
-        3..5 => extend(rng),
-        5 => Move::Reserve(Estimate::Usd(usd(rng))),
-        6 => Move::SettleIncomplete(pieces(rng)),
-        7 => Move::Get,
+    match rng.u32(..12) {
+        0..4 => Move::Settle(pieces(rng)),
+        4 => Move::Release,
+        5..7 => extend(rng),
+        7 => Move::Reserve(Estimate::Usd(usd(rng))),
+        8 => Move::SettleIncomplete(pieces(rng)),
+        9 => Move::Get,
         _ => meter(rng),
     }
 }

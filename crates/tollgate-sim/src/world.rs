@@ -204,6 +204,11 @@ impl<'a> World<'a> {
                     self.ask(command);
                 }
             }
+            Step::Refund(pick, reclaim) => {
+                if let Some(command) = asked::refund(&self.model, *pick, *reclaim) {
+                    self.ask(command);
+                }
+            }
             Step::Record(call, pieces, within_limit) => {
                 let id = format!("x-{}", self.others);
                 self.ids.push(id.clone());
@@ -503,6 +508,7 @@ impl<'a> World<'a> {
                 | Command::Settle { .. }
                 | Command::Release { .. }
                 | Command::Record { .. }
+                | Command::Refund { .. }
         );
         if changes && !answer.is_problem() {
             let body = serde_json::from_str(&answer.body).unwrap_or_default();

@@ -122,7 +122,7 @@ pub(crate) fn drop_folded(sql: &impl Sql, step: &Step) -> Result<(), StoreError>
 }
 
 /// Writes down what a step has led to, and returns the event that tells of it.
-pub(crate) fn write(sql: &impl Sql, step: &Step) -> Result<Event, StoreError> {
+pub(crate) fn write(sql: &impl Sql, step: &mut Step) -> Result<Event, StoreError> {
     let Step { base, usage, closed } = step;
     closed.write(sql, &base.ledger)?;
     let state = snapshot::write(sql, BASE, &base.ledger, &base.hash)?;

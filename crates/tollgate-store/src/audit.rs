@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Difference, Entry, Event, Ledger, MAX_DIFFERENCES};
+use tollgate_core::ledger::{Difference, End, Entry, Event, Ledger, MAX_DIFFERENCES, Reservation};
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
 use crate::archive;
@@ -14,6 +14,10 @@ use crate::journal;
 use crate::snapshot::StoredState;
 use crate::sql::{Sql, StoreError};
 use crate::usage::{self, BASE_USAGE, USAGE};
+
+/// How many reservations whose end was corrected later are folded to their last correction. Of more than that, what the corrections changed is not compared: all of them at once
+/// would not fit into an object's memory.
+const MAX_CORRECTED: usize = 10_000;
 
 /// What an audit found.
 #[derive(Debug, Serialize)]
@@ -42,6 +46,9 @@ pub struct DifferenceBody {
     pub(crate) kept: Value,
     pub(crate) refolded: Value,
 }
+
+/// The most bytes of a value that a difference shows: with as many differences as there may be, the report is as long as an answer may be.
+const MAX_SHOWN_BYTES: usize = 4_000;
 
 /// What is kept, besides the journal.
 pub(crate) struct Kept<'a> {
@@ -89,6 +96,7 @@ pub(crate) fn audit(sql: &impl Sql, kept: &Kept<'_>) -> Result<Audit, StoreError
         fold.damaged("head".to_owned(), json!(kept.head), json!(head));
     }
     fold.compare_base();
+    fold.compare_corrected(sql)?;
     fold.compare_changed(sql)?;
     let closed = closed::count(sql)?;
     if closed != fold.closed {
@@ -120,6 +128,8 @@ struct Fold {
     closed: u64,
     /// Those among them that had ended before the base.
     changed_since_base: BTreeSet<ReservationId>,
+    /// Those that had another end in the fold than they have by now, because it was corrected: they are compared when all is folded.
+    corrected: BTreeSet<ReservationId>,
     last_row: u64,
     /// The last archived entry, the hash of its row, and the hash of the state, as the base has them.
     base: (u64, String, String),
@@ -137,6 +147,7 @@ impl Fold {
             usage,
             closed: 0,
             changed_since_base: BTreeSet::new(),
+            corrected: BTreeSet::new(),
             last_row: base.last_entry,
             base: (base.last_entry, base.hash.clone(), state),
             told_base: (0, journal::GENESIS.to_owned(), String::new()),
@@ -160,8 +171,23 @@ impl Fold {
                 Event::Archived { through, head, state } => {
                     self.told_base = (*through, head.clone(), state.clone());
                 }
-                Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => {
-                    self.changed(&charged.id, charged.replaces.map(|old| old.seq))
+                Event::SettledLate { charged, .. }
+                | Event::Adjusted { charged, .. }
+                | Event::Refunded { charged, .. } => {
+                    let ended_by = charged.replaces.map(|old| old.seq);
+                    self.changed(&charged.id, ended_by);
+                    let is_folded = ended_by.is_some_and(|seq| seq > self.base.0);
+                    // One whose row is not corrected was let go of, since it is as it was before this entry.
+                    if is_folded
+                        && self.ledger.reservation(&charged.id).is_none()
+                        && self.corrected.len() < MAX_CORRECTED
+                    {
+                        self.differs(
+                            format!("closed.{}", charged.id),
+                            json!("before"),
+                            json!({ "correctedBy": entry.seq }),
+                        );
+                    }
                 }
                 _ => {}
             }
@@ -180,19 +206,17 @@ impl Fold {
         }
     }
 
-    /// Compares the rows of reservations that have just ended in the fold, and lets go of them. What a later entry changed about their end
-    /// is left out.
+    /// Compares the rows of reservations that have just ended in the fold, and lets go of them, but for those that later entries correct.
     fn compare_closed(&mut self, sql: &impl Sql, ended: &[(ReservationId, u64)]) -> Result<(), StoreError> {
         if ended.is_empty() {
             return Ok(());
         }
         let ids: BTreeSet<&ReservationId> = ended.iter().map(|(id, _)| id).collect();
-        let mut stored: BTreeMap<_, _> = closed::read(sql, &ids)?.into_iter().collect();
+        let mut stored = closed::read(sql, &ids)?;
         for (id, seq) in ended {
             let Some(mut refolded) = self.ledger.forget(id) else { continue };
             let opened_by = refolded.opened_by.take();
-            let changed_later =
-                |end: &tollgate_core::ledger::End| (end.late || !end.adjustments.is_empty()) && end.seq == *seq;
+            let changed_later = |end: &End| end.is_corrected() && end.seq == *seq;
             let kept = match stored.remove(id) {
                 Some(Stored::Told { opened_by: kept, ended_by }) => {
                     if (Some(kept), ended_by) != (opened_by, *seq) {
@@ -200,17 +224,47 @@ impl Fold {
                     }
                     continue;
                 }
+                Some(Stored::Whole(kept)) if is_same(&kept, &refolded) => continue,
                 Some(Stored::Whole(mut kept)) => {
                     if kept.end.as_ref().is_some_and(changed_later) {
+                        if self.corrected.len() < MAX_CORRECTED {
+                            self.corrected.insert(id.clone());
+                            self.ledger.recall(refolded);
+                            continue;
+                        }
                         kept.end = None;
                         refolded.end = None;
+                        // With it, what it draws on credits changed, and what resets had dropped by then was noted.
+                        refolded.drawn.clone_from(&kept.drawn);
+                        refolded.counted_on = kept.counted_on.clone();
                     }
                     Some(*kept)
                 }
-                Some(Stored::Archived) | None => None,
+                Some(Stored::Archived | Stored::Damaged(_) | Stored::Unread) | None => None,
             };
             if kept.as_ref() != Some(&refolded) {
                 self.differs(format!("closed.{id}"), json!(kept), json!(refolded));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the rows of those that were corrected after their end.
+    fn compare_corrected(&mut self, sql: &impl Sql) -> Result<(), StoreError> {
+        let corrected = core::mem::take(&mut self.corrected);
+        let corrected: Vec<&ReservationId> = corrected.iter().collect();
+        for ids in corrected.chunks(500) {
+            let mut stored = closed::read(sql, &ids.iter().copied().collect())?;
+            for id in ids {
+                let Some(mut refolded) = self.ledger.forget(id) else { continue };
+                refolded.opened_by = None;
+                let kept = match stored.remove(*id) {
+                    Some(Stored::Whole(kept)) => Some(*kept),
+                    Some(Stored::Told { .. } | Stored::Archived | Stored::Damaged(_) | Stored::Unread) | None => None,
+                };
+                if !kept.as_ref().is_some_and(|kept| is_same(kept, &refolded)) {
+                    self.differs(format!("closed.{id}"), json!(kept), json!(refolded));
+                }
             }
         }
         Ok(())
@@ -252,7 +306,7 @@ impl Fold {
 
     fn differs(&mut self, place: String, kept: Value, refolded: Value) {
         if self.differences.len() < MAX_DIFFERENCES {
-            self.differences.push(DifferenceBody { place, kept, refolded });
+            self.differences.push(DifferenceBody { place, kept: shown(kept), refolded: shown(refolded) });
         }
     }
 
@@ -261,6 +315,30 @@ impl Fold {
         self.damaged = true;
         self.differs(place, kept, refolded);
     }
+}
+
+/// A value as a difference shows it: of one that is too long, the beginning of its text.
+fn shown(value: Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= MAX_SHOWN_BYTES {
+        return value;
+    }
+    // As a text in a text, every quotation mark takes another byte.
+    let end = (0..=MAX_SHOWN_BYTES / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Value::String(format!("{}…", text.get(..end).unwrap_or_default()))
+}
+
+/// Whether a row is what a reservation is refolded to. Which entry corrected its end last was not written down in older versions.
+fn is_same(kept: &Reservation, refolded: &Reservation) -> bool {
+    let is_told = kept.end.as_ref().is_none_or(|end| end.changed.is_some());
+    if is_told {
+        return kept == refolded;
+    }
+    let mut refolded = refolded.clone();
+    if let Some(end) = &mut refolded.end {
+        end.changed = None;
+    }
+    *kept == refolded
 }
 
 #[allow(

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollgate_core::api::{Code, Problem};
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Entry, Event, Ledger, Reservation};
+use tollgate_core::ledger::{End, Entry, Event, Ledger, Reservation};
 
 use crate::journal::{self, signed, unsigned};
 use crate::parts::{in_parts, json};
@@ -25,32 +25,85 @@ pub(crate) enum Stored {
     Whole(Box<Reservation>),
     /// The entries that opened and ended it.
     Told { opened_by: u64, ended_by: u64 },
+    /// Nothing that can be read.
+    Damaged(String),
+    /// What was not read, because it would have been too much at once.
+    Unread,
 }
 
-/// Brings those that are named back into a ledger, and says which of them are archived.
+/// Those that were named and are stored.
+#[derive(Default)]
+pub(crate) struct Recalled {
+    /// Which of them are archived.
+    pub(crate) archived: BTreeSet<ReservationId>,
+    /// Which of them cannot be read, and why.
+    pub(crate) damaged: BTreeMap<ReservationId, String>,
+    /// Which of them were not read, because that would have been too much at once.
+    pub(crate) unread: BTreeSet<ReservationId>,
+    reservations: Vec<Reservation>,
+}
+
+impl Recalled {
+    /// Brings them back into a ledger.
+    pub(crate) fn put_into(&mut self, ledger: &mut Ledger) {
+        for reservation in self.reservations.drain(..) {
+            ledger.recall(reservation);
+        }
+    }
+
+    /// The same where each of them is needed.
+    pub(crate) fn put_all_into(mut self, ledger: &mut Ledger) -> Result<(), StoreError> {
+        if let Some((_, reason)) = self.damaged.pop_first() {
+            return Err(StoreError::Damaged(reason));
+        }
+        self.put_into(ledger);
+        Ok(())
+    }
+}
+
+/// Reads those that are named and not in the ledger, all of them at once, and each row of the journal that tells of them once. In the order in which they are named,
+/// as far as the rows are `most_bytes` long together.
 pub(crate) fn recall<'a>(
     sql: &impl Sql,
     ids: impl Iterator<Item = &'a ReservationId>,
-    ledger: &mut Ledger,
-) -> Result<BTreeSet<ReservationId>, StoreError> {
-    let unknown: BTreeSet<&ReservationId> = ids.filter(|id| ledger.reservation(id).is_none()).collect();
-    let mut archived = BTreeSet::new();
-    for (id, stored) in read(sql, &unknown)? {
-        match stored {
+    ledger: &Ledger,
+    most_bytes: usize,
+) -> Result<Recalled, StoreError> {
+    let unknown: Vec<&ReservationId> = ids.filter(|id| ledger.reservation(id).is_none()).collect();
+    let mut stored = read(sql, &unknown.iter().copied().collect())?;
+    let entries = Told::read(sql, &unknown, &mut stored, most_bytes)?;
+    let mut recalled = Recalled::default();
+    for (id, stored) in stored {
+        let found = match stored {
             Stored::Archived => {
-                archived.insert(id);
+                recalled.archived.insert(id);
+                continue;
             }
-            Stored::Whole(reservation) => ledger.recall(*reservation),
-            Stored::Told { opened_by, ended_by } => ledger.recall(told(sql, &id, opened_by, ended_by)?),
+            Stored::Unread => {
+                recalled.unread.insert(id);
+                continue;
+            }
+            Stored::Whole(reservation) => Ok(*reservation),
+            Stored::Told { opened_by, ended_by } => entries.reservation(&id, opened_by, ended_by),
+            Stored::Damaged(reason) => Err(reason),
+        };
+        match found {
+            Ok(reservation) => recalled.reservations.push(reservation),
+            Err(reason) => {
+                recalled.damaged.insert(id, reason);
+            }
         }
     }
-    Ok(archived)
+    Ok(recalled)
 }
 
 /// What is stored of those that are named.
-pub(crate) fn read(sql: &impl Sql, ids: &BTreeSet<&ReservationId>) -> Result<Vec<(ReservationId, Stored)>, StoreError> {
+pub(crate) fn read(
+    sql: &impl Sql,
+    ids: &BTreeSet<&ReservationId>,
+) -> Result<BTreeMap<ReservationId, Stored>, StoreError> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     }
     // An id is 128 bytes at most and a turn has some hundred requests, so one parameter holds them all.
     let ids = json(ids)?;
@@ -65,23 +118,60 @@ pub(crate) fn read(sql: &impl Sql, ids: &BTreeSet<&ReservationId>) -> Result<Vec
             let ended_by = unsigned(row.integer()?);
             let text = row.text()?;
             let stored = match text.as_bytes().first() {
-                None => Stored::Archived,
-                Some(b'{') => Stored::Whole(Box::new(journal::parse(text, "closed")?)),
-                Some(_) => Stored::Told { opened_by: journal::parse(text, "closed")?, ended_by },
+                None => Ok(Stored::Archived),
+                Some(b'{') => journal::parse(text, "closed").map(|reservation| Stored::Whole(Box::new(reservation))),
+                Some(_) => journal::parse(text, "closed").map(|opened_by| Stored::Told { opened_by, ended_by }),
             };
-            Ok((id, stored))
+            Ok((id, stored.unwrap_or_else(|error| Stored::Damaged(error.to_string()))))
         })
         .collect()
 }
 
-/// Makes a reservation from the entries that opened and ended it.
-fn told(sql: &impl Sql, id: &ReservationId, opened_by: u64, ended_by: u64) -> Result<Reservation, StoreError> {
-    let mut ledger = Ledger::new();
-    let seqs = if opened_by == ended_by { vec![ended_by] } else { vec![opened_by, ended_by] };
-    for seq in seqs {
-        ledger.evolve(&journal::entry(sql, seq)?);
+/// The entries that tell of ended reservations.
+struct Told(BTreeMap<u64, Entry>);
+
+impl Told {
+    /// Those that tell of `ids`, in that order, until their rows are `most_bytes` long together. The others are marked as not read; one is always read.
+    fn read(
+        sql: &impl Sql,
+        ids: &[&ReservationId],
+        stored: &mut BTreeMap<ReservationId, Stored>,
+        most_bytes: usize,
+    ) -> Result<Self, StoreError> {
+        let told = stored.values().filter_map(|stored| match stored {
+            Stored::Told { opened_by, ended_by } => Some([*opened_by, *ended_by]),
+            _ => None,
+        });
+        let places = journal::places(sql, &told.flatten().collect())?;
+        let mut wanted = BTreeMap::new();
+        let mut rows = BTreeSet::new();
+        let mut bytes = 0_usize;
+        for id in ids {
+            let Some(found) = stored.get_mut(*id) else { continue };
+            let Stored::Told { opened_by, ended_by } = found else { continue };
+            if bytes > most_bytes {
+                *found = Stored::Unread;
+                continue;
+            }
+            for seq in [*opened_by, *ended_by] {
+                let Some(place) = places.get(&seq) else { continue };
+                wanted.insert(seq, *place);
+                if rows.insert(place.0) {
+                    bytes = bytes.saturating_add(place.1);
+                }
+            }
+        }
+        journal::entries(sql, &wanted).map(Self)
     }
-    ledger.forget(id).ok_or_else(|| StoreError::Damaged(format!("closed: entry {ended_by} does not end `{id}`")))
+
+    /// A reservation, from the entries that opened and ended it.
+    fn reservation(&self, id: &ReservationId, opened_by: u64, ended_by: u64) -> Result<Reservation, String> {
+        let mut ledger = Ledger::new();
+        for seq in BTreeSet::from([opened_by, ended_by]) {
+            ledger.evolve(self.0.get(&seq).ok_or_else(|| format!("journal: entry {seq} is not there"))?);
+        }
+        ledger.forget(id).ok_or_else(|| format!("closed: entry {ended_by} does not end `{id}`"))
+    }
 }
 
 /// Stores those that entries ended, or whose end they corrected, as they stand in the ledger. Entries up to `archived_through` are not kept.
@@ -116,9 +206,16 @@ fn make_whole<'a>(sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) 
     let ids: Vec<&ReservationId> = ids.collect();
     for ids in ids.chunks(500) {
         let mut rows = Vec::new();
-        for (id, stored) in read(sql, &ids.iter().copied().collect())? {
-            if let Stored::Told { opened_by, ended_by } = stored {
-                rows.push(json(&(&id, ended_by, told(sql, &id, opened_by, ended_by)?)));
+        let mut stored = read(sql, &ids.iter().copied().collect())?;
+        let entries = Told::read(sql, ids, &mut stored, usize::MAX)?;
+        for (id, stored) in stored {
+            match stored {
+                Stored::Told { opened_by, ended_by } => {
+                    let reservation = entries.reservation(&id, opened_by, ended_by).map_err(StoreError::Damaged)?;
+                    rows.push(json(&(&id, ended_by, reservation)));
+                }
+                Stored::Damaged(reason) => return Err(StoreError::Damaged(reason)),
+                Stored::Archived | Stored::Whole(_) | Stored::Unread => {}
             }
         }
         in_parts(rows.into_iter(), |rows| sql.query(WRITE, &[Param::Text(rows)]))?;
@@ -134,22 +231,43 @@ const WRITE: &str = "INSERT OR REPLACE INTO closed (id, entry, reservation) \
 pub(crate) struct Archiving {
     reported: BTreeSet<ReservationId>,
     unreported: BTreeSet<ReservationId>,
+    /// Refunded, and it is their rows that tell whether they expired unreported.
+    refunded: BTreeSet<ReservationId>,
 }
 
 impl Archiving {
     /// One more entry that is archived.
     pub(crate) fn add(&mut self, entry: &Entry) {
         let Some(id) = changed_by(entry) else { return };
-        if matches!(entry.event, Event::Expired(_)) {
-            self.unreported.insert(id.clone());
-        } else {
-            self.unreported.remove(id);
-            self.reported.insert(id.clone());
+        match entry.event {
+            Event::Expired(_) => {
+                self.unreported.insert(id.clone());
+            }
+            // It reports nothing: what expired unreported may still be settled late.
+            Event::Refunded { .. } => {
+                if !self.unreported.contains(id) && !self.reported.contains(id) {
+                    self.refunded.insert(id.clone());
+                }
+            }
+            _ => {
+                self.unreported.remove(id);
+                self.refunded.remove(id);
+                self.reported.insert(id.clone());
+            }
         }
     }
 
     /// Writes it down, while the entries are still there. `base` is the state after them.
-    pub(crate) fn write(&self, sql: &impl Sql, base: &Ledger) -> Result<(), StoreError> {
+    pub(crate) fn write(&mut self, sql: &impl Sql, base: &Ledger) -> Result<(), StoreError> {
+        for (id, stored) in read(sql, &self.refunded.iter().collect())? {
+            let is_unreported = match &stored {
+                Stored::Whole(reservation) => reservation.end.as_ref().is_some_and(End::awaits_report),
+                Stored::Damaged(reason) => return Err(StoreError::Damaged(reason.clone())),
+                Stored::Archived | Stored::Told { .. } | Stored::Unread => false,
+            };
+            let ids = if is_unreported { &mut self.unreported } else { &mut self.reported };
+            ids.insert(id);
+        }
         // What is still remembered in full must not refer to what goes: what expired unreported, and what is open at the base and has ended since.
         let open = base.open_reservations().map(|reservation| &reservation.id);
         make_whole(sql, self.unreported.iter().chain(open))?;
@@ -194,7 +312,9 @@ pub(crate) fn count(sql: &impl Sql) -> Result<u64, StoreError> {
 /// The reservation or record whose stored end an entry makes or changes.
 pub(crate) const fn changed_by(entry: &Entry) -> Option<&ReservationId> {
     match &entry.event {
-        Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } => Some(&charged.id),
+        Event::SettledLate { charged, .. } | Event::Adjusted { charged, .. } | Event::Refunded { charged, .. } => {
+            Some(&charged.id)
+        }
         _ => entry.ends(),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn rewrite_closed(sql: &impl Sql, changed_since_base: &BTreeSet<Reser
         let entries: Vec<Entry> = rows.into_iter().flat_map(|row| row.entries).collect();
         let changed: BTreeSet<&ReservationId> = entries.iter().filter_map(closed::changed_by).collect();
         // What an entry corrects may have been written, and let go of, before.
-        closed::recall(sql, changed.into_iter(), &mut ledger)?;
+        closed::recall(sql, changed.into_iter(), &ledger, usize::MAX)?.put_all_into(&mut ledger)?;
         for entry in &entries {
             ledger.evolve(entry);
         }

@@ -22,14 +22,18 @@ pub(crate) fn page(
     by: &RerateBy,
     posted: &mut Vec<Entry>,
 ) -> Result<RerateReport, StoreError> {
-    let page = journal::read(sql, request.after, request.limit)?;
-    let full = page.len() >= request.limit;
+    let mut page = Vec::new();
+    journal::read(sql, request.after, request.limit, |entry| {
+        page.push(entry);
+        page.len() < request.limit
+    })?;
     let mut report = RerateReport {
         catalog: catalog.version().to_string(),
         lines: Vec::new(),
         totals: request.totals,
         posted: 0,
-        next: if full { page.last().map(|entry| entry.seq) } else { None },
+        next: page.last().filter(|_| page.len() >= request.limit).map(|entry| entry.seq),
+        bytes: 0,
     };
     let charges: Vec<&Entry> = page
         .iter()
@@ -41,8 +45,13 @@ pub(crate) fn page(
         .collect();
     let ids: BTreeSet<&ReservationId> =
         charges.iter().filter_map(|entry| entry.charge()).map(|charged| &charged.id).collect();
-    closed::recall(sql, ids.iter().copied(), ledger)?;
-    for entry in &charges {
+    closed::recall(sql, ids.iter().copied(), ledger, usize::MAX)?.put_all_into(ledger)?;
+    for (at, entry) in charges.iter().enumerate() {
+        if report.is_full() {
+            // The next page begins with this charge.
+            report.next = charges.get(at.saturating_sub(1)).map(|last| last.seq);
+            break;
+        }
         let Some(mut line) = line(ledger, catalog, entry, by) else { continue };
         if let Some(order) = request.post.as_ref().and_then(|id| line.adjustment(id)) {
             match ledger.execute(catalog, now, &Command::Adjust(order), posted) {
@@ -53,9 +62,10 @@ pub(crate) fn page(
         }
         report.add(line);
     }
+    let adjusted: BTreeSet<&ReservationId> = posted.iter().filter_map(closed::changed_by).collect();
     for id in ids {
         // What was adjusted stays until it is stored.
-        if !posted.iter().any(|entry| closed::changed_by(entry) == Some(id)) {
+        if !adjusted.contains(id) {
             ledger.forget(id);
         }
     }

@@ -1,5 +1,8 @@
 //! The little of SQL that the store needs.
 
+/// 2⁵³ − 1: up to here JavaScript's numbers hold every integer, and it and the next one are not the same.
+pub(crate) const MAX_INTEGER: i64 = (1 << 53) - 1;
+
 /// A SQLite database. Integers stay within ±2⁵³ in both directions, because in a Durable Object they cross JavaScript; larger ones
 /// travel as text.
 pub trait Sql {
@@ -80,6 +83,15 @@ impl<'a> Row<'a> {
         match self.cells.next() {
             Some(Cell::Text(text)) => Ok(text),
             _ => Err(self.damaged("a text")),
+        }
+    }
+
+    /// A text, or NULL.
+    pub(crate) fn optional_text(&mut self) -> Result<Option<&'a str>, StoreError> {
+        match self.cells.next() {
+            Some(Cell::Text(text)) => Ok(Some(text)),
+            Some(Cell::Null) => Ok(None),
+            _ => Err(self.damaged("a text or NULL")),
         }
     }
 

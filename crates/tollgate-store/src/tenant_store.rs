@@ -1,21 +1,21 @@
 //! One tenant's ledger, stored: requests in, answers out, one commit a turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tollgate_core::api::{
-    Answer, ArchiveRequest, HistoryQuery, JournalQuery, Problem, RepairRequest, Request, RerateReport, RerateRequest,
-    StateQuery,
+    Answer, ArchiveRequest, Ask, BatchAnswer, Code, EntriesPage, HistoryQuery, JournalQuery, Problem, RepairRequest,
+    Request, RerateReport, RerateRequest, StateQuery,
 };
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Beginning, Command, Entry, Ledger, Pace, Refolding, Rejection};
+use tollgate_core::ledger::{Beginning, Command, Entry, Ledger, Outcome, Pace, Refolding, Rejection};
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
 
 use crate::archive::{self, ArchiveReport};
 use crate::audit::{self, Audit, AuditReport, Kept};
-use crate::closed;
+use crate::closed::{self, Recalled};
 use crate::journal::{self, JournalPage};
 use crate::repair::{self, RepairReport};
 use crate::rerate;
@@ -28,6 +28,12 @@ use crate::usage::{self, USAGE};
 /// A snapshot is taken when the journal's tail has so many entries, plus two for each open hold and each quota: a snapshot costs in
 /// proportion to these, so that each entry pays for half a one of them at most, and start-up folds a bounded tail.
 const SNAPSHOT_EVERY: usize = 1_000;
+
+/// How long the rows of the journal may be together that tell of what a turn names: it bounds how long the ledger is deaf, whatever it is asked about. 500 ended
+/// reservations, each of which lies in two rows of its own, are within it, unless their entries are longer than rows usually are.
+const MAX_RECALLED_BYTES: usize = 33_000_000;
+/// How many quotas may be looked at for the commands of a batch. A hundred for each of 500 are within it.
+const MAX_BATCH_QUOTAS: usize = 50_000;
 
 /// One tenant's ledger on a database.
 #[derive(Debug)]
@@ -52,7 +58,8 @@ struct State {
     snapshot_every: Option<usize>,
     /// Whether there are tables. An object that was merely asked about a tenant that does not exist stores nothing.
     has_schema: bool,
-    /// Whether a turn has begun and not been committed: then memory may be ahead of the database.
+    /// Whether a turn has begun to change it and was not committed: then memory may be ahead of the database. A turn that fails before, where it only reads, costs
+    /// nothing.
     stale: bool,
     /// How often the clock is followed back.
     pace: Pace,
@@ -76,20 +83,62 @@ impl<S: Sql> TenantStore<S> {
         self
     }
 
-    /// Carries out requests in order, in one turn and one commit, with an answer for each. Where the clock was set back, the ledger follows first; then holds end
-    /// whose deadline has passed.
-    /// A request that is refused does not touch the others. Nothing is answered that is not stored, and a turn starts from what is
-    /// stored, also where another instance has written it.
+    /// Carries out what callers ask in order, in one turn and one commit, with an answer for each caller. Where the clock was set back, the ledger follows first; then
+    /// holds end whose deadline has passed.
+    /// A request that is refused, or about something that cannot be read, does not touch the others. Nothing is answered that is not stored, and a turn starts from
+    /// what is stored, also where another instance has written it.
+    ///
+    /// Questions about what has happened are answered once all that happens in the turn is part of it.
     ///
     /// # Errors
-    /// The database failed: nothing was changed, and the next call starts from what is stored.
+    /// The database failed: nothing was changed, and the next call starts from what is stored. Where it failed at a question about what has happened, what was to be
+    /// changed is changed.
+    pub fn carry_out(&mut self, catalog: &Catalog, now: Timestamp, asks: &[Ask]) -> Result<Vec<Answer>, StoreError> {
+        let asked: Vec<Asked<'_>> = asks.iter().map(Asked::from).collect();
+        self.take_turn(catalog, now, &asked)
+    }
+
+    /// The same for requests that are each asked alone.
+    ///
+    /// # Errors
+    /// As those of [`carry_out`](Self::carry_out).
     pub fn execute(
         &mut self,
         catalog: &Catalog,
         now: Timestamp,
         requests: &[Request],
     ) -> Result<Vec<Answer>, StoreError> {
-        self.in_transaction(|state, sql| state.turn(sql, catalog, now, requests))
+        let asked: Vec<Asked<'_>> = requests.iter().map(Asked::One).collect();
+        self.take_turn(catalog, now, &asked)
+    }
+
+    /// Answers what only looks, from what is stored and what is in memory of it, and not in a turn: where it fails, nothing else does. What has to end first, ends in a
+    /// turn of its own.
+    ///
+    /// # Errors
+    /// The database failed, or what is stored cannot be read; what is in memory stays.
+    pub fn look(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Result<Answer, StoreError> {
+        self.catch_up()?;
+        // Also where the clock was set back, or a period comes again.
+        let has_to_begin = |ledger: &Ledger| ledger.is_set_back_by(now) || ledger.has_unknown(now);
+        if has_to_begin(&self.state.ledger) || self.state.ledger.decide_expiry(now).is_some() {
+            self.expire(catalog, now)?;
+        }
+        match request {
+            Request::State(query) => self.state.look(&self.sql, catalog, now, query),
+            Request::History(query) => self.state.history(&self.sql, now, query),
+            Request::Command(_) => Err(StoreError::Damaged("a command does not only look".to_owned())),
+        }
+    }
+
+    fn take_turn(&mut self, catalog: &Catalog, now: Timestamp, asked: &[Asked<'_>]) -> Result<Vec<Answer>, StoreError> {
+        let answers = self.in_transaction(|state, sql| state.turn(sql, catalog, now, asked))?;
+        let answered = answers.into_iter().zip(asked).map(|(answer, asked)| match (answer, asked) {
+            (Some(answer), _) => Ok(answer),
+            (None, Asked::One(Request::History(query))) => self.state.history(&self.sql, now, query),
+            (None, _) => Err(StoreError::Damaged("a request was not answered".to_owned())),
+        });
+        answered.collect()
     }
 
     /// Ends holds whose deadline has passed.
@@ -101,7 +150,7 @@ impl<S: Sql> TenantStore<S> {
     }
 
     /// Folds the whole journal again and compares the result with what is kept. Reads everything: its time grows with the ledger.
-    /// None where the tenant was never onboarded.
+    /// None where the tenant was never onboarded. After a turn that failed, memory has to [catch up](Self::catch_up) first: it is part of what is kept.
     ///
     /// # Errors
     /// The database failed, or what is stored cannot be read at all.
@@ -165,7 +214,11 @@ impl<S: Sql> TenantStore<S> {
                 Err(problem) => return Ok(Err(problem)),
             };
             let mut posted = Vec::new();
-            state.follow(sql, now, &mut posted)?;
+            if request.post.is_some() {
+                // A dry run leaves everything as it is.
+                state.stale = true;
+                state.follow(sql, now, &mut posted)?;
+            }
             let report = rerate::page(sql, &mut state.ledger, catalog, now, request, &by, &mut posted)?;
             state.commit(sql, &posted)?;
             for id in posted.iter().filter_map(closed::changed_by) {
@@ -190,21 +243,31 @@ impl<S: Sql> TenantStore<S> {
         &mut self,
         mut body: impl FnMut(&mut State, &S) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.catch_up()?;
         let Self { sql, state } = self;
-        if state.stale || state.is_overtaken(sql)? {
-            *state = State { snapshot_every: state.snapshot_every, ..State::load(sql)? };
-        }
         let mut done = None;
-        state.stale = !fault::on(Fault::FailedTurnStaysInMemory);
         let stored = sql.transaction(&mut || {
             done = Some(body(state, sql)?);
             Ok(())
         });
         if !(done.is_some() && fault::on(Fault::AnswerBeforeCommit)) {
+            state.stale &= !fault::on(Fault::FailedTurnStaysInMemory);
             stored?;
         }
         state.stale = false;
         done.ok_or_else(|| StoreError::Damaged("a transaction did not run".to_owned()))
+    }
+
+    /// Sees to it that memory is what is stored: reads it anew after a turn that failed, or where another instance has written.
+    ///
+    /// # Errors
+    /// The database failed, or what is stored cannot be read.
+    pub fn catch_up(&mut self) -> Result<(), StoreError> {
+        let Self { sql, state } = self;
+        if state.stale || state.is_overtaken(sql)? {
+            *state = State { snapshot_every: state.snapshot_every, ..State::load(sql)? };
+        }
+        Ok(())
     }
 
     /// The earliest deadline of an open hold.
@@ -284,47 +347,40 @@ impl State {
         Ok(journal::head(sql)?.is_some_and(|head| head != self.head))
     }
 
-    /// One turn, to run inside a transaction.
+    /// One turn, to run inside a transaction. None for questions about what has happened.
     fn turn(
         &mut self,
         sql: &impl Sql,
         catalog: &Catalog,
         now: Timestamp,
-        requests: &[Request],
-    ) -> Result<Vec<Answer>, StoreError> {
-        let archived = if self.has_schema {
-            closed::recall(sql, requests.iter().filter_map(subject), &mut self.ledger)?
-        } else {
-            BTreeSet::new()
-        };
+        asked: &[Asked<'_>],
+    ) -> Result<Vec<Option<Answer>>, StoreError> {
+        let subjects = || asked.iter().flat_map(Asked::requests).filter_map(subject);
+        let mut recalled = self.recall(sql, subjects())?;
+        // Up to here nothing was changed, in memory either.
+        self.stale = true;
+        recalled.put_into(&mut self.ledger);
         let mut entries = Vec::new();
         self.follow(sql, now, &mut entries)?;
         self.ledger.expire(now, usize::MAX, &mut entries);
-        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
-        for request in requests {
-            if let Some(id) = subject(request).filter(|id| archived.contains(*id)) {
-                answers.push(Some(Answer::problem(&closed::archived(id))));
-                continue;
-            }
-            answers.push(match request {
-                Request::Command(command) => Some(match self.ledger.execute(catalog, now, command, &mut entries) {
-                    Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
-                    Err(rejection) => Answer::problem(&rejection.into()),
-                }),
-                Request::State(query) => Some(Answer::query(&self.ledger, catalog, now, query)),
+        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(asked.len());
+        for asked in asked {
+            answers.push(match asked {
+                Asked::One(Request::Command(command)) => {
+                    Some(match self.decide(catalog, now, command, &recalled, &mut entries) {
+                        Ok(outcome) => Answer::outcome(&self.ledger, now, &outcome),
+                        Err(problem) => Answer::problem(&problem),
+                    })
+                }
+                Asked::One(Request::State(query)) => Some(self.query(catalog, now, query, &recalled)),
                 // History is read once all that happens in this turn is part of it.
-                Request::History(_) => None,
+                Asked::One(Request::History(_)) => None,
+                Asked::Batch(commands) => Some(self.batch(catalog, now, commands, &recalled, &mut entries)),
             });
         }
         self.commit(sql, &entries)?;
-        let answered = answers.into_iter().zip(requests).map(|(answer, request)| match (answer, request) {
-            (Some(answer), _) => Ok(answer),
-            (None, Request::History(query)) => self.history(sql, now, query),
-            (None, _) => Err(StoreError::Damaged("a request was not answered".to_owned())),
-        });
-        let answers = answered.collect::<Result<_, _>>()?;
         // What has ended is in the database now. Only what this turn touched can be in memory.
-        for id in entries.iter().filter_map(closed::changed_by).chain(requests.iter().filter_map(subject)) {
+        for id in entries.iter().filter_map(closed::changed_by).chain(subjects()) {
             self.ledger.forget(id);
         }
         Ok(answers)
@@ -351,6 +407,93 @@ impl State {
     fn refold(&self, sql: &impl Sql, to: Timestamp) -> Result<(Refolding, u64), StoreError> {
         let kept = set_back::Kept { ledger: &self.ledger, pending: &self.pending };
         set_back::refold(sql, to, &kept, set_back::MAX_FOLDED)
+    }
+
+    fn batch(
+        &mut self,
+        catalog: &Catalog,
+        now: Timestamp,
+        commands: &[Result<Request, Problem>],
+        recalled: &Recalled,
+        entries: &mut Vec<Entry>,
+    ) -> Answer {
+        let mut answer = BatchAnswer::new();
+        let mut quotas = 0_usize;
+        let mut commands = commands.iter();
+        // What comes behind a command that is left out is left out, too: the caller may mean them to be done in order.
+        let mut goes_on = |ledger: &Ledger, answer: &BatchAnswer, command: &Result<Request, Problem>| {
+            let Ok(request) = command else { return answer.has_room() };
+            let has_room = answer.has_room() && quotas <= MAX_BATCH_QUOTAS;
+            quotas = quotas.saturating_add(quotas_looked_at(ledger, request));
+            has_room && subject(request).is_none_or(|id| !recalled.unread.contains(id))
+        };
+        while let Some(command) = commands.next() {
+            if !goes_on(&self.ledger, &answer, command) {
+                answer.leave_out(1 + commands.len());
+                break;
+            }
+            match command {
+                Err(problem) => answer.problem(&self.ledger, problem),
+                Ok(Request::Command(command)) => match self.decide(catalog, now, command, recalled, entries) {
+                    Ok(outcome) => answer.outcome(&self.ledger, now, &outcome),
+                    Err(problem) => answer.problem(&self.ledger, &problem),
+                },
+                Ok(Request::State(query)) => answer.query(&self.ledger, catalog, now, query),
+                Ok(Request::History(_)) => {
+                    answer.problem(&self.ledger, &Problem::invalid("op", "a batch does not ask what has happened"));
+                }
+            }
+        }
+        answer.finish(&self.ledger, now)
+    }
+
+    /// Decides a command and folds what it leads to into the state.
+    fn decide(
+        &mut self,
+        catalog: &Catalog,
+        now: Timestamp,
+        command: &Command,
+        recalled: &Recalled,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Outcome, Problem> {
+        if let Some(problem) = command_subject(command).and_then(|id| unusable(id, recalled)) {
+            return Err(problem);
+        }
+        Ok(self.ledger.execute(catalog, now, command, entries)?)
+    }
+
+    fn query(&self, catalog: &Catalog, now: Timestamp, query: &StateQuery, recalled: &Recalled) -> Answer {
+        let named = if let StateQuery::Reservation(id) = query { Some(id) } else { None };
+        match named.and_then(|id| unusable(id, recalled)) {
+            Some(problem) => Answer::problem(&problem),
+            None => Answer::query(&self.ledger, catalog, now, query),
+        }
+    }
+
+    /// A question about the state, outside of any turn. Nothing of it stays in memory.
+    fn look(
+        &mut self,
+        sql: &impl Sql,
+        catalog: &Catalog,
+        now: Timestamp,
+        query: &StateQuery,
+    ) -> Result<Answer, StoreError> {
+        let StateQuery::Reservation(id) = query else {
+            return Ok(Answer::query(&self.ledger, catalog, now, query));
+        };
+        let mut recalled = self.recall(sql, core::iter::once(id))?;
+        recalled.put_into(&mut self.ledger);
+        let answer = self.query(catalog, now, query, &recalled);
+        self.ledger.forget(id);
+        Ok(answer)
+    }
+
+    fn recall<'a>(&self, sql: &impl Sql, ids: impl Iterator<Item = &'a ReservationId>) -> Result<Recalled, StoreError> {
+        if self.has_schema {
+            closed::recall(sql, ids, &self.ledger, MAX_RECALLED_BYTES)
+        } else {
+            Ok(Recalled::default())
+        }
     }
 
     fn commit(&mut self, sql: &impl Sql, entries: &[Entry]) -> Result<(), StoreError> {
@@ -412,6 +555,7 @@ impl State {
         if !fault::on(Fault::RepairLeavesRollUp) {
             usage::replace(sql, USAGE, &usage)?;
         }
+        self.stale = true;
         self.pending.clear();
         self.ledger = ledger;
         let mut entries = Vec::new();
@@ -433,12 +577,13 @@ impl State {
             return Ok(Err(problem));
         }
         let base = if base.last_entry < order.through {
-            let step = match archive::fold(sql, base, order.through)? {
+            let mut step = match archive::fold(sql, base, order.through)? {
                 Ok(step) => step,
                 Err(problem) => return Ok(Err(problem)),
             };
-            let event = archive::write(sql, &step)?;
+            let event = archive::write(sql, &mut step)?;
             let mut entries = Vec::new();
+            self.stale = true;
             self.follow(sql, now, &mut entries)?;
             self.ledger.note(now, event, &mut entries);
             self.commit(sql, &entries)?;
@@ -468,22 +613,83 @@ impl State {
         match query {
             HistoryQuery::Usage(query) => Ok(Answer::usage(query, &usage::report(sql, query, &self.pending)?)),
             HistoryQuery::Entries { after, limit } => {
+                let mut page = EntriesPage::new(*limit);
                 let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-                Ok(Answer::entries(&journal::read(sql, *after, most)?, *limit, self.archived_through))
+                journal::read(sql, *after, most, |entry| page.add(&entry))?;
+                Ok(page.answer(self.archived_through))
             }
         }
+    }
+}
+
+/// What one caller asks.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    One(&'a Request),
+    Batch(&'a [Result<Request, Problem>]),
+}
+
+impl<'a> From<&'a Ask> for Asked<'a> {
+    fn from(ask: &'a Ask) -> Self {
+        match ask {
+            Ask::One(request) => Self::One(request),
+            Ask::Batch(commands) => Self::Batch(commands),
+        }
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn requests(&self) -> impl Iterator<Item = &'a Request> + use<'a> {
+        let (one, batch): (_, &[_]) = match *self {
+            Self::One(request) => (Some(request), &[]),
+            Self::Batch(commands) => (None, commands),
+        };
+        one.into_iter().chain(batch.iter().filter_map(|command| command.as_ref().ok()))
     }
 }
 
 /// The reservation or record that a request is about.
 fn subject(request: &Request) -> Option<&ReservationId> {
     match request {
-        Request::Command(Command::Reserve(request)) => Some(&request.id),
-        Request::Command(Command::Record(request)) => Some(&request.id),
-        Request::Command(
-            Command::Settle(id, _) | Command::Release(id) | Command::Extend(id, _) | Command::Meter(id, _),
-        )
-        | Request::State(StateQuery::Reservation(id)) => Some(id),
+        Request::Command(command) => command_subject(command),
+        Request::State(StateQuery::Reservation(id)) => Some(id),
         _ => None,
     }
+}
+
+/// How many quotas a request is about, at most.
+fn quotas_looked_at(ledger: &Ledger, request: &Request) -> usize {
+    match request {
+        Request::Command(Command::Reserve(request)) => ledger.most_applicable(&request.call),
+        Request::Command(Command::Record(request)) => ledger.most_applicable(&request.call),
+        Request::State(_) => ledger.quota_count(),
+        request => {
+            subject(request).and_then(|id| ledger.reservation(id)).map_or(0, |reservation| reservation.counted_on.len())
+        }
+    }
+}
+
+fn command_subject(command: &Command) -> Option<&ReservationId> {
+    match command {
+        Command::Reserve(request) => Some(&request.id),
+        Command::Record(request) => Some(&request.id),
+        Command::Settle(id, _)
+        | Command::Release(id)
+        | Command::Extend(id, _)
+        | Command::Meter(id, _)
+        | Command::Refund(id, _) => Some(id),
+        _ => None,
+    }
+}
+
+/// Why nothing can be done about a reservation or record: it is archived, or what is stored of it cannot be read.
+fn unusable(id: &ReservationId, recalled: &Recalled) -> Option<Problem> {
+    if recalled.archived.contains(id) {
+        return Some(closed::archived(id));
+    }
+    if recalled.unread.contains(id) {
+        return Some(Problem::new(Code::Unavailable, "too much is asked at once: send this again, with the same id"));
+    }
+    let reason = recalled.damaged.get(id)?;
+    Some(Problem::new(Code::Internal, format!("what is stored of `{id}` is damaged; an audit says more ({reason})")))
 }

@@ -321,3 +321,52 @@ fn what_ended_after_the_archive_is_remembered_in_full_though_it_was_opened_befor
         assert_eq!(run(&mut store, LATER, &[settle("open", "5")])[0].1["code"], "idempotency_conflict");
     }
 }
+
+fn refund(id: &str, refund: &str, usd: &str) -> Value {
+    json!({ "op": "refund", "id": id, "refund": { "id": refund, "usd": usd, "reason": "why not", "by": "support" } })
+}
+
+#[test]
+fn what_expired_unreported_and_was_refunded_can_still_be_settled_late() {
+    // Archived in one step with the refund, and in two.
+    for in_steps in [false, true] {
+        let (database, mut store) = lived_in();
+        if in_steps {
+            archive_all(&mut store, None);
+        }
+        run(&mut store, LATER, &[refund("unreported", "r", "3"), settle("late", "12"), refund("late", "r", "1")]);
+        archive_all(&mut store, None);
+        assert_clean(&database, &store);
+        let mut store = database.open();
+        // What was settled late has come to its end, and its refunds are in the exported entries.
+        let answers = run(&mut store, LATER, &[refund("late", "s", "1"), refund("late", "r", "1")]);
+        assert!(
+            answers.iter().all(|(status, body)| (*status, &body["code"]) == (410, &json!("archived"))),
+            "{answers:?}"
+        );
+        let before = quotas(&mut store)["quotas"][0]["spent"].clone();
+        let (status, body) = run(&mut store, LATER, &[settle("unreported", "5")]).remove(0);
+        assert_eq!((status, &body["late"], &body["left"]), (200, &json!(true), &json!("2")), "{body}");
+        // 7 were charged and 3 taken back; 5 less 3 count now.
+        let spent = |text: &Value| text.as_str().unwrap().parse::<f64>().unwrap();
+        assert_eq!(spent(&before) - spent(&quotas(&mut store)["quotas"][0]["spent"]), 2.0);
+        assert_clean(&database, &store);
+        archive_all(&mut store, None);
+        assert_eq!(run(&mut store, LATER, &[refund("unreported", "s", "1")])[0].0, 410);
+        assert_clean(&database, &store);
+    }
+}
+
+#[test]
+fn a_refund_of_what_ended_before_the_archive_is_refunded_once_also_by_a_repair() {
+    let (database, mut store) = lived_in();
+    archive_all(&mut store, None);
+    run(&mut store, LATER, &[refund("unreported", "r", "3")]);
+    run(&mut store, LATER, &[reserve("next", "2", 600), settle("next", "2")]);
+    database.database.query("DELETE FROM closed WHERE id = 'next'", &[]).unwrap();
+    let order = tollgate_core::api::RepairRequest { by: "ops".parse().unwrap() };
+    assert!(store.repair(at(LATER), &order).unwrap().unwrap().entry.is_some());
+    assert_clean(&database, &store);
+    let told = run(&mut store, LATER, &[json!({ "op": "getReservation", "id": "unreported" })]).remove(0).1;
+    assert_eq!((&told["left"], told["refunds"].as_array().unwrap().len()), (&json!("4"), 1), "{told}");
+}

@@ -11,6 +11,11 @@ use tollgate_store::{Cell, Param, Sql, StoreError, TenantStore};
 /// By version, dumped by SQLite: tenant `acme`, with settled, released, recorded, expired, late and open reservations, a snapshot and a
 /// tail after it.
 const SCHEMAS: [(i64, &str); 1] = [(1, include_str!("../../../tests/fixtures/store/schema-1.sql"))];
+/// What version 0.1.0 stored under schema 2, before corrections drew on credits and before there were refunds: an archive, a snapshot and a tail; credits that ended, rolled
+/// over and were revoked under holds that were settled late, re-rated, metered, extended and reset in between.
+const SCHEMA_2: &str = include_str!("../../../tests/fixtures/store/schema-2.sql");
+/// What it answered about that.
+const ANSWERS_2: &str = include_str!("../../../tests/fixtures/store/schema-2.json");
 const NOW: &str = "2026-11-24T15:00:00Z";
 
 fn written_by(dump: &str) -> Flaky {
@@ -43,7 +48,7 @@ fn every_older_schema_becomes_the_current_one() {
     let fresh = Flaky::new();
     let mut store = fresh.open();
     store.execute(catalog(), at(NOW), &[common::onboard(&json!({}))]).unwrap();
-    for (found, dump) in SCHEMAS {
+    for (found, dump) in [SCHEMAS[0], (2, SCHEMA_2)] {
         let database = written_by(dump);
         assert_eq!(version(&database), [[Cell::Integer(found)]]);
         drop(database.open());
@@ -87,6 +92,44 @@ fn what_an_older_version_stored_is_found_counted_and_audited() {
         assert!(store.archive(at(NOW), &order).unwrap().unwrap().complete);
         let report = database.open().audit().unwrap().unwrap();
         assert!(report.clean, "from {found}: {report:#?}");
+    }
+}
+
+#[test]
+fn what_was_stored_before_corrections_drew_on_credits_folds_to_what_it_did() {
+    let expected: Value = serde_json::from_str(ANSWERS_2).unwrap();
+    let database = written_by(SCHEMA_2);
+    let mut store = database.open();
+    let report = store.audit().unwrap().unwrap();
+    assert!(report.clean, "{report:#?}");
+    assert_eq!(
+        json!([report.entries, store.ledger().open_holds()]),
+        json!([expected["entries"], expected["openHolds"]])
+    );
+    let now = at(expected["now"].as_str().unwrap());
+    let answers = expected["answers"].as_array().unwrap();
+    assert!(answers.len() > 25);
+    for asked in answers {
+        let answer = store.execute(catalog(), now, &[request(&asked["command"])]).unwrap().remove(0);
+        assert_eq!(json!(answer.status), asked["status"], "{}", asked["command"]);
+        if let Some(missing) = missing("$", &asked["body"], &body(&answer)) {
+            panic!("{}: {missing} in {}", asked["command"], answer.body);
+        }
+    }
+    assert!(store.audit().unwrap().unwrap().clean);
+}
+
+/// What an answer of then has and the answer of now does not; there may be more by now.
+fn missing(path: &str, then: &Value, now: &Value) -> Option<String> {
+    match (then, now) {
+        (Value::Object(then), Value::Object(now)) => then
+            .iter()
+            .find_map(|(name, value)| missing(&format!("{path}.{name}"), value, now.get(name).unwrap_or(&Value::Null))),
+        (Value::Array(then), Value::Array(now)) if then.len() == now.len() => {
+            let mut pairs = then.iter().zip(now).enumerate();
+            pairs.find_map(|(at, (then, now))| missing(&format!("{path}[{at}]"), then, now))
+        }
+        _ => (then != now).then(|| format!("{path} was {then} and is {now}")),
     }
 }
 

@@ -7,15 +7,26 @@ mod common;
 use common::{Flaky, body, catalog, request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::api::{ArchiveRequest, JournalQuery, Request};
+use tollgate_core::api::{self, ArchiveRequest, Ask, JournalQuery, Request};
 use tollgate_core::local::LocalLedger;
 use tollgate_core::time::Timestamp;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Turn { wait_ms: i64, commands: Vec<Value> },
+    Turn {
+        wait_ms: i64,
+        commands: Vec<Value>,
+    },
     Restart,
-    Fail { statement: u32, command: Value },
+    /// One command in a batch of its own.
+    Batch {
+        wait_ms: i64,
+        command: Value,
+    },
+    Fail {
+        statement: u32,
+        command: Value,
+    },
 }
 
 fn id() -> impl Strategy<Value = String> {
@@ -76,10 +87,17 @@ fn command() -> impl Strategy<Value = Value> {
     ]
 }
 
+fn is_for_batches(command: &Value) -> bool {
+    let ops = ["reserve", "settle", "release", "extend", "record"];
+    ops.iter().any(|op| command["op"] == *op)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..4_000_000_i64, prop::collection::vec(command(), 1..6))
             .prop_map(|(wait_ms, commands)| Step::Turn { wait_ms, commands }),
+        4 => (0..4_000_000_i64, command().prop_filter("not in a batch", is_for_batches))
+            .prop_map(|(wait_ms, command)| Step::Batch { wait_ms, command }),
         1 => Just(Step::Restart),
         1 => (0..6_u32, command()).prop_map(|(statement, command)| Step::Fail { statement, command }),
     ]
@@ -106,6 +124,15 @@ proptest! {
         for step in steps {
             match step {
                 Step::Restart => store = database.open(),
+                Step::Batch { wait_ms, command } => {
+                    now += wait_ms;
+                    let batch = Ask::Batch(api::parse_batch(&json!({ "commands": [command] }).to_string()).unwrap());
+                    let answers = store.carry_out(catalog(), clock(now), &[batch]).unwrap();
+                    let (status, found) = common::alone(&answers[0]);
+                    let expected = memory.execute(catalog(), clock(now), &request(&command));
+                    prop_assert_eq!(status, u64::from(expected.status), "{}", command);
+                    prop_assert_eq!(found, body(&expected), "{}", command);
+                }
                 Step::Fail { statement, command } => {
                     database.fail_in.set(Some(statement));
                     let request = request(&command);

@@ -10,7 +10,7 @@ use serde_json::json;
 use tollgate_core::api::{Code, RepairRequest, parse_rerate};
 use tollgate_core::catalog::OverridesDocument;
 use tollgate_core::ledger::{Entry, Ledger, Snapshot};
-use tollgate_store::{OverridesStore, Param, PolicyStore, Sql, StoreError, TenantStore};
+use tollgate_store::{Cell, OverridesStore, Param, PolicyStore, Sql, StoreError, TenantStore};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 const LATER: &str = "2026-11-24T12:00:10Z";
@@ -310,6 +310,58 @@ fn an_audit_finds_what_was_changed_behind_the_ledgers_back() {
         let places: Vec<_> =
             json["differences"].as_array().unwrap().iter().map(|found| found["place"].as_str().unwrap()).collect();
         assert!(places.iter().any(|found| found.starts_with(place)), "{tamper}: {places:?}");
+    }
+}
+
+#[test]
+fn an_audit_finds_what_was_changed_of_a_corrected_end() {
+    let refund = json!({ "op": "refund", "id": "late", "refund": { "id": "r", "usd": "0.5", "reason": "why not", "by": "support" } });
+    let tampers = [
+        "UPDATE closed SET reservation = json_remove(reservation, '$.end.refunds') WHERE id = 'late'",
+        "UPDATE closed SET reservation = json_set(reservation, '$.end.spent.usd', '100') WHERE id = 'late'",
+        "UPDATE closed SET reservation = json_set(reservation, '$.end.refunds[0].usd', '0.1') WHERE id = 'late'",
+        "UPDATE closed SET reservation = json_set(reservation, '$.end.changed', 1) WHERE id = 'late'",
+    ];
+    for tamper in tampers {
+        let (database, mut store) = lived_in();
+        assert_eq!(run(&mut store, LATER, core::slice::from_ref(&refund))[0].0, 200);
+        assert!(store.audit().unwrap().unwrap().clean);
+        drop(store);
+        database.database.query(tamper, &[]).unwrap();
+        let mut store = database.open();
+        let report = store.audit().unwrap().unwrap();
+        let places: Vec<_> = report.differences.iter().map(|found| json!(found)["place"].clone()).collect();
+        assert_eq!(places, ["closed.late"], "{tamper}");
+        let order = RepairRequest { by: "ops@example.com".parse().unwrap() };
+        assert!(store.repair(at(LATER), &order).unwrap().unwrap().entry.is_some());
+        assert!(database.open().audit().unwrap().unwrap().clean, "{tamper}");
+        assert_eq!(run(&mut store, LATER, core::slice::from_ref(&refund))[0].1["replayed"], true, "{tamper}");
+    }
+}
+
+#[test]
+fn an_audit_finds_a_row_that_is_as_it_was_before_a_refund() {
+    // One that only refers to its entries, and one that is there in full.
+    for id in ["1-7", "late"] {
+        let (database, mut store) = lived_in();
+        let rows = database.database.query(&format!("SELECT entry, reservation FROM closed WHERE id = '{id}'"), &[]);
+        let (entry, row) = match &rows.unwrap()[0][..] {
+            [Cell::Integer(entry), Cell::Text(row)] => (*entry, row.clone()),
+            other => panic!("{other:?}"),
+        };
+        let refund = json!({ "op": "refund", "id": id, "refund": { "id": "r", "reason": "why not", "by": "support" } });
+        assert_eq!(run(&mut store, LATER, core::slice::from_ref(&refund))[0].0, 200);
+        drop(store);
+        let put_back = "UPDATE closed SET entry = ?1, reservation = ?2 WHERE id = ?3";
+        database.database.query(put_back, &[Param::Integer(entry), Param::Text(&row), Param::Text(id)]).unwrap();
+        let mut store = database.open();
+        let report = store.audit().unwrap().unwrap();
+        let places: Vec<_> = report.differences.iter().map(|found| json!(found)["place"].clone()).collect();
+        assert_eq!(places, [format!("closed.{id}")]);
+        let order = RepairRequest { by: "ops@example.com".parse().unwrap() };
+        assert!(store.repair(at(LATER), &order).unwrap().unwrap().entry.is_some());
+        assert!(store.audit().unwrap().unwrap().clean, "{id}");
+        assert_eq!(run(&mut store, LATER, core::slice::from_ref(&refund))[0].1["replayed"], true, "{id}");
     }
 }
 

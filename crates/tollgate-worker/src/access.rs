@@ -57,6 +57,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::RevokeCredit
         | Endpoint::IncreaseLimit
         | Endpoint::EndIncrease
+        | Endpoint::Refund
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
         | Endpoint::PutOverrides
@@ -75,6 +76,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetOverrides
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
+        | Endpoint::GetQuota
         | Endpoint::GetReservation
         | Endpoint::Explain
         | Endpoint::Usage
@@ -133,6 +135,7 @@ mod tests {
         PUT    /v1/tenants/{tenant}                           a
         POST   /v1/tenants/{tenant}/tokens                    a
         GET    /v1/tenants/{tenant}/quotas                    asar
+        GET    /v1/tenants/{tenant}/quotas/{id}               asar
         PUT    /v1/tenants/{tenant}/quotas/{id}               a
         DELETE /v1/tenants/{tenant}/quotas/{id}               a
         POST   /v1/tenants/{tenant}/quotas/{id}/reset         a
@@ -146,6 +149,7 @@ mod tests {
         POST   /v1/tenants/{tenant}/reservations/{id}/settle  asa
         POST   /v1/tenants/{tenant}/reservations/{id}/release asa
         POST   /v1/tenants/{tenant}/reservations/{id}/extend  asa
+        POST   /v1/tenants/{tenant}/reservations/{id}/refund  a
         POST   /v1/tenants/{tenant}/records                   asa
         POST   /v1/tenants/{tenant}/batch                     asa
         GET    /v1/tenants/{tenant}/connect                   asa

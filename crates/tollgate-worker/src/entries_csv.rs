@@ -119,12 +119,13 @@ impl<'a> Facts<'a> {
             Event::Extended { id, held, .. } => {
                 Self { id: id.to_string(), held_usd: held.usd.to_string(), ..Self::default() }
             }
-            Event::Released { id } => Self { id: id.to_string(), ..Self::default() },
+            Event::Released { id, .. } => Self { id: id.to_string(), ..Self::default() },
             Event::Settled(charged)
             | Event::Metered { charged, .. }
             | Event::Expired(charged)
             | Event::SettledLate { charged, .. }
             | Event::Adjusted { charged, .. }
+            | Event::Refunded { charged, .. }
             | Event::Recorded { charged, .. } => {
                 Self { id: charged.id.to_string(), call: Some(&charged.call), ..Self::default() }
             }
@@ -157,6 +158,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::ThresholdCrossed { .. } => "threshold_crossed",
         Event::OverridesSet { .. } => "overrides_set",
         Event::Adjusted { .. } => "adjusted",
+        Event::Refunded { .. } => "refunded",
         Event::Archived { .. } => "archived",
         Event::Repaired { .. } => "repaired",
     }
@@ -232,6 +234,7 @@ mod tests {
             (8, r#"{"op":"record","id":"d","resource":"llm","usd":"4"}"#.to_owned()),
             (9, r#"{"op":"resetQuota","id":"q"}"#.to_owned()),
             (10, r#"{"op":"deleteQuota","id":"q"}"#.to_owned()),
+            (10, r#"{"op":"refund","id":"d","refund":{"id":"r","usd":"1.5","reason":"twice","by":"ops"}}"#.to_owned()),
             (11, r#"{"op":"putOverrides","overrides":{"markups":[{"id":"m","factor":"1.2"}]}}"#.to_owned()),
         ] {
             let request: Request = parse_command(&command).unwrap();
@@ -257,7 +260,7 @@ mod tests {
         let mut kinds: Vec<&str> = rows.iter().map(|row| &row[2]).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert_eq!(kinds.len(), 14, "{kinds:?}");
         let of = |kind: &str| rows.iter().find(|row| &row[2] == kind).unwrap();
         let settled: Vec<&str> = of("settled").iter().skip(3).collect();
         assert_eq!(
@@ -267,6 +270,7 @@ mod tests {
         assert_eq!(&of("reserved")[9], "2");
         // Held 1, expired at 1, settled late at 0.25.
         assert_eq!((&of("expired")[10], &of("settled_late")[10]), ("1", "-0.75"));
+        assert_eq!((&of("refunded")[3], &of("refunded")[10]), ("d", "-1.5"));
         assert!(text.starts_with("seq,at,type,") && text.ends_with("\r\n"));
     }
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{Answer, Problem, Request};
+use tollgate_core::api::{Answer, Ask, Code, Problem};
 use tollgate_core::time::Timestamp;
 
 /// The most commands that are carried out in one turn, unless a single batch has more. It bounds how long the object is deaf, and how
@@ -55,29 +55,33 @@ impl Drop for Arriving<'_> {
     }
 }
 
-/// The requests of one HTTP request.
+/// What one HTTP request, or one message, asks.
 #[derive(Debug)]
 pub struct Waiting {
     /// The instant to decide at, where the test clock says so.
     pub now: Option<Timestamp>,
-    /// To be carried out in order.
-    pub requests: Vec<Request>,
-    /// Who waits for the answers.
-    pub done: oneshot::Sender<Answers>,
+    /// What.
+    pub ask: Ask,
+    /// Who waits for the answer.
+    pub done: oneshot::Sender<Answered>,
 }
 
-/// What an asker gets: an answer for each request, or the problem that all of them have.
-pub type Answers = Result<Vec<Answer>, Problem>;
+/// What an asker gets.
+pub type Answered = Result<Answer, Problem>;
 
 /// What is carried out in one turn, at one instant.
 #[derive(Debug)]
 pub struct Turn {
     /// The instant to decide at, where the test clock says so.
     pub now: Option<Timestamp>,
-    /// Every request, in the order of arrival.
-    pub requests: Vec<Request>,
-    askers: Vec<(usize, oneshot::Sender<Answers>)>,
+    /// Everything that is asked, in the order of arrival.
+    pub asks: Vec<Ask>,
+    askers: Vec<oneshot::Sender<Answered>>,
 }
+
+/// How many turns of one asker each may fail and cost what is in memory, after the turn in which they were together failed. Each costs reading it anew, and where
+/// so many fail it is not what is asked that makes them.
+const MAX_FAILURES: usize = 4;
 
 impl Queue {
     /// Puts requests at the end.
@@ -88,36 +92,57 @@ impl Queue {
     /// The next turn. None where nothing waits.
     pub fn take(&mut self) -> Option<Turn> {
         let first = self.waiting.pop_front()?;
-        let mut turn = Turn { now: first.now, requests: first.requests, askers: Vec::new() };
-        turn.askers.push((turn.requests.len(), first.done));
+        let mut commands = first.ask.len();
+        let mut turn = Turn { now: first.now, asks: vec![first.ask], askers: vec![first.done] };
         while let Some(next) = self.waiting.pop_front() {
-            if next.now != turn.now || turn.requests.len() + next.requests.len() > MAX_TURN {
+            if next.now != turn.now || commands + next.ask.len() > MAX_TURN {
                 self.waiting.push_front(next);
                 break;
             }
-            turn.askers.push((next.requests.len(), next.done));
-            turn.requests.extend(next.requests);
+            commands += next.ask.len();
+            turn.asks.push(next.ask);
+            turn.askers.push(next.done);
         }
         Some(turn)
     }
 }
 
 impl Turn {
-    /// Gives each asker its part of the answers, or the problem that all of them have. An asker that is gone is left out.
-    pub fn answer(self, answers: Answers) {
-        match answers {
+    /// Has it carried out, and gives each asker its answer. Where it fails, and several ask, what each of them asks is carried out by itself, once: so that what
+    /// makes it fail fails alone. An asker that is gone is left out.
+    ///
+    /// `carry_out` says besides the problem whether the failure cost what is in memory.
+    pub fn run(self, mut carry_out: impl FnMut(&[Ask]) -> Result<Vec<Answer>, (Problem, bool)>) {
+        let Self { asks, askers, .. } = self;
+        // Whoever asked may have hung up; what was decided stays.
+        let tell = |done: oneshot::Sender<Answered>, answer: Answered| {
+            let _gone = done.send(answer);
+        };
+        let problem = match carry_out(&asks) {
             Ok(answers) => {
-                let mut answers = answers.into_iter();
-                for (count, done) in self.askers {
-                    // Whoever asked may have hung up; what was decided stays.
-                    let _gone = done.send(Ok(answers.by_ref().take(count).collect()));
-                }
+                return askers.into_iter().zip(answers).for_each(|(done, answer)| tell(done, Ok(answer)));
             }
-            Err(problem) => {
-                for (_, done) in self.askers {
-                    let _gone = done.send(Err(problem.clone()));
-                }
+            Err((problem, _)) => problem,
+        };
+        if asks.len() == 1 {
+            return askers.into_iter().for_each(|done| tell(done, Err(problem.clone())));
+        }
+        let mut failures = 0;
+        for (ask, done) in asks.iter().zip(askers) {
+            if failures >= MAX_FAILURES {
+                tell(done, Err(problem.clone()));
+                continue;
             }
+            let alone = carry_out(core::slice::from_ref(ask));
+            failures += usize::from(matches!(alone, Err((_, true))));
+            let unanswered = || Problem::new(Code::Internal, "the request was not answered");
+            tell(
+                done,
+                match alone {
+                    Ok(mut answers) => answers.pop().ok_or_else(unanswered),
+                    Err((problem, _)) => Err(problem),
+                },
+            );
         }
     }
 }
@@ -126,29 +151,40 @@ impl Turn {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use futures_util::FutureExt;
-    use tollgate_core::api::{Code, StateQuery};
+    use tollgate_core::api::{Request, parse_command};
 
     use super::*;
 
-    type Asker = oneshot::Receiver<Answers>;
+    type Asker = oneshot::Receiver<Answered>;
+
+    fn release(id: &str) -> Request {
+        parse_command(&format!(r#"{{"op":"release","id":"{id}"}}"#)).unwrap()
+    }
 
     fn waiting(count: usize, now: Option<i64>) -> (Waiting, Asker) {
         let (done, answers) = oneshot::channel();
-        let waiting = Waiting {
-            now: now.map(|millis| Timestamp::from_millis(millis).unwrap()),
-            requests: vec![Request::State(StateQuery::Quotas); count],
-            done,
-        };
-        (waiting, answers)
+        let ask = if count == 1 { Ask::One(release("a")) } else { Ask::Batch(vec![Ok(release("a")); count]) };
+        (Waiting { now: now.map(|millis| Timestamp::from_millis(millis).unwrap()), ask, done }, answers)
     }
 
     fn answer(status: u16) -> Answer {
         Answer { status, body: String::new(), headers: Vec::new() }
     }
 
-    fn statuses(answers: &mut Asker) -> Vec<u16> {
-        let answers = answers.now_or_never().unwrap().unwrap().unwrap();
-        answers.iter().map(|answer| answer.status).collect()
+    /// A turn of single requests about some ids.
+    fn turn_about(ids: &[&str]) -> (Turn, Vec<Asker>) {
+        let mut queue = Queue::default();
+        let mut askers = Vec::new();
+        for id in ids {
+            let (done, asker) = oneshot::channel();
+            queue.push(Waiting { now: None, ask: Ask::One(release(id)), done });
+            askers.push(asker);
+        }
+        (queue.take().unwrap(), askers)
+    }
+
+    fn told(asker: Asker) -> Result<u16, Code> {
+        asker.now_or_never().unwrap().unwrap().map(|answer| answer.status).map_err(|problem| problem.code)
     }
 
     #[test]
@@ -163,33 +199,48 @@ mod tests {
     }
 
     #[test]
-    fn each_asker_gets_its_own_answers() {
-        let mut queue = Queue::default();
-        let (first, mut for_first) = waiting(2, None);
-        let (gone, for_gone) = waiting(1, None);
-        let (last, mut for_last) = waiting(1, None);
-        for waiting in [first, gone, last] {
-            queue.push(waiting);
-        }
-        drop(for_gone);
-        let turn = queue.take().unwrap();
-        turn.answer(Ok(vec![answer(201), answer(429), answer(200), answer(404)]));
-        assert_eq!(statuses(&mut for_first), [201, 429]);
-        assert_eq!(statuses(&mut for_last), [404]);
+    fn each_asker_gets_its_own_answer() {
+        let (turn, mut askers) = turn_about(&["a", "gone", "b"]);
+        drop(askers.remove(1));
+        turn.run(|asks| Ok((200..).take(asks.len()).map(answer).collect()));
+        assert_eq!(askers.into_iter().map(told).collect::<Vec<_>>(), [Ok(200), Ok(202)]);
     }
 
     #[test]
-    fn a_problem_reaches_everyone_in_the_turn() {
-        let mut queue = Queue::default();
-        let (first, for_first) = waiting(1, None);
-        let (second, for_second) = waiting(1, None);
-        queue.push(first);
-        queue.push(second);
-        let problem = Problem::new(Code::Unavailable, "the database failed");
-        queue.take().unwrap().answer(Err(problem.clone()));
-        for asker in [for_first, for_second] {
-            assert_eq!(asker.now_or_never().unwrap().unwrap(), Err(problem.clone()));
-        }
+    fn what_makes_a_turn_fail_fails_alone() {
+        let (turn, askers) = turn_about(&["a", "poison", "b", "poison", "c"]);
+        let poison = Ask::One(release("poison"));
+        let mut turns = 0;
+        turn.run(|asks| {
+            turns += 1;
+            if asks.contains(&poison) {
+                return Err((Problem::new(Code::Unavailable, "it fails"), false));
+            }
+            Ok(asks.iter().map(|_| answer(200)).collect())
+        });
+        let failed = Err(Code::Unavailable);
+        assert_eq!(askers.into_iter().map(told).collect::<Vec<_>>(), [Ok(200), failed, Ok(200), failed, Ok(200)]);
+        assert_eq!(turns, 6, "one together, and one each");
+    }
+
+    #[test]
+    fn a_database_that_fails_is_not_asked_over_and_over() {
+        let (turn, askers) = turn_about(&["a"; 100]);
+        let mut turns = 0;
+        turn.run(|_| {
+            turns += 1;
+            Err((Problem::new(Code::Unavailable, "the database failed"), true))
+        });
+        assert!(askers.into_iter().all(|asker| told(asker) == Err(Code::Unavailable)));
+        assert_eq!(turns, 1 + MAX_FAILURES);
+        let (turn, askers) = turn_about(&["a"]);
+        let mut turns = 0;
+        turn.run(|_| {
+            turns += 1;
+            Err((Problem::new(Code::Unavailable, "the database failed"), true))
+        });
+        assert!(askers.into_iter().all(|asker| told(asker) == Err(Code::Unavailable)));
+        assert_eq!(turns, 1, "alone it was already");
     }
 
     #[test]
@@ -200,7 +251,8 @@ mod tests {
         {
             queue.push(waiting(count, now).0);
         }
-        let sizes: Vec<usize> = core::iter::from_fn(|| queue.take()).map(|turn| turn.requests.len()).collect();
+        let sizes: Vec<usize> =
+            core::iter::from_fn(|| queue.take()).map(|turn| turn.asks.iter().map(Ask::len).sum()).collect();
         assert_eq!(sizes, [MAX_TURN + 5, 1_000, 1, 2, 1]);
     }
 }

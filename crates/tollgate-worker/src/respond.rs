@@ -5,17 +5,12 @@ use worker::{Headers, Response, ResponseBuilder, Result};
 
 use crate::router::NoRoute;
 
-/// Seconds after which it is worth trying again when an object is not available.
-const RETRY_AFTER_SECONDS: u32 = 1;
-
 /// The answer to a request that was refused, with the header fields that such a refusal has.
 #[must_use]
 pub fn refusal(problem: &Problem) -> Answer {
     let mut answer = Answer::problem(problem);
-    match problem.code {
-        Code::Unauthorized => answer.headers.push(("WWW-Authenticate", "Bearer".to_owned())),
-        Code::Unavailable => answer.headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_string())),
-        _ => {}
+    if problem.code == Code::Unauthorized {
+        answer.headers.push(("WWW-Authenticate", "Bearer".to_owned()));
     }
     answer
 }

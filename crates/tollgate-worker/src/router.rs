@@ -38,8 +38,10 @@ pub enum Endpoint {
     GetTenant,
     /// Makes a tenant known.
     Onboard,
-    /// Every quota of a tenant.
+    /// The quotas of a tenant, by page.
     ListQuotas,
+    /// One quota, with all that adds to its limit.
+    GetQuota,
     /// Creates or edits a quota.
     PutQuota,
     /// Removes a quota.
@@ -66,6 +68,8 @@ pub enum Endpoint {
     Release,
     /// Prolongs or enlarges a hold.
     Extend,
+    /// Takes back a charge.
+    Refund,
     /// Charges without a hold.
     Record,
     /// Many commands at once.
@@ -141,6 +145,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Put, "/v1/tenants/{tenant}", Endpoint::Onboard),
     (Method::Post, "/v1/tenants/{tenant}/tokens", Endpoint::IssueTenantToken),
     (Method::Get, "/v1/tenants/{tenant}/quotas", Endpoint::ListQuotas),
+    (Method::Get, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::GetQuota),
     (Method::Put, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::PutQuota),
     (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}", Endpoint::DeleteQuota),
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/reset", Endpoint::ResetQuota),
@@ -154,6 +159,7 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/release", Endpoint::Release),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/extend", Endpoint::Extend),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/refund", Endpoint::Refund),
     (Method::Post, "/v1/tenants/{tenant}/records", Endpoint::Record),
     (Method::Post, "/v1/tenants/{tenant}/batch", Endpoint::Batch),
     (Method::Get, "/v1/tenants/{tenant}/connect", Endpoint::Connect),
@@ -302,7 +308,7 @@ mod tests {
             ("POST", "/healthz", "GET, HEAD"),
             ("DELETE", "/v1/policy", "GET, HEAD, PUT"),
             ("PROPFIND", "/v1/tenants/acme", "GET, HEAD, PUT"),
-            ("GET", "/v1/tenants/acme/quotas/q", "PUT, DELETE"),
+            ("POST", "/v1/tenants/acme/quotas/q", "GET, HEAD, PUT, DELETE"),
             ("get", "/v1/tokens", "POST"),
         ] {
             assert_eq!(route(method, path), Err(NoRoute::MethodNotAllowed(allowed.to_owned())), "{method} {path}");

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use tollgate_core::api::{self, Answer, Code, Problem};
+use tollgate_core::api::{self, Answer, Ask, Code, Problem, Request as Asked};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
@@ -15,7 +15,7 @@ use worker::{
 };
 
 use crate::alarm::Alarm;
-use crate::asked::{self, Asked};
+use crate::asked;
 use crate::body::Body;
 use crate::clock;
 use crate::config;
@@ -149,17 +149,26 @@ impl Inner {
         self.alarm.learn().await;
         let body = Body::read(request).await?.text()?;
         let asked = match &asks {
-            Some(route) => Asked::read(route, query, &body)?,
-            None => Asked::platform_overrides(known_overrides(request), &body)?,
+            Some(route) => asked::read(route, query, &body)?,
+            None => asked::platform_overrides(known_overrides(request), &body)?,
         };
-        self.join(arriving, now, asked).await
+        match asked {
+            Ask::One(looked) if matches!(looked, Asked::State(_) | Asked::History(_)) => {
+                drop(arriving);
+                let answer = self.look(now, &looked);
+                // It may have been the one that others waited for.
+                self.take_turns_if_arrivals_are_over();
+                answer
+            }
+            ask => self.join(arriving, now, ask).await,
+        }
     }
 
     async fn answer_message(self: &Rc<Self>, message: &Message<'_>) -> Result<Answer, Problem> {
         message.check()?;
         let arriving = self.arrivals.begin();
         self.alarm.learn().await;
-        self.join(arriving, None, Asked::batch(api::parse_batch(message.body)?)).await
+        self.join(arriving, None, Ask::Batch(api::parse_batch(message.body)?)).await
     }
 
     /// Joins the queue, sees to it that somebody takes a turn, and waits for the answer.
@@ -167,18 +176,15 @@ impl Inner {
         self: &Rc<Self>,
         arriving: Arriving<'_>,
         now: Option<Timestamp>,
-        Asked { requests, shape }: Asked,
+        ask: Ask,
     ) -> Result<Answer, Problem> {
-        let (done, answers) = oneshot::channel();
-        self.queue.borrow_mut().push(Waiting { now, requests, done });
+        let (done, answer) = oneshot::channel();
+        self.queue.borrow_mut().push(Waiting { now, ask, done });
         drop(arriving);
-        if self.arrivals.are_over() {
-            self.take_turns();
-        } else if !self.timer_runs.replace(true) {
+        if !self.take_turns_if_arrivals_are_over() && !self.timer_runs.replace(true) {
             spawn_local(Rc::clone(self).take_turns_in_time());
         }
-        let answers = answers.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))??;
-        Ok(shape.answer(answers))
+        answer.await.map_err(|_| Problem::new(Code::Internal, "the request was not answered"))?
     }
 
     /// Accepts a connection, of which nothing is kept here, so that the object may sleep while it is open.
@@ -202,6 +208,14 @@ impl Inner {
         self.take_turns();
     }
 
+    fn take_turns_if_arrivals_are_over(&self) -> bool {
+        let are_over = self.arrivals.are_over();
+        if are_over {
+            self.take_turns();
+        }
+        are_over
+    }
+
     fn take_turns(&self) {
         loop {
             let turn = self.queue.borrow_mut().take();
@@ -212,16 +226,33 @@ impl Inner {
 
     /// Decides, stores, answers and arms the alarm, all without letting anything else run in between.
     fn carry_out(&self, turn: Turn) {
-        let now = turn.now.unwrap_or_else(clock::now);
-        let answers = self.with_store(|store, catalog| {
-            let answers = store.execute(catalog, now, &turn.requests)?;
-            // A test clock's deadlines are not on the alarm's clock.
-            if turn.now.is_none() {
+        let at = turn.now;
+        turn.run(|asks| {
+            let now = at.unwrap_or_else(clock::now);
+            let mut is_stale = false;
+            let answers = self.with_store(|store, catalog| {
+                let answers = store.carry_out(catalog, now, asks);
+                is_stale = store.is_stale();
+                // A test clock's deadlines are not on the alarm's clock.
+                if at.is_none() && answers.is_ok() {
+                    self.alarm.arm(store.next_deadline());
+                }
+                answers
+            });
+            answers.map_err(|problem| (problem, is_stale))
+        });
+    }
+
+    /// Answers what only looks, between two turns.
+    fn look(&self, at: Option<Timestamp>, asked: &Asked) -> Result<Answer, Problem> {
+        let now = at.unwrap_or_else(clock::now);
+        self.with_store(|store, catalog| {
+            let answer = store.look(catalog, now, asked)?;
+            if at.is_none() {
                 self.alarm.arm(store.next_deadline());
             }
-            Ok(answers)
-        });
-        turn.answer(answers);
+            Ok(answer)
+        })
     }
 
     /// Whether the Worker knows a later version of the platform's own rates, aliases and markups than the ledger does.
@@ -231,6 +262,9 @@ impl Inner {
             return Ok(false);
         }
         self.with_store(|store, _| {
+            if store.is_stale() {
+                store.catch_up()?;
+            }
             let known = store.ledger().prices().platform.as_ref().map_or(0, |overrides| overrides.version);
             Ok(store.ledger().tenant().is_some() && known < version)
         })
@@ -264,10 +298,10 @@ impl Inner {
             None => TenantStore::open(ObjectSql::new(self.state.storage(), self.written.clone())),
         }
         .and_then(|mut store| {
-            let done = act(&mut store, catalog)?;
-            // After an error it is left out, so that the next turn starts from what is stored.
+            let done = act(&mut store, catalog);
+            // It stays after an error, too: the store knows whether it has to read anew what is stored.
             *slot = Some(store);
-            Ok(done)
+            done
         });
         done.map_err(|error| problem(&error))
     }

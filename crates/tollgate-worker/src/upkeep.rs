@@ -63,7 +63,10 @@ impl Upkeep {
         now: Timestamp,
     ) -> Result<Result<Answer, Problem>, StoreError> {
         Ok(match self {
-            Self::Audit => known(store.audit()?),
+            Self::Audit => {
+                store.catch_up()?;
+                known(store.audit()?)
+            }
             Self::Journal(query) => known(store.journal(*query)?),
             Self::Repair(order) => store.repair(now, order)?.map(|report| Answer::json(200, &report)),
             Self::Archive(order) => store.archive(now, order)?.map(|report| Answer::json(200, &report)),

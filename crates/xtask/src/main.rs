@@ -55,6 +55,8 @@ enum Task {
     Dev(Dev),
     /// Show the race being lost without Tollgate and won with it, on a real local Worker
     Demo,
+    /// Check format, tidiness, lints and types: what takes seconds once it is compiled, for before a commit
+    Check,
     /// Run every test there is, or some parts
     Test(Test),
     /// Measure, side by side with what a user would pick instead, and write docs/benchmarks.md
@@ -151,6 +153,7 @@ fn run(arguments: Arguments) -> Result<()> {
             println!();
             demo::run(&workspace, &tools, None)
         }
+        Task::Check => test::check(&workspace),
         Task::Test(Test { parts, only }) => test::run(&workspace, &test::Selection { parts, only }),
         Task::Bench(task) => bench::run(&workspace, &task),
         Task::Sim(what) => sim::run(&workspace, &what),

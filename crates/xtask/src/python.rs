@@ -33,7 +33,7 @@ impl Environment {
 }
 
 /// The system's Python, if it can make environments.
-pub fn version(workspace: &Workspace) -> Option<String> {
+fn version(workspace: &Workspace) -> Option<String> {
     let mut ask = workspace.command("python3");
     ask.args(["-c", "import ensurepip, sys, venv; print('.'.join(map(str, sys.version_info[:3])))"]);
     answer_of(ask)

@@ -1,22 +1,25 @@
 //! Every test there is, in order, with a summary.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::ValueEnum;
 use console::style;
 use ignore::WalkBuilder;
 
 use crate::failure::failure;
+use crate::interrupt::Interrupted;
+use crate::node::{self, Node};
 use crate::process::answer_of;
 use crate::serve::CONFIG;
 use crate::step::{Step, took};
 use crate::tools::{self, Tools};
 use crate::wasm::TARGET;
 use crate::workspace::Workspace;
-use crate::{build, catalog, demo, oracle, sim, tidy};
+use crate::{build, catalog, demo, hash, install, oracle, sim, tidy};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -62,6 +65,12 @@ const ALL: [Part; 12] = [
     Part::Demo,
 ];
 
+/// Tests that run the package where others run it.
+const HOSTS: &str = "tests/hosts";
+
+/// What to do about a lint.
+const LINT: &str = "mend what it names (`rustup component add clippy` if it is missing)";
+
 /// What to run.
 pub struct Selection {
     /// These parts; all of them when empty.
@@ -70,24 +79,27 @@ pub struct Selection {
     pub only: Option<String>,
 }
 
-/// Runs the selected parts in order, up to the first that fails.
+/// Runs the selected parts in order. One that fails does not keep the others from running, but for those that need what it should have built.
 pub fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
     let parts: Vec<Part> =
         ALL.into_iter().filter(|part| selection.parts.is_empty() || selection.parts.contains(part)).collect();
     let started = Instant::now();
-    let tools = tools::set_up(workspace, false)?;
+    let floor = Floor { workspace, tools: OnceCell::new() };
     let mut summary = Vec::new();
-    let mut failed = None;
-    for part in &parts {
+    let mut failed: Vec<(Part, Error)> = Vec::new();
+    for part in parts {
         let started = Instant::now();
-        match one(workspace, &tools, *part, selection.only.as_deref()) {
-            Ok(result) => {
-                summary.push(format!("{} {:<9} {result}, {}", style("✓").green(), name(*part), took(started)))
-            }
+        if part.needs_build() && failed.iter().any(|(failed, _)| *failed == Part::Build) {
+            summary.push(format!("- {:<9} not run: what it runs was not built", name(part)));
+            continue;
+        }
+        match floor.run(part, selection.only.as_deref()) {
+            Ok(result) => summary.push(format!("{} {:<9} {result}, {}", style("✓").green(), name(part), took(started))),
+            // Whoever stops it wants all of it to stop.
+            Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {
-                summary.push(format!("{} {:<9} failed after {}", style("✗").red(), name(*part), took(started)));
-                failed = Some((*part, error));
-                break;
+                summary.push(format!("{} {:<9} failed after {}", style("✗").red(), name(part), took(started)));
+                failed.push((part, error));
             }
         }
     }
@@ -95,50 +107,96 @@ pub fn run(workspace: &Workspace, selection: &Selection) -> Result<()> {
     for line in &summary {
         println!("{line}");
     }
-    for part in parts.iter().skip(summary.len()) {
-        println!("- {:<9} not run", name(*part));
+    if failed.is_empty() {
+        println!("{} in {}", style("All passed").green().bold(), took(started));
+        return Ok(());
     }
-    match failed {
-        None => {
-            println!("{} in {}", style("All passed").green().bold(), took(started));
-            Ok(())
+    for (part, error) in &failed {
+        println!("\n{} {error:#}", style(format!("{}:", name(*part))).red().bold());
+        println!("Run this part alone with `cargo xtask test {}`.", name(*part));
+    }
+    let names: Vec<String> = failed.iter().map(|(part, _)| name(*part)).collect();
+    Err(failure(format!("failed: {}", names.join(", ")), "see above what each of them says"))
+}
+
+impl Part {
+    /// Whether it runs what [`Part::Build`] builds.
+    const fn needs_build(self) -> bool {
+        matches!(self, Self::Types | Self::Js | Self::Demo)
+    }
+}
+
+/// Where parts are run, with tools that are installed when the first part needs them.
+struct Floor<'a> {
+    workspace: &'a Workspace,
+    tools: OnceCell<Tools>,
+}
+
+impl Floor<'_> {
+    fn tools(&self) -> Result<&Tools> {
+        if self.tools.get().is_none() {
+            let tools = tools::set_up(self.workspace, false)?;
+            return Ok(self.tools.get_or_init(|| tools));
         }
-        Some((part, error)) => {
-            println!("Run this part alone with `cargo xtask test {}`.\n", name(part));
-            Err(error)
+        self.tools.get().context("the tools are set up")
+    }
+
+    fn run(&self, part: Part, only: Option<&str>) -> Result<String> {
+        let workspace = self.workspace;
+        match part {
+            Part::Fmt => formatted(workspace),
+            Part::Tidy => tidied(workspace),
+            Part::Catalog => catalog::check(workspace),
+            Part::Oracle => oracle::check(workspace),
+            Part::Clippy => clippy(workspace, self.tools()?),
+            Part::Rust => rust(workspace),
+            Part::Sim => sim::test(workspace),
+            Part::Build => {
+                build::worker(workspace, self.tools()?)?;
+                build::package(workspace, self.tools()?)?;
+                Ok("both within their sizes".to_owned())
+            }
+            Part::Types => types(workspace, self.tools()?),
+            Part::Js => javascript(workspace, self.tools()?, only),
+            Part::Wrangler => wrangler(workspace, self.tools()?),
+            Part::Demo => {
+                let mut step = Step::begin("Demo", "what `cargo xtask demo` runs");
+                demo::run(workspace, self.tools()?, Some(&mut step))?;
+                step.done("ran to its end");
+                Ok("ran to its end".to_owned())
+            }
         }
     }
 }
 
-fn one(workspace: &Workspace, tools: &Tools, part: Part, only: Option<&str>) -> Result<String> {
-    match part {
-        Part::Fmt => formatted(workspace),
-        Part::Tidy => {
-            let step = Step::begin("Tidiness", "unfinished work, machine paths, registry addresses");
-            let files = tidy::check(workspace)?;
-            step.done(&format!("{files} files"));
-            Ok(format!("{files} files"))
-        }
-        Part::Catalog => catalog::check(workspace),
-        Part::Oracle => oracle::check(workspace),
-        Part::Clippy => clippy(workspace, tools),
-        Part::Rust => rust(workspace),
-        Part::Sim => sim::test(workspace),
-        Part::Build => {
-            build::worker(workspace, tools)?;
-            build::package(workspace, tools)?;
-            Ok("both within their sizes".to_owned())
-        }
-        Part::Types => types(workspace, tools),
-        Part::Js => javascript(workspace, tools, only),
-        Part::Wrangler => wrangler(workspace, tools),
-        Part::Demo => {
-            let mut step = Step::begin("Demo", "what `cargo xtask demo` runs");
-            demo::run(workspace, tools, Some(&mut step))?;
-            step.done("ran to its end");
-            Ok("ran to its end".to_owned())
-        }
+/// What can be checked in less than a minute once it has been compiled: for before a commit.
+pub fn check(workspace: &Workspace) -> Result<()> {
+    let started = Instant::now();
+    formatted(workspace)?;
+    tidied(workspace)?;
+    let mut step = Step::begin("Clippy", "all crates and their tests, natively");
+    let mut command = workspace.cargo();
+    command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    step.run(command, LINT)?;
+    step.done("clean");
+    if !workspace.root.join("pkg/dist").is_dir() {
+        return Err(failure(
+            "the package is not built, and the types need it",
+            "run `cargo xtask build --package` once",
+        ));
     }
+    let node = node::node(workspace, false)?;
+    node::packages(workspace, &node, false)?;
+    types_by(workspace, &node)?;
+    println!("{} in {}", style("Clean").green().bold(), took(started));
+    Ok(())
+}
+
+fn tidied(workspace: &Workspace) -> Result<String> {
+    let step = Step::begin("Tidiness", "unfinished work, machine paths, registry addresses");
+    let files = tidy::check(workspace)?;
+    step.done(&format!("{files} files"));
+    Ok(format!("{files} files"))
 }
 
 fn formatted(workspace: &Workspace) -> Result<String> {
@@ -151,11 +209,10 @@ fn formatted(workspace: &Workspace) -> Result<String> {
 }
 
 fn clippy(workspace: &Workspace, tools: &Tools) -> Result<String> {
-    let next = "mend what it names (`rustup component add clippy` if it is missing)";
     let mut step = Step::begin("Clippy", "all crates and their tests, natively");
     let mut command = workspace.cargo();
     command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-    step.run(command, next)?;
+    step.run(command, LINT)?;
     step.done("clean");
 
     let linted = tools.wasm.has_clippy();
@@ -178,7 +235,7 @@ fn clippy(workspace: &Workspace, tools: &Tools) -> Result<String> {
     if linted {
         command.args(["--", "-D", "warnings"]);
     }
-    step.run(command, next)?;
+    step.run(command, LINT)?;
     step.done("clean");
     Ok("clean, natively and for wasm".to_owned())
 }
@@ -201,6 +258,10 @@ fn rust(workspace: &Workspace) -> Result<String> {
 }
 
 fn types(workspace: &Workspace, tools: &Tools) -> Result<String> {
+    types_by(workspace, &tools.node)
+}
+
+fn types_by(workspace: &Workspace, node: &Node) -> Result<String> {
     let mut projects = vec!["pkg".to_owned(), "tests".to_owned()];
     // Each example is a project of its own, as it would be where someone copies it.
     for entry in std::fs::read_dir(workspace.root.join("examples")).context("cannot list the examples")? {
@@ -212,7 +273,7 @@ fn types(workspace: &Workspace, tools: &Tools) -> Result<String> {
     projects.sort();
     for project in &projects {
         let mut step = Step::begin("Types", project);
-        let mut command = tools.node.script(workspace, &workspace.root.join("node_modules/typescript/bin/tsc"))?;
+        let mut command = node.script(workspace, &workspace.root.join("node_modules/typescript/bin/tsc"))?;
         command.args(["--noEmit", "--project", project]);
         step.run(command, "mend what it names")?;
         step.done("they fit");
@@ -229,6 +290,9 @@ fn javascript(workspace: &Workspace, tools: &Tools, only: Option<&str>) -> Resul
         .args(["--test", "--test-reporter=spec", "--test-timeout=600000"])
         .args(&files);
     give_test_environment(workspace, tools, &mut command)?;
+    if files.iter().any(|file| file.starts_with(workspace.root.join(HOSTS))) {
+        command.env("TOLLGATE_NEXT", next(workspace, tools)?);
+    }
     let output = step.run(
         command,
         "see the failing test above; run its file alone with `cargo xtask test js --only PART_OF_ITS_PATH`",
@@ -253,6 +317,26 @@ fn javascript(workspace: &Workspace, tools: &Tools, only: Option<&str>) -> Resul
     };
     step.done(&result);
     Ok(result)
+}
+
+/// Next.js and React by the lock file of the app that is tested in them, in the cache: a third of a gigabyte that nothing else needs.
+fn next(workspace: &Workspace, tools: &Tools) -> Result<PathBuf> {
+    let app = workspace.root.join(HOSTS).join("next");
+    let [manifest, lock] = ["package.json", "package-lock.json"].map(|name| app.join(name));
+    let wanted = hash::of_files([manifest.as_path(), lock.as_path()])?;
+    install::once(workspace, &format!("next-{}", wanted.get(..16).unwrap_or(&wanted)), |folder| {
+        let mut step = Step::begin("Next.js", "by the lock file of the app in tests/hosts, once");
+        for file in [&manifest, &lock] {
+            let name = file.file_name().context("a file has a name")?;
+            std::fs::copy(file, folder.join(name)).context("cannot copy a lock file into the cache")?;
+        }
+        let mut command = workspace.command("npm");
+        command.args(["ci", "--no-audit", "--no-fund"]).current_dir(folder);
+        tools.node.give_to(&mut command)?;
+        step.run(command, "check the network and run this again")?;
+        step.done("installed");
+        Ok(())
+    })
 }
 
 fn test_files(workspace: &Workspace, only: Option<&str>) -> Result<Vec<PathBuf>> {

@@ -156,9 +156,9 @@ async function errors(tollgate: Package): Promise<void> {
     () => createLocal({ quotas: { "a/b": month("1") } }),
     () => createLocal({ quotas: { q: { ...month("1"), period: "fortnight" as "day" } } }),
     () => createLocal({ policy: { defaultPlan: "free", plans: {} } }),
-    () => createClient({ url: "nowhere", token: "t", tenant: "t", onUnavailable: "deny" }),
+    () => createClient({ url: "nowhere", token: "t", tenant: "t", onUnavailable: "deny" }).quotas(),
   ]) {
-    ok((await caught(Promise.resolve().then(make))) instanceof tollgate.InvalidRequestError, "a wrong option is refused");
+    ok((await caught(Promise.resolve().then<unknown>(make))) instanceof tollgate.InvalidRequestError, "a wrong option is refused");
   }
 }
 

@@ -1,5 +1,6 @@
 // A Worker that uses the package: the scenario in process, and a client of the Worker that LEDGER_URL names.
 import * as tollgate from "tollgate";
+import { createClient } from "tollgate/client";
 import { run } from "./scenario.ts";
 
 interface Environment {
@@ -19,7 +20,7 @@ export default {
 async function answer(path: string, { LEDGER_URL }: Environment): Promise<Response> {
   if (path === "/scenario") return Response.json(await run(tollgate));
   // A client for each request: one request may not wait for another's connections.
-  const client = tollgate.createClient({ url: LEDGER_URL, token: "token", tenant: "acme", onUnavailable: "deny" });
+  const client = createClient({ url: LEDGER_URL, token: "token", tenant: "acme", onUnavailable: "deny" });
   const held = await Promise.all(["a", "b", "c"].map((id) => client.reserve({ id, resource: "llm", estimate: { usd: "1" } })));
   const settled = await Promise.all(held.map((hold) => hold.settle({ usd: "1" })));
   return Response.json(settled.map(({ id, state }) => [id, state]));

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::json;
 use super::problem::{Code, Problem};
 use crate::catalog::OverridesDocument;
-use crate::ids::PlanName;
-use crate::ledger::{Credit, Increase};
+use crate::ids::{Name, PlanName, Reason, RefundId};
+use crate::ledger::{Credit, Increase, RefundRequest};
+use crate::money::Usd;
 use crate::policy::Policy;
 use crate::quota::Quota;
 
@@ -17,6 +18,8 @@ const MAX_TOKEN_SECONDS: u32 = 31_536_000;
 const DEFAULT_TOKEN_SECONDS: u32 = 86_400;
 /// The longest document of own rates, aliases and markups.
 const MAX_OVERRIDES_BYTES: usize = 256 << 10;
+/// The longest policy, with all its defaults: an answer has room for it.
+const MAX_POLICY_BYTES: usize = 1_000_000;
 
 /// The body of an onboarding.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,6 +67,14 @@ pub fn parse_increase(json: &str) -> Result<Increase, Problem> {
     json::read(json)
 }
 
+/// Reads a refund.
+///
+/// # Errors
+/// The field that is wrong.
+pub fn parse_refund(json: &str) -> Result<RefundRequest, Problem> {
+    json::read::<RefundBody>(json).map(Into::into)
+}
+
 /// Reads an onboarding.
 ///
 /// # Errors
@@ -79,6 +90,11 @@ pub fn parse_onboard(json: &str) -> Result<OnboardRequest, Problem> {
 pub fn parse_policy(json: &str) -> Result<Policy, Problem> {
     let policy: Policy = json::read(json)?;
     policy.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
+    // What a quota leaves out is said where the policy is answered.
+    let length = tollgate_json::to_string(&policy).map_or(usize::MAX, |text| text.len());
+    if length > MAX_POLICY_BYTES {
+        return Err(Problem::invalid("plans", "with its defaults the policy has more than 1000000 bytes"));
+    }
     Ok(policy)
 }
 
@@ -114,6 +130,24 @@ pub fn parse_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
 pub fn read_overrides(json: &str) -> Result<Arc<OverridesDocument>, Problem> {
     let document: OverridesDocument = json::read(json)?;
     Ok(document.into())
+}
+
+/// The body of a refund.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RefundBody {
+    id: RefundId,
+    #[serde(default)]
+    usd: Option<Usd>,
+    reason: Reason,
+    by: Name,
+}
+
+impl From<RefundBody> for RefundRequest {
+    fn from(body: RefundBody) -> Self {
+        let RefundBody { id, usd, reason, by } = body;
+        Self { id, usd, reason, by }
+    }
 }
 
 const fn default_token_seconds() -> u32 {

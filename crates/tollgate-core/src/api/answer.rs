@@ -1,20 +1,19 @@
 //! Renders answers: outcomes, states and problems into JSON, with the headers that a denial has.
 
-use std::borrow::Borrow;
-
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::MAX_ANSWER_BYTES;
 use super::problem::{Problem, ProblemBody};
-use super::quota_body::{DenialBody, QuotaBody};
-use super::request::StateQuery;
+use super::quota_body::{DenialBody, Names, QuotaBody, QuotaItem, QuotaList, with_body};
+use super::request::{QuotasQuery, StateQuery};
 use crate::amount::Amount;
 use crate::arithmetic::arithmetic;
 use crate::bounds::{Amounts, Estimate};
-use crate::call::{Attribution, Resource};
+use crate::call::{Attribution, Call, Resource};
 use crate::catalog::{Alias, Catalog, Markup, Model, OverridesDocument, OverridesScope, OwnRates};
-use crate::ids::{AdjustmentId, Name, PlanName, ReservationId, TenantId, UserId};
-use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Rejection, Reservation};
+use crate::ids::{AdjustmentId, Name, PlanName, RefundId, ReservationId, TenantId, UserId};
+use crate::ledger::{Denial, Entry, Explanation, Ledger, OnExpiry, Opening, Outcome, Refund, Rejection, Reservation};
 use crate::meter::Quantity;
 use crate::money::Usd;
 use crate::period::Period;
@@ -25,6 +24,10 @@ use crate::usage_report::{UsageQuery, UsageReport, UsageTotals};
 
 /// The largest integer of a structured header field (RFC 9651, section 3.3.1).
 const MAX_HEADER_INTEGER: i64 = 999_999_999_999_999;
+/// Seconds after which it is worth trying again what was not available.
+const RETRY_AFTER_SECONDS: u32 = 1;
+/// The most quotas that header fields name: the binding one, and a few more. HTTP libraries bound the headers of an answer, Node's at 16 KiB; ids can be long.
+const MAX_HEADER_QUOTAS: usize = 4;
 
 /// What goes back to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +39,6 @@ pub struct Answer {
     /// Header fields besides the content type.
     pub headers: Vec<(&'static str, String)>,
 }
-
-/// An answer as one JSON value, as a batch's results are.
-#[derive(Debug)]
-pub struct WholeDocument<'a>(pub &'a [Answer]);
 
 impl Answer {
     /// A document.
@@ -54,9 +53,18 @@ impl Answer {
     /// An error.
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
-        let body = tollgate_json::to_string(&ProblemBody::from(problem)).unwrap_or_default();
-        let headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        let body = tollgate_json::to_string(&ProblemBody::new(problem, None)).unwrap_or_default();
+        let mut headers = problem.denial.as_deref().map(denial_headers).unwrap_or_default();
+        if problem.code == super::Code::Unavailable {
+            headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_string()));
+        }
         Self { status: problem.code.status(), body, headers }
+    }
+
+    /// An error among the results of a batch, which have no headers.
+    pub(super) fn problem_in_batch(ledger: &Ledger, problem: &Problem, names: &mut Names) -> Self {
+        let body = tollgate_json::to_string(&ProblemBody::new(problem, Some((ledger, names)))).unwrap_or_default();
+        Self { status: problem.code.status(), body, headers: Vec::new() }
     }
 
     /// Status and body in one text: three digits, then the JSON, or nothing. It crosses the boundary of WebAssembly in one piece and is not copied for it.
@@ -76,10 +84,20 @@ impl Answer {
     /// The answer to a command that was carried out.
     #[must_use]
     pub fn outcome(ledger: &Ledger, clock: Timestamp, outcome: &Outcome) -> Self {
+        Self::outcome_with(ledger, clock, outcome, None)
+    }
+
+    /// The same among the results of a batch.
+    pub(super) fn outcome_in_batch(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, names: &mut Names) -> Self {
+        Self::outcome_with(ledger, clock, outcome, Some(names))
+    }
+
+    fn outcome_with(ledger: &Ledger, clock: Timestamp, outcome: &Outcome, names: Option<&mut Names>) -> Self {
         let now = ledger.now(clock);
-        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind| {
+        let of = |id: &ReservationId, status: u16, replayed: bool, kind: ReplyKind<'_>| {
             ledger.reservation(id).map_or_else(Self::gone, |reservation| {
-                Self::json(status, &ReplyBody::new(ledger, reservation, now, kind, replayed))
+                let quotas = QuotaList::of(ledger, reservation, now, names);
+                Self::json(status, &ReplyBody::new(reservation, quotas, kind, replayed))
             })
         };
         match outcome {
@@ -95,6 +113,7 @@ impl Answer {
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
             Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
+            Outcome::Refunded { id, refund, replayed } => of(id, 200, *replayed, ReplyKind::Refunded(refund)),
             Outcome::Adjusted { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
         }
     }
@@ -105,13 +124,15 @@ impl Answer {
         let Some(tenant) = ledger.tenant() else {
             return Self::problem(&Rejection::TenantNotFound.into());
         };
+        let quotas = QuotaList::states(ledger.quota_count(), ledger.quotas(now).map(|view| QuotaBody::from(&view)));
         let body = TenantBody {
             tenant: &tenant.id,
             plan: &tenant.plan,
             policy_version: tenant.policy_version,
             created_at: tenant.created_at,
             open_holds: ledger.open_holds(),
-            quotas: ledger.quotas(now).map(|view| QuotaBody::from(&view)).collect(),
+            more_quotas: quotas.more,
+            quotas: quotas.quotas,
         };
         Self::json(200, &body)
     }
@@ -119,26 +140,44 @@ impl Answer {
     /// Answers a query about the ledger's state. Those about its history are answered by whoever keeps that.
     #[must_use]
     pub fn query(ledger: &Ledger, catalog: &Catalog, clock: Timestamp, query: &StateQuery) -> Self {
+        Self::query_with(ledger, catalog, clock, query, None)
+    }
+
+    /// The same among the results of a batch.
+    pub(super) fn query_in_batch(
+        ledger: &Ledger,
+        catalog: &Catalog,
+        clock: Timestamp,
+        query: &StateQuery,
+        names: &mut Names,
+    ) -> Self {
+        Self::query_with(ledger, catalog, clock, query, Some(names))
+    }
+
+    fn query_with(
+        ledger: &Ledger,
+        catalog: &Catalog,
+        clock: Timestamp,
+        query: &StateQuery,
+        names: Option<&mut Names>,
+    ) -> Self {
         let now = ledger.now(clock);
         if ledger.tenant().is_none() {
             return Self::problem(&Rejection::TenantNotFound.into());
         }
         match query {
             StateQuery::Tenant => Self::tenant(ledger, now),
-            StateQuery::Quotas => {
-                #[derive(Serialize)]
-                struct Body<'a> {
-                    quotas: Vec<QuotaBody<'a>>,
-                }
-                let quotas = ledger.quotas(now).map(|view| QuotaBody::from(&view)).collect();
-                Self::json(200, &Body { quotas })
-            }
+            StateQuery::Quotas(page) => Self::quotas(ledger, now, page),
+            StateQuery::Quota(id) => ledger.quota(id, now).map_or_else(
+                || Self::problem(&Rejection::QuotaNotFound(id.clone()).into()),
+                |view| Self::json(200, &QuotaBody::whole(&view)),
+            ),
             StateQuery::Reservation(id) => ledger.reservation(id).map_or_else(
                 || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
                 |reservation| Self::json(200, &ReservationBody::new(catalog, reservation)),
             ),
             StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
-                Ok(explanation) => Self::json(200, &ExplanationBody::from(&explanation)),
+                Ok(explanation) => Self::json(200, &ExplanationBody::new(ledger, now, &explanation, names)),
                 Err(rejection) => Self::problem(&rejection.into()),
             },
             StateQuery::Overrides => Self::overrides(ledger, OverridesScope::Tenant),
@@ -217,22 +256,18 @@ impl Answer {
         Self::json(200, &body)
     }
 
-    /// A page of entries. `limit` is how many were asked for: fewer means that there are no more. `archived_through` is the last entry that
-    /// is not kept any more, 0 for none.
-    #[must_use]
-    pub fn entries<E: Borrow<Entry> + Serialize>(entries: &[E], limit: u32, archived_through: u64) -> Self {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a, E> {
-            entries: &'a [E],
-            next: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            archived_through: Option<u64>,
+    /// A page of quotas, which ends before the one that is too much for one answer.
+    fn quotas(ledger: &Ledger, now: Timestamp, QuotasQuery { after, limit }: &QuotasQuery) -> Self {
+        let mut page = Page::new("quotas", *limit);
+        let (mut last, mut next) = (None, None);
+        for view in ledger.quotas(now).filter(|view| after.as_ref().is_none_or(|after| view.id > after)) {
+            if !page.add(&QuotaBody::from(&view)) {
+                next = last;
+                break;
+            }
+            last = Some(view.id);
         }
-        let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit);
-        let next = if full { entries.last().map(|entry| entry.borrow().seq) } else { None };
-        let archived_through = Some(archived_through).filter(|through| *through > 0);
-        Self::json(200, &Body { entries, next, archived_through })
+        page.finish(next, None)
     }
 
     fn gone() -> Self {
@@ -240,29 +275,90 @@ impl Answer {
     }
 }
 
-impl WholeDocument<'_> {
-    /// `{"results":[{"status":…,"body":…},…]}`. The bodies are JSON already and are not read again.
+/// A page of entries, while they are read: it ends where there are as many as were asked for, or before the one that is too much for one answer.
+#[derive(Debug)]
+pub struct EntriesPage {
+    page: Page,
+    last: Option<u64>,
+}
+
+impl EntriesPage {
+    /// Of so many at most.
     #[must_use]
-    pub fn batch(&self) -> String {
-        let mut text = String::with_capacity(self.0.iter().map(|answer| answer.body.len() + 40).sum());
-        text.push_str("{\"results\":[");
-        for (at, answer) in self.0.iter().enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            push_result(&mut text, answer);
+    pub fn new(limit: u32) -> Self {
+        Self { page: Page::new("entries", limit), last: None }
+    }
+
+    /// Adds the next one. Whether another one is wanted.
+    pub fn add(&mut self, entry: &Entry) -> bool {
+        let added = self.page.add(entry);
+        if added {
+            self.last = Some(entry.seq);
         }
-        text.push_str("]}");
-        text
+        added && !self.page.is_full()
+    }
+
+    /// The answer. `archived_through` is the last entry that is not kept any more, 0 for none.
+    #[must_use]
+    pub fn answer(self, archived_through: u64) -> Answer {
+        let next = self.last.filter(|_| self.page.is_full());
+        self.page.finish(next, Some(archived_through).filter(|through| *through > 0))
     }
 }
 
-fn push_result(text: &mut String, answer: &Answer) {
-    text.push_str("{\"status\":");
-    text.push_str(&answer.status.to_string());
-    text.push_str(",\"body\":");
-    text.push_str(if answer.body.is_empty() { "null" } else { &answer.body });
-    text.push('}');
+/// A list of which there may be more.
+#[derive(Debug)]
+struct Page {
+    text: String,
+    count: u32,
+    limit: u32,
+    is_full: bool,
+}
+
+impl Page {
+    /// What comes behind the list.
+    const END_BYTES: usize = 256;
+
+    fn new(name: &str, limit: u32) -> Self {
+        Self { text: format!("{{\"{name}\":["), count: 0, limit, is_full: false }
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full || self.count >= self.limit
+    }
+
+    /// Adds an item, unless that would be too much; one item always fits.
+    fn add(&mut self, item: &impl Serialize) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        // What is stored has nothing that JSON lacks.
+        let item = tollgate_json::to_string(item).unwrap_or_default();
+        if self.count > 0 {
+            if self.text.len() + item.len() + Self::END_BYTES > MAX_ANSWER_BYTES {
+                self.is_full = true;
+                return false;
+            }
+            self.text.push(',');
+        }
+        self.text.push_str(&item);
+        self.count += 1;
+        true
+    }
+
+    /// The answer; `next` is the item that it ends with, where there is more.
+    fn finish(self, next: Option<impl Serialize>, archived_through: Option<u64>) -> Answer {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct End<T> {
+            next: Option<T>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            archived_through: Option<u64>,
+        }
+        let end = End { next, archived_through };
+        let end = tollgate_json::members(&end).unwrap_or_default();
+        Answer { status: 200, body: format!("{}],{end}}}", self.text), headers: Vec::new() }
+    }
 }
 
 /// `Retry-After` (RFC 9110), `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) for the quotas that did
@@ -279,7 +375,8 @@ fn denial_headers(denial: &Denial) -> Vec<(&'static str, String)> {
     };
     let mut policies = Vec::new();
     let mut limits = Vec::new();
-    for denying in &denial.quotas {
+    // The binding one stands first.
+    for denying in denial.quotas.iter().take(MAX_HEADER_QUOTAS) {
         let view = denying.view();
         let unit = view.quota.unit;
         let name = match unit {
@@ -319,16 +416,19 @@ struct TenantBody<'a> {
     policy_version: u64,
     created_at: Timestamp,
     open_holds: usize,
-    quotas: Vec<QuotaBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_quotas: Option<usize>,
+    quotas: Vec<QuotaItem<'a>>,
 }
 
 #[derive(Clone, Copy)]
-enum ReplyKind {
+enum ReplyKind<'a> {
     Reserved,
     Metered,
     Settled,
     Released,
     Recorded,
+    Refunded(&'a RefundId),
 }
 
 /// The answer to a command about a reservation.
@@ -357,15 +457,23 @@ struct ReplyBody<'a> {
     released: Option<Usd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     overrun: Option<Usd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<&'a Refund>,
+    /// What is left of the charge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Usd>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     replayed: bool,
-    quotas: Vec<QuotaBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_quotas: Option<usize>,
+    /// The last member: the npm package reads it by itself.
+    quotas: Vec<QuotaItem<'a>>,
 }
 
 impl<'a> ReplyBody<'a> {
-    fn new(ledger: &'a Ledger, reservation: &'a Reservation, now: Timestamp, kind: ReplyKind, replayed: bool) -> Self {
+    fn new(reservation: &'a Reservation, quotas: QuotaList<'a>, kind: ReplyKind<'_>, replayed: bool) -> Self {
         let mut body = Self {
             id: &reservation.id,
             state: reservation.state_name(),
@@ -379,12 +487,15 @@ impl<'a> ReplyBody<'a> {
             charge: None,
             released: None,
             overrun: None,
+            refund: None,
+            left: left(reservation),
             late: reservation.end.as_ref().is_some_and(|end| end.late),
             replayed,
-            quotas: ledger.quotas_of(reservation, now).map(|view| QuotaBody::from(&view)).collect(),
+            more_quotas: quotas.more,
+            quotas: quotas.quotas,
         };
         let charge = reservation.end.as_ref().and_then(|end| end.charge.as_ref());
-        let spent = reservation.end.as_ref().map_or(Usd::ZERO, |end| end.spent.usd);
+        let spent = charge.map_or(Usd::ZERO, |charge| charge.usd);
         let held = reservation.held.usd;
         match kind {
             ReplyKind::Reserved => {
@@ -412,6 +523,11 @@ impl<'a> ReplyBody<'a> {
                 body.released = Some(held.minus(spent).or_zero());
             }
             ReplyKind::Recorded => body.charge = charge,
+            ReplyKind::Refunded(id) => {
+                let refunds = reservation.end.as_ref().map_or(&[][..], |end| &end.refunds);
+                body.charge = charge;
+                body.refund = refunds.iter().find(|refund| refund.id == *id);
+            }
         }
         body
     }
@@ -472,6 +588,12 @@ struct ReservationBody<'a> {
     /// What has adjusted the charge since.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     adjustments: &'a [AdjustmentId],
+    /// What was taken back of it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refunds: &'a [Refund],
+    /// What is left of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Usd>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -500,12 +622,28 @@ impl<'a> ReservationBody<'a> {
             expires_at: reservation.expires_at,
             closed_at: end.map(|end| end.at),
             charge,
-            explanation: charge.map(|charge| arithmetic(catalog, call, at, charge)).unwrap_or_default(),
+            explanation: charge.map(|charge| explained(catalog, call, at, charge, reservation)).unwrap_or_default(),
             late: end.is_some_and(|end| end.late),
             adjustments: end.map_or(&[], |end| &end.adjustments),
+            refunds: end.map_or(&[], |end| &end.refunds),
+            left: left(reservation),
             basis: reservation.basis.as_ref(),
         }
     }
+}
+
+/// What is left of a charge of which something was taken back.
+fn left(reservation: &Reservation) -> Option<Usd> {
+    reservation.end.as_ref().filter(|end| !end.refunds.is_empty()).map(|end| end.spent.usd)
+}
+
+/// A charge's arithmetic, and what was taken back of it.
+fn explained(catalog: &Catalog, call: &Call, at: Timestamp, charge: &Charge, reservation: &Reservation) -> Vec<String> {
+    let mut lines = arithmetic(catalog, call, at, charge);
+    let refunds = reservation.end.iter().flat_map(|end| &end.refunds);
+    lines.extend(refunds.map(|Refund { usd, by, reason, .. }| format!("refunded {usd} USD by {by}: {reason}")));
+    lines.extend(left(reservation).map(|left| format!("{left} USD are left")));
+    lines
 }
 
 fn on_expiry(reservation: &Reservation) -> Option<OnExpiry> {
@@ -522,19 +660,29 @@ struct ExplanationBody<'a> {
     estimate: &'a Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
     basis: Option<&'a Basis>,
-    quotas: Vec<QuotaBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_quotas: Option<usize>,
+    quotas: Vec<QuotaItem<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<DenialBody<'a>>,
 }
 
-impl<'a> From<&'a Explanation<'a>> for ExplanationBody<'a> {
-    fn from(explanation: &'a Explanation<'a>) -> Self {
+impl<'a> ExplanationBody<'a> {
+    fn new(ledger: &Ledger, now: Timestamp, explanation: &'a Explanation<'a>, mut names: Option<&mut Names>) -> Self {
+        let states = explanation.quotas.iter().map(|(view, fit)| {
+            let (view, body) = with_body(view.clone());
+            (view, body.with_fit(*fit))
+        });
+        let QuotaList { quotas, more } =
+            QuotaList::new(ledger, now, explanation.quotas.len(), states, names.as_deref_mut());
+        let beside = names.map(|names| (ledger, names));
         Self {
             allowed: explanation.denial.is_none(),
             estimate: &explanation.estimate,
             basis: explanation.basis.as_ref(),
-            quotas: explanation.quotas.iter().map(|(view, fit)| QuotaBody::from(view).with_fit(*fit)).collect(),
-            denial: explanation.denial.as_deref().map(Into::into),
+            more_quotas: more,
+            quotas,
+            denial: explanation.denial.as_deref().map(|denial| DenialBody::new(denial, beside)),
         }
     }
 }

@@ -7,8 +7,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::actual_body::{MeterBody, read_settle};
+use super::admin_body::RefundBody;
 use super::fields::{Place, parse_id};
-use super::history_query::{entries, usage_query};
+use super::history_query::{entries, quotas, usage_query};
 use super::json;
 use super::price_body::read_price;
 use super::problem::Problem;
@@ -16,7 +17,7 @@ use super::record_body::read_record;
 use super::request::{HistoryQuery, Request, StateQuery};
 use super::reserve_body::{ExtendBody, read_explain, read_reserve};
 use crate::catalog::{OverridesDocument, OverridesScope};
-use crate::ids::{CreditId, IncreaseId};
+use crate::ids::{CreditId, IncreaseId, QuotaId};
 use crate::ledger::{Command, Credit, Increase, OverridesOrder};
 use crate::objects;
 use crate::quota::Quota;
@@ -71,14 +72,19 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         Op::Record => Request::Command(Command::Record(read_record(json, Place::Batch)?)),
         Op::Settle => Request::Command(Command::Settle(parse_id("id", id()?)?, read_settle(json, Place::Batch)?)),
         Op::Release => Request::Command(Command::Release(only_id(json)?)),
-        Op::Extend | Op::Meter | Op::AddCredit | Op::RevokeCredit | Op::IncreaseLimit | Op::EndIncrease => {
-            Request::Command(parse_part(json, head.op, id()?)?)
-        }
+        Op::Extend
+        | Op::Meter
+        | Op::Refund
+        | Op::AddCredit
+        | Op::RevokeCredit
+        | Op::IncreaseLimit
+        | Op::EndIncrease => Request::Command(parse_part(json, head.op, id()?)?),
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
         Op::ListQuotas => {
-            let _: OnlyOp = json::read(json)?;
-            Request::State(StateQuery::Quotas)
+            let body: QuotasBody = json::read(json)?;
+            quotas(body.after, body.limit)?
         }
+        Op::GetQuota => Request::State(StateQuery::Quota(only_id(json)?)),
         Op::PutQuota => {
             let body: PutQuotaBody = json::read(json)?;
             Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
@@ -109,10 +115,11 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
 }
 
 fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
-    let PartBody { extend, meter, credit, credit_id, increase, increase_id, .. } = json::read(json)?;
+    let PartBody { extend, meter, refund, credit, credit_id, increase, increase_id, .. } = json::read(json)?;
     let given = [
         ("extend", extend.is_some()),
         ("meter", meter.is_some()),
+        ("refund", refund.is_some()),
         ("credit", credit.is_some()),
         ("creditId", credit_id.is_some()),
         ("increase", increase.is_some()),
@@ -120,6 +127,7 @@ fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
     ];
     let wanted = match op {
         Op::Meter => "meter",
+        Op::Refund => "refund",
         Op::AddCredit => "credit",
         Op::RevokeCredit => "creditId",
         Op::IncreaseLimit => "increase",
@@ -128,6 +136,9 @@ fn parse_part(json: &str, op: Op, id: &str) -> Result<Command, Problem> {
     };
     if let Some((other, _)) = given.into_iter().find(|(name, given)| *given && *name != wanted) {
         return Err(Problem::invalid(other, "unknown field: another operation has it"));
+    }
+    if let Some(refund) = refund {
+        return Ok(Command::Refund(parse_id("id", id)?, refund.into()));
     }
     Ok(match (extend, meter, credit, credit_id, increase, increase_id) {
         (Some(extend), ..) => Command::Extend(parse_id("id", id)?, extend.into_request("extend.")?),
@@ -168,10 +179,12 @@ enum Op {
     Release,
     Extend,
     Meter,
+    Refund,
     Record,
     Explain,
     GetReservation,
     ListQuotas,
+    GetQuota,
     PutQuota,
     DeleteQuota,
     ResetQuota,
@@ -225,6 +238,8 @@ struct PartBody {
     #[serde(default, deserialize_with = "objects::optional_object")]
     meter: Option<MeterBody>,
     #[serde(default, deserialize_with = "objects::optional_object")]
+    refund: Option<RefundBody>,
+    #[serde(default, deserialize_with = "objects::optional_object")]
     credit: Option<Credit>,
     #[serde(default)]
     credit_id: Option<CreditId>,
@@ -254,6 +269,17 @@ struct UsageBody {
     from: Option<String>,
     #[serde(default)]
     to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotasBody {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    #[serde(default)]
+    after: Option<QuotaId>,
+    #[serde(default)]
+    limit: Option<u64>,
 }
 
 #[derive(Deserialize)]

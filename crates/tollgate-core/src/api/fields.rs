@@ -14,6 +14,33 @@ pub fn parse_id<T: core::str::FromStr<Err: core::fmt::Display>>(field: &str, tex
     text.parse().map_err(|error| Problem::invalid(field, error))
 }
 
+/// The largest whole number on the wire: 2⁵³ − 1. JavaScript, which numbers cross on their way to where they are stored, does not tell larger ones apart.
+pub(super) const MAX_WHOLE: u64 = (1 << 53) - 1;
+
+/// A whole number that can be stored and looked for.
+pub(super) fn whole(field: &str, number: u64) -> Result<u64, Problem> {
+    if number <= MAX_WHOLE { Ok(number) } else { Err(Problem::invalid(field, "must lie in 0 to 9007199254740991")) }
+}
+
+/// A whole number in a query.
+pub(super) fn number(field: &str, text: Option<&str>) -> Result<Option<u64>, Problem> {
+    let read = |text: &str| match text.parse() {
+        // What Rust reads besides digits.
+        Ok(number) if !text.starts_with('+') => whole(field, number),
+        _ => Err(Problem::invalid(field, "must be a whole number from 0 to 9007199254740991")),
+    };
+    text.map(read).transpose()
+}
+
+/// How much a page has at most: as many as are said, up to `most`, or else `usual`.
+pub(super) fn page_limit(limit: Option<u64>, usual: u32, most: u32) -> Result<u32, Problem> {
+    let Some(limit) = limit else { return Ok(usual) };
+    u32::try_from(limit)
+        .ok()
+        .filter(|limit| (1..=most).contains(limit))
+        .ok_or_else(|| Problem::invalid("limit", format_args!("must lie in 1 to {most}")))
+}
+
 /// Where a command stands: on a route of its own, whose path says what it is and about which id; or in a batch, where it says so itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {

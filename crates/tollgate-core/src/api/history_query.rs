@@ -1,14 +1,18 @@
 //! Reads queries about what has happened, from the pairs of an address or from a command.
 
-use super::fields::{parameters, parse_id};
+use super::fields::{number, page_limit, parameters, parse_id, whole};
 use super::problem::Problem;
-use super::request::{HistoryQuery, Request};
+use super::request::{HistoryQuery, QuotasQuery, Request, StateQuery};
+use crate::ids::QuotaId;
 use crate::time::Timestamp;
 use crate::usage_report::{Dimension, UsageQuery};
 
 /// The most entries in one answer, and how many there are where the caller does not say.
 pub const MAX_ENTRIES: u32 = 1_000;
 const DEFAULT_ENTRIES: u32 = 100;
+/// The most quotas in one answer, and how many there are where the caller does not say.
+pub const MAX_QUOTAS_PAGE: u32 = 1_000;
+const DEFAULT_QUOTAS: u32 = 100;
 
 /// Reads the query of a usage report from its pairs.
 ///
@@ -27,10 +31,17 @@ pub fn parse_usage_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>
 /// The parameter that is wrong.
 pub fn parse_entries_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Request, Problem> {
     let [after, limit] = parameters(pairs, ["after", "limit"])?;
-    let number = |name: &str, text: Option<&str>| {
-        text.map(|text| text.parse().map_err(|_| Problem::invalid(name, "must be a whole number"))).transpose()
-    };
     entries(number("after", after)?, number("limit", limit)?)
+}
+
+/// Reads the query of a page of quotas from its pairs.
+///
+/// # Errors
+/// The parameter that is wrong.
+pub fn parse_quotas_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Request, Problem> {
+    let [after, limit] = parameters(pairs, ["after", "limit"])?;
+    let after = after.map(|after| parse_id("after", after)).transpose()?;
+    quotas(after, number("limit", limit)?)
 }
 
 /// Reads the query of a price list from its pairs: the provider, where only one is asked for.
@@ -75,12 +86,12 @@ pub(super) fn usage_query<'a>(
 
 /// A page of the ledger's lines.
 pub(super) fn entries(after: Option<u64>, limit: Option<u64>) -> Result<Request, Problem> {
-    let limit = match limit {
-        None => DEFAULT_ENTRIES,
-        Some(limit) => u32::try_from(limit)
-            .ok()
-            .filter(|limit| (1..=MAX_ENTRIES).contains(limit))
-            .ok_or_else(|| Problem::invalid("limit", "must lie in 1 to 1000"))?,
-    };
-    Ok(Request::History(HistoryQuery::Entries { after: after.unwrap_or(0), limit }))
+    let limit = page_limit(limit, DEFAULT_ENTRIES, MAX_ENTRIES)?;
+    Ok(Request::History(HistoryQuery::Entries { after: whole("after", after.unwrap_or(0))?, limit }))
+}
+
+/// A page of quotas.
+pub(super) fn quotas(after: Option<QuotaId>, limit: Option<u64>) -> Result<Request, Problem> {
+    let limit = page_limit(limit, DEFAULT_QUOTAS, MAX_QUOTAS_PAGE)?;
+    Ok(Request::State(StateQuery::Quotas(QuotasQuery { after, limit })))
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::fields::parameters;
+use super::fields::{number, page_limit, parameters, whole};
 use super::json;
 use super::problem::Problem;
 use crate::ids::Name;
@@ -47,12 +47,8 @@ pub struct RepairRequest {
 /// The parameter that is wrong.
 pub fn parse_journal_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<JournalQuery, Problem> {
     let [after, limit] = parameters(pairs, ["after", "limit"])?;
-    let number = |name: &str, text: &str| text.parse().map_err(|_| Problem::invalid(name, "must be a whole number"));
-    let after = after.map_or(Ok(0), |text| number("after", text))?;
-    let limit = limit.map_or(Ok(u64::from(DEFAULT_JOURNAL_ROWS)), |text| number("limit", text))?;
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=MAX_JOURNAL_ROWS).contains(limit));
-    let limit = limit.ok_or_else(|| Problem::invalid("limit", "must lie in 1 to 1000"))?;
-    Ok(JournalQuery { after, limit })
+    let limit = page_limit(number("limit", limit)?, DEFAULT_JOURNAL_ROWS, MAX_JOURNAL_ROWS)?;
+    Ok(JournalQuery { after: number("after", after)?.unwrap_or(0), limit })
 }
 
 /// Reads an order to archive.
@@ -60,7 +56,10 @@ pub fn parse_journal_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str
 /// # Errors
 /// The field that is wrong.
 pub fn parse_archive(json: &str) -> Result<ArchiveRequest, Problem> {
-    json::read(json)
+    let order: ArchiveRequest = json::read(json)?;
+    whole("through", order.through)?;
+    whole("forgetThrough", order.forget_through.unwrap_or(0))?;
+    Ok(order)
 }
 
 /// Reads an order to repair.

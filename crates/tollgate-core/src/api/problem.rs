@@ -1,10 +1,12 @@
 //! Problem documents (RFC 9457) with stable codes.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use super::quota_body::DenialBody;
+use super::quota_body::{DenialBody, Names};
 use crate::extract::ExtractError;
-use crate::ledger::{Denial, EndState, Rejection};
+use crate::ledger::{Denial, EndState, Ledger, Rejection};
 use crate::price::Unpriced;
 
 /// What a caller can do about an error. The names are stable.
@@ -34,6 +36,8 @@ pub enum Code {
     LedgerDamaged,
     /// Nothing: it was settled.
     AlreadySettled,
+    /// Settle or release it first.
+    StillHeld,
     /// Record what happened, if anything did.
     AlreadyReleased,
     /// Settle it late, if the call was made.
@@ -85,6 +89,7 @@ impl Code {
             Self::Archived => ("archived", 410, "Archived"),
             Self::LedgerDamaged => ("ledger_damaged", 409, "Ledger damaged"),
             Self::AlreadySettled => ("already_settled", 409, "Already settled"),
+            Self::StillHeld => ("still_held", 409, "Still held"),
             Self::AlreadyReleased => ("already_released", 409, "Already released"),
             Self::AlreadyExpired => ("already_expired", 409, "Already expired"),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large"),
@@ -161,6 +166,7 @@ impl From<Rejection> for Problem {
                 EndState::Released => Code::AlreadyReleased,
                 EndState::Expired => Code::AlreadyExpired,
             },
+            Rejection::StillHeld(_) => Code::StillHeld,
             Rejection::Unpriced(_) => Code::Unpriced,
             Rejection::Invalid { .. } => Code::InvalidRequest,
         };
@@ -192,7 +198,43 @@ const fn unpriced_field(unpriced: &Unpriced) -> &'static str {
     }
 }
 
-/// The document as it is sent.
+/// The most bytes of a sentence, and of a field's path, as they stand in a problem document. What callers call things goes into both, and may be as long as a body.
+const MAX_DETAIL_BYTES: usize = 2048;
+const MAX_FIELD_BYTES: usize = 512;
+
+/// A text whose JSON is not longer than so many bytes: what is too much is left out in the middle, because it is the ends that say what is wrong.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most && written(text.chars()) <= most {
+        return Cow::Borrowed(text);
+    }
+    let half = (most - "…".len()) / 2;
+    let head = fitting(text.chars(), half);
+    let tail = text.len().saturating_sub(fitting(text.chars().rev(), half));
+    let part = |part: Option<&str>| part.unwrap_or_default().to_owned();
+    Cow::Owned(part(text.get(..head)) + "…" + &part(text.get(tail..)))
+}
+
+/// How long a text is whose characters come one by one, until its JSON would be longer than so many bytes.
+fn fitting(chars: impl Iterator<Item = char>, most: usize) -> usize {
+    let mut bytes = 0;
+    let fit = chars.take_while(|char| {
+        bytes += written([*char]);
+        bytes <= most
+    });
+    fit.map(char::len_utf8).sum()
+}
+
+/// How many bytes characters take in JSON.
+fn written(chars: impl IntoIterator<Item = char>) -> usize {
+    let bytes = |char: char| match char {
+        '"' | '\\' => 2,
+        char if char < ' ' => 6,
+        char => char.len_utf8(),
+    };
+    chars.into_iter().map(bytes).sum()
+}
+
+/// The document as it is sent: 4 KiB at most, besides the denial.
 #[derive(Serialize)]
 pub(super) struct ProblemBody<'a> {
     #[serde(rename = "type")]
@@ -200,24 +242,43 @@ pub(super) struct ProblemBody<'a> {
     title: &'static str,
     status: u16,
     code: &'static str,
-    detail: &'a str,
+    detail: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    field: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<DenialBody<'a>>,
 }
 
-impl<'a> From<&'a Problem> for ProblemBody<'a> {
-    fn from(problem: &'a Problem) -> Self {
+impl<'a> ProblemBody<'a> {
+    /// Beside the states of a batch, where there are names to which they belong.
+    pub(super) fn new(problem: &'a Problem, beside: Option<(&Ledger, &mut Names)>) -> Self {
         let (code, status, title) = problem.code.parts();
         Self {
             kind: format!("urn:tollgate:problem:{code}"),
             title,
             status,
             code,
-            detail: &problem.detail,
-            field: problem.field.as_deref(),
-            denial: problem.denial.as_deref().map(Into::into),
+            detail: cut(&problem.detail, MAX_DETAIL_BYTES),
+            field: problem.field.as_deref().map(|field| cut(field, MAX_FIELD_BYTES)),
+            denial: problem.denial.as_deref().map(|denial| DenialBody::new(denial, beside)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_left_out_in_the_middle() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("much too long", 9), "muc…ong");
+        assert_eq!(cut("ääääääää", 11), "ää…ää");
+        for text in ["x", "\u{1}", "\"", "\\", "ä", "😀"].map(|part| part.repeat(5_000)) {
+            for most in [MAX_DETAIL_BYTES, MAX_FIELD_BYTES] {
+                let written = tollgate_json::to_string(&cut(&text, most)).map_or(usize::MAX, |text| text.len());
+                assert!((most - 30..=most + 2).contains(&written), "{written} of {most}");
+            }
         }
     }
 }

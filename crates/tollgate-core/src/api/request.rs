@@ -1,7 +1,8 @@
 //! What can be asked about or of one tenant's ledger.
 
 use super::price_body::PriceRequest;
-use crate::ids::ReservationId;
+use super::problem::Problem;
+use crate::ids::{QuotaId, ReservationId};
 use crate::ledger::{Command, ReserveRequest};
 use crate::usage_report::UsageQuery;
 
@@ -14,6 +15,47 @@ pub enum Request {
     State(StateQuery),
     /// A question about what has happened.
     History(HistoryQuery),
+}
+
+/// What one caller asks at once, and is given one answer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// One request.
+    One(Request),
+    /// A batch's commands, or what is wrong with them.
+    Batch(Vec<Result<Request, Problem>>),
+}
+
+impl Ask {
+    /// How many requests it is.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Batch(commands) => commands.len(),
+        }
+    }
+
+    /// Whether it asks nothing: a batch without commands.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The requests in it that can be carried out.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        let (one, batch) = match self {
+            Self::One(request) => (Some(request), None),
+            Self::Batch(commands) => (None, Some(commands)),
+        };
+        one.into_iter().chain(batch.into_iter().flatten().filter_map(|command| command.as_ref().ok()))
+    }
+
+    /// Whether it only looks: then it need not be part of a turn.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self, Self::One(Request::State(_) | Request::History(_)))
+    }
 }
 
 /// A question about what has happened.
@@ -35,8 +77,10 @@ pub enum HistoryQuery {
 pub enum StateQuery {
     /// The tenant and its quotas.
     Tenant,
-    /// Every quota.
-    Quotas,
+    /// Quotas, by page.
+    Quotas(QuotasQuery),
+    /// One quota, with every credit and increase that it has.
+    Quota(QuotaId),
     /// One reservation or record.
     Reservation(ReservationId),
     /// What a reservation would be answered.
@@ -45,4 +89,13 @@ pub enum StateQuery {
     Overrides,
     /// What a usage costs this tenant.
     Price(Box<PriceRequest>),
+}
+
+/// A page of quotas, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotasQuery {
+    /// The last quota that the caller has; none for the first page.
+    pub after: Option<QuotaId>,
+    /// The most quotas to return: 1 to [`MAX_QUOTAS_PAGE`](super::MAX_QUOTAS_PAGE).
+    pub limit: u32,
 }

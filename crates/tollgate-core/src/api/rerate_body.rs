@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::fields::{page_limit, whole};
 use super::json;
 use super::problem::Problem;
 use crate::catalog::{Overrides, OverridesDocument, OverridesScope, PriceBook};
@@ -16,6 +17,8 @@ use crate::time::Timestamp;
 
 /// The most entries that are looked at for one answer, and how many are where the caller does not say.
 pub const MAX_RERATED: u32 = 1_000;
+/// A page ends with the line that passes this: a line can have two entries of overrides in it.
+const MAX_LINES_BYTES: usize = 512 << 10;
 
 /// What to re-rate, against what.
 #[derive(Clone, Debug)]
@@ -72,9 +75,18 @@ pub struct RerateReport {
     pub posted: u64,
     /// The `after` of the next page; null at the end.
     pub next: Option<u64>,
+    /// How long the lines are, as they are sent.
+    #[serde(skip)]
+    pub bytes: usize,
 }
 
 impl RerateReport {
+    /// Whether the answer has as many lines as it may have.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.bytes >= MAX_LINES_BYTES
+    }
+
     /// Adds a line.
     pub fn add(&mut self, line: Rerated) {
         self.totals.charges = self.totals.charges.saturating_add(1);
@@ -85,6 +97,8 @@ impl RerateReport {
             self.totals.changed = self.totals.changed.saturating_add(1);
         }
         if !line.difference.is_zero() || line.new_basis.is_none() {
+            let bytes = tollgate_json::to_string(&line).map_or(MAX_LINES_BYTES, |text| text.len());
+            self.bytes = self.bytes.saturating_add(bytes);
             self.lines.push(line);
         }
     }
@@ -127,7 +141,7 @@ pub fn parse_rerate(text: &str) -> Result<RerateRequest, Problem> {
         #[serde(default)]
         after: u64,
         #[serde(default)]
-        limit: Option<u32>,
+        limit: Option<u64>,
         #[serde(default, deserialize_with = "objects::optional_object")]
         totals: Option<RerateTotals>,
     }
@@ -135,10 +149,11 @@ pub fn parse_rerate(text: &str) -> Result<RerateRequest, Problem> {
     if body.from >= body.to {
         return Err(Problem::invalid("to", "must be later than `from`"));
     }
-    let limit = body.limit.unwrap_or(MAX_RERATED);
-    if !(1..=MAX_RERATED).contains(&limit) {
-        return Err(Problem::invalid("limit", "must lie in 1 to 1000"));
-    }
+    let limit = page_limit(body.limit, MAX_RERATED, MAX_RERATED)?;
+    whole("after", body.after)?;
+    let totals = body.totals.unwrap_or_default();
+    whole("totals.charges", totals.charges)?;
+    whole("totals.changed", totals.changed)?;
     let overrides = match body.overrides.map(RawValue::get) {
         None => Against::AsCharged,
         Some("\"current\"") => Against::Current,
@@ -153,7 +168,7 @@ pub fn parse_rerate(text: &str) -> Result<RerateRequest, Problem> {
         after: body.after,
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
         post: body.post,
-        totals: body.totals.unwrap_or_default(),
+        totals,
         overrides,
     })
 }
@@ -169,6 +184,12 @@ mod tests {
             (r#""to":"2026-11-01T00:00:00Z""#, "to"),
             (r#""to":"2026-12-01T00:00:00Z","limit":1001"#, "limit"),
             (r#""to":"2026-12-01T00:00:00Z","limit":0"#, "limit"),
+            (r#""to":"2026-12-01T00:00:00Z","after":9007199254740992"#, "after"),
+            (r#""to":"2026-12-01T00:00:00Z","after":1e3"#, "after"),
+            (
+                r#""to":"2026-12-01T00:00:00Z","totals":{"charges":9007199254740992,"changed":0,"old":"0","new":"0","difference":"0"}"#,
+                "totals.charges",
+            ),
             (r#""to":"2026-12-01T00:00:00Z","post":"a b""#, "post"),
             (r#""to":"2026-12-01T00:00:00Z","overrides":"then""#, "overrides"),
             (r#""to":"2026-12-01T00:00:00Z","overrides":{"rate":[]}"#, "overrides.rate"),

@@ -9,7 +9,8 @@ use crate::bounds::{Estimate, SandboxBounds};
 use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{
-    AdjustmentId, CreditId, ExtensionId, IncreaseId, PlanName, QuotaId, ReadingId, ReservationId, TenantId,
+    AdjustmentId, CreditId, ExtensionId, IncreaseId, Name, PlanName, QuotaId, ReadingId, Reason, RefundId,
+    ReservationId, TenantId,
 };
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
@@ -52,6 +53,21 @@ pub enum Command {
     SetOverrides(OverridesOrder),
     /// Makes up the difference between what was charged and what should have been.
     Adjust(Adjustment),
+    /// Takes back a charge, wholly or partly.
+    Refund(ReservationId, RefundRequest),
+}
+
+/// See [`Command::Refund`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundRequest {
+    /// Chosen by the caller; makes the refund safe to repeat.
+    pub id: RefundId,
+    /// How much, above zero; all that is left of the charge where nothing is said.
+    pub usd: Option<Usd>,
+    /// Why.
+    pub reason: Reason,
+    /// Who says so.
+    pub by: Name,
 }
 
 /// See [`Command::Adjust`].

@@ -336,6 +336,11 @@ impl QuotaState {
         }
     }
 
+    /// Whether a view is of the period that holds an instant. A rolling window has no other.
+    pub(super) fn is_shown_by(&self, view: &QuotaView<'_>, now: Timestamp) -> bool {
+        self.rolling().is_some() || self.window(now).start == view.window.start
+    }
+
     /// What a call is counted in that is reserved at an instant.
     pub(super) fn placement(&self, id: &QuotaId, view: &QuotaView<'_>, now: Timestamp) -> Placement {
         let period_start = if self.rolling().is_some() { now } else { view.window.start };
@@ -355,7 +360,7 @@ impl QuotaState {
     }
 
     fn placed(&self, id: &QuotaId, period_start: Timestamp) -> Placement {
-        Placement { quota_id: id.clone(), generation: self.generation, period_start, hint: self.place }
+        Placement { quota_id: id.clone(), generation: self.generation, period_start, dropped: None, hint: self.place }
     }
 
     /// The limit in force in a period that was counted in.
@@ -613,12 +618,13 @@ impl QuotaState {
         }
     }
 
-    /// The thresholds that are crossed where so much more is spent in the period of a placement of this generation, ascending; what is spent then, and the limit
-    /// that is in force.
+    /// The thresholds that are crossed where so much more is spent in the period of a placement of this generation, and the limit raised by so much, ascending; what is
+    /// spent then, and the limit that is in force.
     pub(super) fn newly_crossed(
         &self,
         placement: &Placement,
         more: Amount,
+        raised: Amount,
         now: Timestamp,
     ) -> (Vec<Ratio>, Amount, Amount) {
         let id = &placement.quota_id;
@@ -626,14 +632,14 @@ impl QuotaState {
             self.view_of(id, placement, now)
         } else if let Some(counter) = self.counter(placement.period_start) {
             // Nearly always: without working out what a view has besides.
-            return self.crossed(counter.spent.plus(more), self.limit_of(counter, now), &counter.warned);
+            return self.crossed(counter.spent.plus(more), self.limit_of(counter, now).plus(raised), &counter.warned);
         } else {
             let begins = self.is_later(placement.period_start) && placement.period_start == self.window(now).start;
             begins.then(|| self.view(id, now))
         };
         // Without a view, the period is over and its counter gone; who should be warned was.
         let nothing = (Vec::new(), Amount::ZERO, Amount::ZERO);
-        view.map_or(nothing, |view| self.crossed(view.spent.plus(more), view.limit, &view.warned))
+        view.map_or(nothing, |view| self.crossed(view.spent.plus(more), view.limit.plus(raised), &view.warned))
     }
 
     /// The thresholds that are reached, but for those that were before; with what is spent, and the limit.

@@ -9,6 +9,7 @@ use super::command::{
 use super::counter::{QuotaState, QuotaView};
 use super::denial::{Denial, Rejection, Tight};
 use super::event::{Charged, Event, Placement, QuotaSource};
+use super::funds::Drawn;
 use super::repeats::{MAX_CHANGES, MAX_FINGERPRINTS};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{Ledger, MAX_OPEN_HOLDS};
@@ -18,7 +19,7 @@ use crate::call::Call;
 use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
 use crate::fault::{self, Fault};
-use crate::ids::{QuotaId, ReservationId};
+use crate::ids::{QuotaId, RefundId, ReservationId};
 use crate::money::Usd;
 use crate::policy::WithoutQuota;
 use crate::price::Charge;
@@ -96,6 +97,15 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// The charge is taken back.
+    Refunded {
+        /// Whose charge.
+        id: ReservationId,
+        /// By which refund.
+        refund: RefundId,
+        /// Whether it was carried out before.
+        replayed: bool,
+    },
 }
 
 impl Ledger {
@@ -122,7 +132,7 @@ impl Ledger {
             Command::Extend(id, request) => self.extend(catalog, id, request, now),
             Command::Meter(id, reading) => self.meter(catalog, id, reading, now),
             Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
-            Command::Release(id) => self.release(id),
+            Command::Release(id) => self.release(id, now),
             Command::Record(request) => self.record(catalog, request, now),
             Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
@@ -130,6 +140,7 @@ impl Ledger {
             Command::EndIncrease(id, increase) => self.end_increase(id, increase, now),
             Command::SetOverrides(order) => self.set_overrides(catalog, order),
             Command::Adjust(order) => self.adjust(order, now),
+            Command::Refund(id, request) => self.refund(id, request, now),
         }
     }
 
@@ -163,9 +174,10 @@ impl Ledger {
                 (Charge { basis: reservation.basis.clone(), ..Charge::of_amount(spent.usd) }, spent)
             }
         };
-        let charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
-        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
-        Some(followed(Event::Expired(charged), crossed))
+        let mut charged = charged(reservation, None, charge.flagged(Flag::Expired), spent);
+        let freed = |unit| Amount::ZERO.minus(reservation.resting(unit));
+        let booked = self.book(reservation, &mut charged, &freed, now);
+        Some(followed(Event::Expired(charged), booked.crossed))
     }
 
     fn onboard(&self, onboard: &Onboard) -> Result<Decision, Rejection> {
@@ -344,6 +356,7 @@ impl Ledger {
             basis = bound.basis;
         }
         let prolonged = request.ttl_seconds.map_or(reservation.expires_at, |ttl| now.plus_seconds(ttl));
+        let drawn = self.draws_when_held(reservation, &held, now);
         let event = Event::Extended {
             id: id.clone(),
             extension: request.clone(),
@@ -352,6 +365,7 @@ impl Ledger {
             expires_at: prolonged.max(reservation.expires_at),
             basis,
             known: Some(known),
+            drawn,
         };
         Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
     }
@@ -390,9 +404,14 @@ impl Ledger {
         let spent = before.map_or(spent, |before| spent.at_least(&before.spent));
         let mut charged = charged(reservation, None, charge, spent);
         charged.replaces = charged.replaces.filter(|_| !fault::on(Fault::ReadingAddsUp));
-        let crossed = self.thresholds(&reservation.counted_on, now, &|unit| charged.more(unit));
+        let rests = |unit: Unit| unit.held(&reservation.held).minus(unit.spent(&spent)).or_zero();
+        let held = |unit| rests(unit).minus(reservation.resting(unit));
+        let booked = self.book(reservation, &mut charged, &held, now);
+        if let Some(drawn) = &mut charged.drawn {
+            Drawn::strip(drawn);
+        }
         let event = Event::Metered { reading: reading.clone(), known: Some(known), charged };
-        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
+        Ok(Decision { events: followed(event, booked.crossed), outcome: outcome(false) })
     }
 
     fn settle(
@@ -414,19 +433,27 @@ impl Ledger {
                 (state, _) => return Err(Rejection::AlreadyEnded { id: id.clone(), state }),
             },
         };
-        let (charge, spent) = self.actual_charge(catalog, reservation, actual)?;
-        let charged = charged(reservation, Some(actual.clone()), charge, spent);
-        let counted_on = self.places_of(reservation);
-        let crossed = self.thresholds(&counted_on, now, &|unit| charged.more(unit));
-        let event = if late { Event::SettledLate { counted_on, charged } } else { Event::Settled(charged) };
-        Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
+        let (charge, mut spent) = self.actual_charge(catalog, reservation, actual)?;
+        if let Some(end) = &reservation.end {
+            // What was taken back of the charge of an expiry stays taken back.
+            spent.usd = end.net(spent.usd);
+        }
+        let mut charged = charged(reservation, Some(actual.clone()), charge, spent);
+        let freed = |unit| if late { Amount::ZERO } else { Amount::ZERO.minus(reservation.resting(unit)) };
+        let booked = self.book(reservation, &mut charged, &freed, now);
+        let event =
+            if late { Event::SettledLate { counted_on: booked.counted_on, charged } } else { Event::Settled(charged) };
+        Ok(Decision { events: followed(event, booked.crossed), outcome: outcome(false) })
     }
 
-    fn release(&self, id: &ReservationId) -> Result<Decision, Rejection> {
+    fn release(&self, id: &ReservationId, now: Timestamp) -> Result<Decision, Rejection> {
         let reservation = self.find(id)?;
         let outcome = |replayed| Outcome::Released { id: id.clone(), replayed };
         match &reservation.end {
-            None => Ok(Decision { events: vec![Event::Released { id: id.clone() }], outcome: outcome(false) }),
+            None => {
+                let drawn = self.draws_when_released(reservation, now);
+                Ok(Decision { events: vec![Event::Released { id: id.clone(), drawn }], outcome: outcome(false) })
+            }
             Some(end) if end.state == EndState::Released => Ok(Decision { events: Vec::new(), outcome: outcome(true) }),
             Some(end) => Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state }),
         }
@@ -449,8 +476,7 @@ impl Ledger {
                 if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
             }
         };
-        let crossed = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent));
-        let charged = Charged {
+        let mut charged = Charged {
             id: id.clone(),
             call: request.call.clone(),
             reserved_at: now,
@@ -458,7 +484,11 @@ impl Ledger {
             charge,
             spent,
             replaces: None,
+            drawn: None,
+            drew: Vec::new(),
+            resets: Vec::new(),
         };
+        let crossed = self.book_on(&counted_on, Vec::new(), &mut charged, &|_| Amount::ZERO, now);
         let event = Event::Recorded { mode: request.mode, counted_on, charged };
         Ok(Decision { events: followed(event, crossed), outcome: Outcome::Recorded { id, replayed: false } })
     }
@@ -543,33 +573,6 @@ impl Ledger {
         self.applicable(call).map(|(id, state)| state.placement(id, &state.view(id, now), now)).collect()
     }
 
-    /// The thresholds that spending more would cross.
-    pub(super) fn thresholds(
-        &self,
-        counted_on: &[Placement],
-        now: Timestamp,
-        more: &dyn Fn(Unit) -> Amount,
-    ) -> Vec<Event> {
-        let mut events = Vec::new();
-        for placement in counted_on {
-            let Some((_, state)) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id) else {
-                continue;
-            };
-            if state.generation != placement.generation {
-                continue;
-            }
-            let (crossed, spent, limit) = state.newly_crossed(placement, more(state.quota.unit), now);
-            events.extend(crossed.into_iter().map(|threshold| Event::ThresholdCrossed {
-                quota_id: placement.quota_id.clone(),
-                period_start: placement.period_start,
-                threshold,
-                spent,
-                limit,
-            }));
-        }
-        events
-    }
-
     /// How many changes of a hold are remembered with one more, if there may be one more.
     fn one_more(&self, known: usize, what: &'static str) -> Result<u32, Rejection> {
         if known >= MAX_CHANGES || self.fingerprints >= MAX_FINGERPRINTS {
@@ -591,7 +594,7 @@ fn left(view: &QuotaView<'_>) -> (Unit, Amount) {
 /// The estimate, where it is smaller than asked; its bound; what counts it.
 type Grant = (Option<Estimate>, UpperBound, Arc<[Placement]>);
 
-fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, spent: Amounts) -> Charged {
+pub(super) fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, spent: Amounts) -> Charged {
     Charged {
         id: reservation.id.clone(),
         call: reservation.call.clone(),
@@ -600,6 +603,9 @@ fn charged(reservation: &Reservation, actual: Option<Actual>, charge: Charge, sp
         charge,
         spent,
         replaces: reservation.replaced(),
+        drawn: None,
+        drew: Vec::new(),
+        resets: Vec::new(),
     }
 }
 
@@ -627,11 +633,11 @@ fn quota_set(
     Event::QuotaSet { quota_id: id.clone(), quota: quota.clone(), source, generation }
 }
 
-fn replay(same: bool, outcome: Outcome, id: &str) -> Result<Decision, Rejection> {
+pub(super) fn replay(same: bool, outcome: Outcome, id: &str) -> Result<Decision, Rejection> {
     if same { Ok(Decision { events: Vec::new(), outcome }) } else { Err(Rejection::IdempotencyConflict(id.to_owned())) }
 }
 
-fn invalid(field: &str, message: &str) -> Rejection {
+pub(super) fn invalid(field: &str, message: &str) -> Rejection {
     Rejection::Invalid { field: field.to_owned(), message: message.to_owned() }
 }
 

@@ -51,6 +51,9 @@ pub enum Rejection {
         /// How.
         state: EndState,
     },
+    /// The reservation is open, and nothing of it can be taken back: settle or release it.
+    #[error("reservation `{0}` is still held: settle or release it")]
+    StillHeld(ReservationId),
     /// The call has no price: give an amount, or set the policy's rule for unknown models.
     #[error(transparent)]
     Unpriced(#[from] Unpriced),

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, de};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
-use super::event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
-use super::funds::{Credit, Increase, Rollover};
+use super::event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
+use super::funds::{Credit, Drawn, Increase, Rollover};
+use super::reservation::Refund;
 use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
@@ -47,6 +48,7 @@ enum Type {
     ThresholdCrossed,
     OverridesSet,
     Adjusted,
+    Refunded,
     ClockSetBack,
     CountersRestored,
     Archived,
@@ -75,12 +77,18 @@ struct Members {
     known: Option<u32>,
     mode: Option<RecordMode>,
     adjustment: Option<AdjustmentId>,
+    refund: Option<Refund>,
 
     reserved_at: Option<Timestamp>,
     actual: Option<Actual>,
     charge: Option<Charge>,
     spent: Option<Spent>,
     replaces: Option<Replaced>,
+    drawn: Option<Vec<Drawn>>,
+    #[serde(default)]
+    drew: Vec<Drawn>,
+    #[serde(default)]
+    resets: Vec<Dropped>,
 
     tenant: Option<TenantId>,
     plan: Option<PlanName>,
@@ -204,8 +212,9 @@ impl Members {
                 expires_at: take!(it.expires_at as "expiresAt"),
                 basis: it.basis,
                 known: it.known,
+                drawn: it.drawn,
             },
-            Type::Released => Event::Released { id: take!(it.id as "id") },
+            Type::Released => Event::Released { id: take!(it.id as "id"), drawn: it.drawn },
             Type::CreditAdded => {
                 Event::CreditAdded { quota_id: take!(it.quota_id as "quotaId"), credit: take!(it.credit as "credit") }
             }
@@ -253,9 +262,13 @@ impl Members {
             Type::Repaired => {
                 Event::Repaired { by: take!(it.by as "by"), differences: take!(it.differences as "differences") }
             }
-            Type::Metered | Type::Settled | Type::SettledLate | Type::Expired | Type::Recorded | Type::Adjusted => {
-                return it.charging_event();
-            }
+            Type::Metered
+            | Type::Settled
+            | Type::SettledLate
+            | Type::Expired
+            | Type::Recorded
+            | Type::Adjusted
+            | Type::Refunded => return it.charging_event(),
         })
     }
 
@@ -273,6 +286,9 @@ impl Members {
                 _ => return Err(Missing("spent")),
             },
             replaces: it.replaces,
+            drawn: it.drawn,
+            drew: it.drew,
+            resets: it.resets,
         };
         let counted_on = it.counted_on.ok_or(Missing("countedOn"));
         Ok(match it.r#type {
@@ -281,6 +297,9 @@ impl Members {
             Type::Recorded => Event::Recorded { mode: take!(it.mode as "mode"), counted_on: counted_on?, charged },
             Type::Adjusted => {
                 Event::Adjusted { adjustment: take!(it.adjustment as "adjustment"), counted_on: counted_on?, charged }
+            }
+            Type::Refunded => {
+                Event::Refunded { refund: take!(it.refund as "refund"), counted_on: counted_on?, charged }
             }
             Type::Expired => Event::Expired(charged),
             _ => Event::Settled(charged),
@@ -301,13 +320,15 @@ mod tests {
         let call = json!({ "resource": "llm", "provider": "openai", "model": "gpt-4o" });
         let amounts = json!({ "usd": "0.011", "tokens": 2000, "requests": 1 });
         let basis = json!({ "catalog": "2026-11-24", "rateCard": "openai/gpt-4o@2024-10-01" });
-        let counted_on = json!([{ "quotaId": "q", "generation": 3, "periodStart": at }]);
+        let counted_on = json!([{ "quotaId": "q", "generation": 3, "periodStart": at, "dropped": "0.1" }]);
+        let drawn = json!([{ "quotaId": "q", "credit": "c", "amount": "0.2" }]);
         let charged = json!({
             "id": "r-1", "call": call, "reservedAt": at, "actual": { "usd": "0.2" },
             "charge": { "usd": "0.2", "lines": [], "flags": [] }, "spent": amounts, "replaces": { "seq": 1, "amounts": amounts },
+            "drawn": drawn, "drew": drawn, "resets": [{ "quotaId": "q", "amount": "0.1" }],
         });
         let with_charge = |r#type: &str, more: Value| joined(joined(json!({ "type": r#type }), more), charged.clone());
-        let of_charge: &[&str] = &["actual", "replaces"];
+        let of_charge: &[&str] = &["actual", "replaces", "drawn", "drew", "resets"];
         vec![
             (
                 json!({ "type": "plan_applied", "tenant": "acme", "plan": "default", "policyVersion": 2, "unknownModel": "deny", "withoutQuota": "allow" }),
@@ -327,16 +348,12 @@ mod tests {
             ),
             (
                 json!({ "type": "extended", "id": "r-1", "extension": { "id": "x", "ttlSeconds": 60 }, "held": amounts, "input": amounts,
-                    "expiresAt": at, "basis": basis, "known": 9 }),
-                &["basis", "known"],
-            ),
-            (
-                with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } }, "known": 9 })),
-                &["actual", "replaces", "known"],
+                    "expiresAt": at, "basis": basis, "known": 9, "drawn": drawn }),
+                &["basis", "known", "drawn"],
             ),
             (with_charge("settled", json!({})), of_charge),
             (with_charge("settled_late", json!({ "countedOn": counted_on })), of_charge),
-            (json!({ "type": "released", "id": "r-1" }), &[]),
+            (json!({ "type": "released", "id": "r-1", "drawn": drawn }), &["drawn"]),
             (with_charge("expired", json!({})), of_charge),
             (with_charge("recorded", json!({ "mode": "always", "countedOn": counted_on })), of_charge),
             (json!({ "type": "credit_added", "quotaId": "q", "credit": { "id": "c", "amount": "5" } }), &[]),
@@ -359,6 +376,14 @@ mod tests {
                 &[],
             ),
             (with_charge("adjusted", json!({ "adjustment": "a", "countedOn": counted_on })), of_charge),
+            (
+                with_charge(
+                    "refunded",
+                    json!({ "countedOn": counted_on,
+                        "refund": { "id": "f", "usd": "0.1", "all": true, "reason": "twice", "by": "ops", "at": at } }),
+                ),
+                of_charge,
+            ),
             (json!({ "type": "archived", "through": 7, "head": "sha256:1", "state": "sha256:2" }), &[]),
             (json!({ "type": "clock_set_back", "from": at }), &[]),
             (
@@ -396,7 +421,7 @@ mod tests {
             assert_eq!(written, Value::Object(members));
             types.insert(event["type"].as_str().unwrap().to_owned());
         }
-        assert_eq!(types.len(), 24, "an example of each variant");
+        assert_eq!(types.len(), 25, "an example of each variant");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
-use super::funds::{Credit, Increase, Rollover};
+use super::funds::{Credit, Drawn, Increase, Rollover};
+use super::reservation::Refund;
 use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
@@ -50,7 +51,7 @@ impl Entry {
     pub const fn ends(&self) -> Option<&ReservationId> {
         match &self.event {
             Event::Settled(charged) | Event::Expired(charged) | Event::Recorded { charged, .. } => Some(&charged.id),
-            Event::Released { id } => Some(id),
+            Event::Released { id, .. } => Some(id),
             _ => None,
         }
     }
@@ -139,6 +140,9 @@ pub enum Event {
         /// How many extensions the hold remembers, with this one. Entries without it are older: they forgot all but the latest eight.
         #[serde(skip_serializing_if = "Option::is_none")]
         known: Option<u32>,
+        /// What it draws on credits from then on, where that changes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drawn: Option<Vec<Drawn>>,
     },
     /// What a call has used so far was charged; the hold stays for the rest.
     Metered {
@@ -165,6 +169,9 @@ pub enum Event {
     Released {
         /// Which reservation.
         id: ReservationId,
+        /// What it draws on credits from then on, where it drew on any.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drawn: Option<Vec<Drawn>>,
     },
     /// A hold ended unreported.
     Expired(Charged),
@@ -252,6 +259,16 @@ pub enum Event {
         #[serde(flatten)]
         charged: Charged,
     },
+    /// A charge was taken back, wholly or partly.
+    Refunded {
+        /// How much, why and by whom.
+        refund: Refund,
+        /// The quotas, with their periods, that it was charged to.
+        counted_on: Arc<[Placement]>,
+        /// The charge, what of it counts now, and what had counted before.
+        #[serde(flatten)]
+        charged: Charged,
+    },
     /// The clock was set back by more than an hour, to the time of this entry, and the ledger follows it. The next one may say what counts again.
     ClockSetBack {
         /// What the time was.
@@ -307,19 +324,39 @@ pub struct Charged {
     pub actual: Option<Actual>,
     /// The price and its arithmetic.
     pub charge: Charge,
-    /// What it comes to in every unit.
+    /// What counts of it in every unit: what it comes to, without what was refunded.
     pub spent: Amounts,
     /// What a correction replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaced>,
+    /// What the call draws on credits from then on, where it draws or drew on any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Vec<Drawn>>,
+    /// What it drew before, where it had ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drew: Vec<Drawn>,
+    /// What resets have dropped of it while it was open, where that was not known before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resets: Vec<Dropped>,
 }
 
 impl Charged {
-    /// What it charges of a unit beyond what it replaces; below zero where it corrects downwards.
-    pub(super) fn more(&self, unit: Unit) -> Amount {
+    /// What more of it a quota counts than of what it replaces; below zero where it corrects downwards. What resets have dropped
+    /// stays dropped.
+    pub(super) fn counted(&self, on: &Placement, unit: Unit) -> Amount {
         let before = self.replaces.as_ref().map_or(Amount::ZERO, |replaced| unit.spent(&replaced.amounts));
-        unit.spent(&self.spent).minus(before)
+        on.counts(unit.spent(&self.spent)).minus(on.counts(before))
     }
+}
+
+/// What resets of a quota have dropped of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dropped {
+    /// Which quota.
+    pub quota_id: QuotaId,
+    /// So much, in its unit: all that the call had come to at the last of them.
+    pub amount: Amount,
 }
 
 /// A charge that a later one replaces.
@@ -362,9 +399,20 @@ pub struct Placement {
     pub generation: u64,
     /// The start of its period then.
     pub period_start: Timestamp,
+    /// What the call had come to, in the quota's unit, when the quota was reset last: so much of it counts no more. None where no reset
+    /// came between its charges; entries of before this was written down have none either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Amount>,
     /// Where it was found among the ledger's quotas, so that it is not searched for again.
     #[serde(skip)]
     pub(super) hint: Hint,
+}
+
+impl Placement {
+    /// What counts of a call that comes to so much.
+    pub(super) fn counts(&self, amount: Amount) -> Amount {
+        self.dropped.map_or(amount, |dropped| amount.minus(dropped).or_zero())
+    }
 }
 
 /// A place that something was last found at. No part of what has it: any two are equal, and one that is wrong costs a search.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::command::Reading;
 use super::counter::Change;
-use super::event::{Charged, Entry, Event, Hint, Placement, QuotaSource};
+use super::event::{Charged, Dropped, Entry, Event, Hint, Placement, QuotaSource};
 use super::funds::{Drawn, Funds};
 use super::repeats::{self, Fingerprints};
 use super::reservation::{End, EndState, Metered, Opening, Reservation};
@@ -60,7 +60,8 @@ impl Ledger {
             }
             Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
                 let mut drawn = Vec::new();
-                count(&mut self.quotas, counted_on, &mut drawn, entry, u64::MAX, &|unit| Change::hold(unit.held(held)));
+                let draws = Draws::new(&mut drawn, None, at);
+                count(&mut self.quotas, counted_on, draws, entry, u64::MAX, &|_, unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
@@ -84,12 +85,13 @@ impl Ledger {
                     opened_by: Some(entry.seq),
                 });
             }
-            Event::Extended { id, extension, held, input, expires_at, basis, known } => {
+            Event::Extended { id, extension, held, input, expires_at, basis, known, drawn: told } => {
                 if let Some((quotas, reservation)) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     move_grown(quotas, reservation, held, at);
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    count(quotas, &reservation.counted_on, &mut drawn, entry, u64::MAX, &|unit| Change {
+                    let draws = Draws::new(&mut drawn, told.as_deref(), reservation.created_at);
+                    count(quotas, &reservation.counted_on, draws, entry, u64::MAX, &|_, unit| Change {
                         held: reservation.resting_of(unit, held).minus(reservation.resting_of(unit, &before)),
                         ..Change::NONE
                     });
@@ -109,13 +111,16 @@ impl Ledger {
             Event::Metered { reading, known, charged } => self.metered(reading, known.is_some(), charged, entry),
             Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
-            Event::Released { id } => {
+            Event::Released { id, drawn: told } => {
                 if let Some((quotas, reservation)) = self.close(id) {
                     let mut drawn = core::mem::take(&mut reservation.drawn);
-                    let freed = |unit| Change::end(reservation.resting(unit), Amount::ZERO);
-                    count(quotas, &reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
-                    if fault::on(Fault::ReleaseFreesTwice) {
-                        count(quotas, &reservation.counted_on, &mut drawn, entry, u64::MAX, &freed);
+                    let freed = |_: &Placement, unit| Change::end(reservation.resting(unit), Amount::ZERO);
+                    for _ in 0..if fault::on(Fault::ReleaseFreesTwice) { 2 } else { 1 } {
+                        let draws = Draws::new(&mut drawn, told.as_deref(), reservation.created_at);
+                        count(quotas, &reservation.counted_on, draws, entry, u64::MAX, &freed);
+                    }
+                    if told.is_some() {
+                        reservation.drawn = drawn;
                     }
                     // What was metered stays charged.
                     let metered = reservation.metered.as_deref();
@@ -128,16 +133,20 @@ impl Ledger {
                         spent: metered.map(|metered| metered.spent).unwrap_or_default(),
                         late: false,
                         adjustments: Vec::new(),
+                        refunds: Vec::new(),
+                        changed: None,
                     });
                 }
             }
             Event::SettledLate { counted_on, charged } => {
-                if let Some(end) = self.correct(counted_on, charged, at) {
+                if let Some(end) = self.correct(counted_on, charged, entry) {
                     end.late = true;
                 }
             }
             Event::Recorded { mode, counted_on, charged } => {
-                count(&mut self.quotas, counted_on, &mut Vec::new(), entry, u64::MAX, &|unit| Change {
+                let mut drawn = Vec::new();
+                let draws = Draws::new(&mut drawn, charged.drawn.as_deref(), charged.reserved_at);
+                count(&mut self.quotas, counted_on, draws, entry, u64::MAX, &|_, unit| Change {
                     spent: unit.spent(&charged.spent),
                     ..Change::NONE
                 });
@@ -157,7 +166,7 @@ impl Ledger {
                         sandbox: None,
                         extensions: Vec::new(),
                         older_extensions: None,
-                        drawn: Vec::new(),
+                        drawn: charged.drawn.clone().unwrap_or_default(),
                         metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
                         opened_by: Some(entry.seq),
@@ -185,7 +194,7 @@ impl Ledger {
             Event::CreditLapsed { quota_id, credit_id, rolled, .. } => {
                 let kept = self.kept;
                 self.fund(quota_id, at, |funds| {
-                    if rolled.is_some() || !kept.is_some_and(|to| funds.lasts_beyond(credit_id, to)) {
+                    if !kept.is_some_and(|to| funds.lasts_beyond(credit_id, to)) {
                         funds.lapse(credit_id, *rolled);
                     }
                 });
@@ -198,8 +207,19 @@ impl Ledger {
             }
             Event::OverridesSet { scope, version, document } => self.put_overrides(*scope, *version, document),
             Event::Adjusted { adjustment, counted_on, charged } => {
-                if let Some(end) = self.correct(counted_on, charged, at) {
+                // Where it is folded onto what it led to, it is there already.
+                if let Some(end) = self.correct(counted_on, charged, entry)
+                    && !end.adjustments.contains(adjustment)
+                {
                     end.adjustments.push(adjustment.clone());
+                }
+            }
+            Event::Refunded { refund, counted_on, charged } => {
+                let counted_on = if fault::on(Fault::RefundLeavesQuotas) { &[][..] } else { counted_on };
+                if let Some(end) = self.correct(counted_on, charged, entry)
+                    && end.refunds.iter().all(|known| known.id != refund.id)
+                {
+                    end.refunds.push(refund.clone());
                 }
             }
             Event::ClockSetBack { from } => self.step_back(entry.seq, *from, at),
@@ -257,6 +277,7 @@ impl Ledger {
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
         if let Some((quotas, reservation)) = self.close(&charged.id) {
+            note_resets(reservation, &charged.resets);
             let mut drawn = core::mem::take(&mut reservation.drawn);
             let mut counted_on = reservation.counted_on.clone();
             if state == EndState::Expired && fault::on(Fault::ExpiryForgetsUserQuota) {
@@ -267,8 +288,12 @@ impl Ledger {
             let is_kept = state == EndState::Settled && fault::on(Fault::SettleKeepsHold);
             let freed = |unit: Unit| if is_kept { Amount::ZERO } else { reservation.resting(unit) };
             let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.since());
-            let change = |unit| Change::end(freed(unit), charged.more(unit));
-            count(quotas, &counted_on, &mut drawn, entry, corrects, &change);
+            let change = |on: &Placement, unit| Change::end(freed(unit), charged.counted(on, unit));
+            let draws = Draws::new(&mut drawn, charged.drawn.as_deref(), charged.reserved_at);
+            count(quotas, &counted_on, draws, entry, corrects, &change);
+            if charged.drawn.is_some() {
+                reservation.drawn = drawn;
+            }
             reservation.end = Some(ended(state, charged, entry));
         }
     }
@@ -276,6 +301,7 @@ impl Ledger {
     /// A reading: so much of the hold is spent now.
     fn metered(&mut self, reading: &Reading, counted: bool, charged: &Charged, entry: &Entry) {
         let Some(reservation) = self.reservations.get_mut(&charged.id) else { return };
+        note_resets(reservation, &charged.resets);
         let before = reservation.metered.take();
         let mut metered = Metered {
             seq: entry.seq,
@@ -302,8 +328,9 @@ impl Ledger {
         let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
         let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
         let mut drawn = core::mem::take(&mut reservation.drawn);
-        count(&mut self.quotas, &reservation.counted_on, &mut drawn, entry, corrects, &|unit| Change {
-            spent: charged.more(unit),
+        let draws = Draws::new(&mut drawn, charged.drawn.as_deref(), charged.reserved_at);
+        count(&mut self.quotas, &reservation.counted_on, draws, entry, corrects, &|on, unit| Change {
+            spent: charged.counted(on, unit),
             held: rests(unit, &charged.spent).minus(rests(unit, &rested)),
             ..Change::NONE
         });
@@ -314,25 +341,37 @@ impl Ledger {
 
     /// A charge after the end: the reservation's state stays, and its charge becomes this one. The correction reaches the counters that still
     /// exist; it does not open a period that is over. The end is returned, where the reservation is still in memory.
-    fn correct(&mut self, placements: &[Placement], charged: &Charged, at: Timestamp) -> Option<&mut End> {
+    fn correct(&mut self, counted_on: &[Placement], charged: &Charged, entry: &Entry) -> Option<&mut End> {
         let replaced = charged.replaces.as_ref()?;
-        let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { placements };
+        let placements = if fault::on(Fault::LateSettleCorrectsNothing) { &[] } else { counted_on };
+        let drawn = charged.drawn.as_deref().filter(|_| !fault::on(Fault::CorrectionDrawsNothing));
         for placement in placements {
             let state = self.quotas.get_mut_near(placement.hint.0, &placement.quota_id);
             let Some(state) = state.filter(|state| state.generation == placement.generation) else { continue };
-            if !state.counts_at(placement.period_start, at) {
+            if let (Some(funds), Some(drawn)) = (&mut state.funds, drawn) {
+                funds.redraw(&placement.quota_id, &charged.drew, drawn, charged.reserved_at);
+            }
+            if !state.counts_at(placement.period_start, entry.at) {
                 // Its point may be gone, and another one must not take the difference.
                 continue;
             }
-            let unit = state.quota.unit;
-            let more = charged.more(unit);
+            let more = charged.counted(placement, state.quota.unit);
             if let Some(counter) = state.counter_mut(placement.period_start) {
-                // What a reset has dropped cannot be given back once more.
-                let more = if counter.reset_seq > replaced.since() { more.or_zero() } else { more };
+                let is_unknown = placement.dropped.is_none() && counter.reset_seq > replaced.since();
+                // How much a reset has dropped was not written down: nothing is given back twice.
+                let more = if is_unknown { more.or_zero() } else { more };
                 counter.spent = counter.spent.plus(more);
             }
         }
-        let end = self.reservations.get_mut(&charged.id)?.end.as_mut()?;
+        let reservation = self.reservations.get_mut(&charged.id)?;
+        if reservation.counted_on[..] != *counted_on {
+            reservation.counted_on = counted_on.into();
+        }
+        if let Some(drawn) = &charged.drawn {
+            reservation.drawn.clone_from(drawn);
+        }
+        let end = reservation.end.as_mut()?;
+        end.changed = Some(entry.seq);
         end.actual.clone_from(&charged.actual);
         end.charge = Some(charged.charge.clone());
         end.spent = charged.spent;
@@ -368,16 +407,44 @@ impl Ledger {
     }
 }
 
+/// What a reservation draws on credits, and what its entry says that it draws from then on. Where the entry says nothing, that follows from what is counted.
+struct Draws<'a> {
+    drawn: &'a mut Vec<Drawn>,
+    told: Option<&'a [Drawn]>,
+    reserved_at: Timestamp,
+}
+
+impl<'a> Draws<'a> {
+    const fn new(drawn: &'a mut Vec<Drawn>, told: Option<&'a [Drawn]>, reserved_at: Timestamp) -> Self {
+        Self { drawn, told, reserved_at }
+    }
+}
+
+/// An entry says what resets have dropped of a reservation.
+fn note_resets(reservation: &mut Reservation, resets: &[Dropped]) {
+    if resets.is_empty() {
+        return;
+    }
+    let mut counted_on = reservation.counted_on.to_vec();
+    for placement in &mut counted_on {
+        if let Some(reset) = resets.iter().find(|reset| reset.quota_id == placement.quota_id) {
+            placement.dropped = Some(reset.amount);
+        }
+    }
+    reservation.counted_on = counted_on.into();
+}
+
 /// Adds to the counters that placements name. A quota that has been removed or redefined since counts no more. Where a change corrects
-/// what an entry has charged, `corrects` is its number: what a reset has dropped since cannot be given back once more.
+/// what an entry has charged, `corrects` is its number: where it was not written down how much a reset has dropped since, nothing is given back twice.
 fn count(
     quotas: &mut Quotas,
     placements: &[Placement],
-    drawn: &mut Vec<Drawn>,
+    draws: Draws<'_>,
     entry: &Entry,
     corrects: u64,
-    change: &dyn Fn(Unit) -> Change,
+    change: &dyn Fn(&Placement, Unit) -> Change,
 ) {
+    let Draws { drawn, told, reserved_at } = draws;
     for placement in placements {
         let Some(state) = quotas.get_mut_near(placement.hint.0, &placement.quota_id) else {
             continue;
@@ -385,21 +452,28 @@ fn count(
         if state.generation != placement.generation {
             continue;
         }
-        let mut change = change(state.quota.unit);
+        let mut change = change(placement, state.quota.unit);
         // What is open keeps its counter; only something new begins a period.
         let counter = match entry.event {
             Event::Reserved { .. } | Event::Recorded { .. } => state.open_counter(placement.period_start, entry.at),
             _ => state.counter_mut(placement.period_start),
         };
         if let Some(counter) = counter {
-            if counter.reset_seq > corrects {
+            if placement.dropped.is_none() && counter.reset_seq > corrects {
                 change.spent = change.spent.or_zero();
             }
             counter.add(change);
         }
-        if let Some(funds) = &mut state.funds {
-            funds.draw(&placement.quota_id, drawn, change.spent.plus(change.held), entry.at);
+        match (&mut state.funds, told) {
+            (Some(funds), Some(told)) => funds.redraw(&placement.quota_id, drawn, told, reserved_at),
+            (Some(funds), None) => {
+                funds.draw(&placement.quota_id, drawn, change.spent.plus(change.held), entry.at);
+            }
+            (None, _) => {}
         }
+    }
+    if let Some(told) = told {
+        told.clone_into(drawn);
     }
 }
 
@@ -409,7 +483,8 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
     if fault::on(Fault::GrownHoldStays) {
         return;
     }
-    let metered_by = reservation.replaced().map_or(u64::MAX, |replaced| replaced.since());
+    let metered_first = reservation.replaced().map_or(u64::MAX, |replaced| replaced.since());
+    let metered_last = reservation.charged_by().unwrap_or(u64::MAX);
     let mut placements = reservation.counted_on.to_vec();
     for placement in &mut placements {
         let Some(state) = quotas.get_mut_near(placement.hint.0, &placement.quota_id) else { continue };
@@ -424,7 +499,9 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
         if let Some(point) = state.open_counter(placement.period_start, at) {
             // What a reset has dropped stays dropped, also when it is corrected where it is going.
             reset_seq = point.reset_seq;
-            spent = if reset_seq > metered_by { Amount::ZERO } else { spent };
+            let is_unknown = placement.dropped.is_none() && reset_seq > metered_first;
+            let is_dropped = reset_seq > metered_last || is_unknown;
+            spent = if is_dropped { Amount::ZERO } else { placement.counts(spent) };
             point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
         }
         if let Some(point) = state.open_counter(at, at) {
@@ -448,5 +525,7 @@ fn ended(state: EndState, charged: &Charged, entry: &Entry) -> End {
         spent: charged.spent,
         late: false,
         adjustments: Vec::new(),
+        refunds: Vec::new(),
+        changed: None,
     }
 }

@@ -4,6 +4,7 @@
 //! a rejection, and changes nothing; [`Ledger::evolve`] folds one event into the state and cannot fail. So the events are the
 //! truth, the state can be rebuilt from them, and what is stored is what was decided.
 
+mod booking;
 mod command;
 mod compare;
 mod counter;
@@ -16,6 +17,7 @@ mod explain;
 mod fund;
 mod funds;
 mod rates;
+mod refund;
 mod repeats;
 mod rerate;
 mod reservation;
@@ -28,18 +30,18 @@ use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
     Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
-    RecordMode, RecordRequest, ReserveRequest,
+    RecordMode, RecordRequest, RefundRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
 pub use decide::{Decision, Outcome};
 pub use denial::{Denial, DenyingQuota, Rejection};
-pub use event::{Charged, Entry, Event, Placement, QuotaSource, Repair, Replaced};
+pub use event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
 pub use repeats::{Fingerprints, MAX_CHANGES, MAX_FINGERPRINTS};
 pub use rerate::{RerateBy, Rerated};
-pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Reservation};
+pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Refund, Reservation};
 pub use set_back::{Beginning, OVERRULED_SECONDS, Pace, Refolding, Restored, RestoredCredit};
 pub use snapshot::Snapshot;
 
@@ -54,6 +56,8 @@ use crate::time::Timestamp;
 pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
+/// How many refunds one charge may have.
+pub const MAX_REFUNDS: usize = 32;
 
 /// Values by what others name. Several look-ups are made for each command, and SipHash is a tenth of one. Whoever chose names that collide would slow down
 /// their own ledger alone.
@@ -172,6 +176,12 @@ impl Ledger {
         })
     }
 
+    /// Whether a view is of the period that holds an instant, of what the quota counts now.
+    #[must_use]
+    pub fn shows_now(&self, view: &QuotaView<'_>, now: Timestamp) -> bool {
+        self.quotas.get(view.id).is_some_and(|state| state.is_shown_by(view, now))
+    }
+
     /// How many quotas there are.
     #[must_use]
     pub fn quota_count(&self) -> usize {
@@ -287,6 +297,13 @@ impl Ledger {
     /// Lets go of every ended reservation.
     pub fn forget_ended(&mut self) {
         self.reservations.retain(|_, reservation| reservation.is_open());
+    }
+
+    /// How many quotas a call can draw on, before their resources and filters are looked at.
+    #[must_use]
+    pub fn most_applicable(&self, call: &crate::call::Call) -> usize {
+        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user)).map_or(0, Vec::len);
+        self.tenant_wide.len().saturating_add(of_user)
     }
 
     /// The quotas that a call draws on.

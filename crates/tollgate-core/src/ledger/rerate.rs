@@ -3,13 +3,16 @@
 
 use serde::Serialize;
 
+use super::booking::Booked;
 use super::command::{Actual, Adjustment};
-use super::decide::{Decision, Outcome, followed};
+use super::decide::{Decision, Outcome, charged, followed};
 use super::denial::Rejection;
-use super::event::{Charged, Event};
+use super::event::Event;
 use super::rates::At;
 use super::reservation::{End, Reservation};
 use super::{Ledger, MAX_ADJUSTMENTS};
+use crate::amount::Amount;
+use crate::bounds::Amounts;
 use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
 use crate::ids::ReservationId;
@@ -37,9 +40,9 @@ pub struct Rerated {
     pub model: Option<String>,
     /// The instant whose prices count.
     pub reserved_at: Timestamp,
-    /// What is charged now, earlier adjustments included.
+    /// What counts of the charge now: earlier adjustments included, and what was refunded left out.
     pub old: Usd,
-    /// What it would be; the same, where it cannot be told.
+    /// What would count, after the same refunds; the same, where it cannot be told.
     pub new: Usd,
     /// `new` − `old`.
     pub difference: Usd,
@@ -86,8 +89,8 @@ impl Ledger {
             id: reservation.id.clone(),
             model: model.map(|(provider, model)| format!("{provider}/{model}")),
             reserved_at: reservation.created_at,
-            old: old.usd,
-            new: old.usd,
+            old: end.spent.usd,
+            new: end.spent.usd,
             difference: Usd::ZERO,
             why: String::new(),
             old_basis: old.basis.clone(),
@@ -97,8 +100,8 @@ impl Ledger {
         match self.charge_under(catalog, reservation, end, by) {
             Err(why) => line.why = why,
             Ok(new) => {
-                line.new = new.usd;
-                line.difference = new.usd.minus(old.usd);
+                line.new = end.net(new.usd);
+                line.difference = line.new.minus(line.old);
                 line.why = difference(old, &new);
                 line.new_basis.clone_from(&new.basis);
                 line.charge = Some(new);
@@ -141,18 +144,9 @@ impl Ledger {
         if end.adjustments.len() >= MAX_ADJUSTMENTS {
             return Err(invalid("a charge can be adjusted 32 times"));
         }
-        let spent = crate::bounds::Amounts { usd: order.charge.usd, ..end.spent };
-        let charged = Charged {
-            id: reservation.id.clone(),
-            call: reservation.call.clone(),
-            reserved_at: reservation.created_at,
-            actual: end.actual.clone(),
-            charge: order.charge.clone(),
-            spent,
-            replaces: reservation.replaced(),
-        };
-        let counted_on = self.places_of(reservation);
-        let crossed = self.thresholds(&counted_on, now, &|unit| unit.spent(&spent).minus(unit.spent(&end.spent)));
+        let spent = Amounts { usd: end.net(order.charge.usd), ..end.spent };
+        let mut charged = charged(reservation, end.actual.clone(), order.charge.clone(), spent);
+        let Booked { counted_on, crossed } = self.book(reservation, &mut charged, &|_| Amount::ZERO, now);
         let event = Event::Adjusted { adjustment: order.id.clone(), counted_on, charged };
         Ok(Decision { events: followed(event, crossed), outcome: outcome(false) })
     }

@@ -11,7 +11,9 @@ use super::repeats::{self, Fingerprints};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
-use crate::ids::{AdjustmentId, ReservationId};
+use crate::fault::{self, Fault};
+use crate::ids::{AdjustmentId, Name, Reason, RefundId, ReservationId};
+use crate::money::Usd;
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
 use crate::time::Timestamp;
@@ -51,7 +53,8 @@ pub struct Reservation {
     /// What is remembered of older ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_extensions: Option<Box<OlderExtensions>>,
-    /// What it draws on credits while it is open.
+    /// What it draws on credits. Once it has ended, those that it drew on and that got all back are there too: what becomes known of it
+    /// later is drawn from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drawn: Vec<Drawn>,
     /// What was charged of it while it was open.
@@ -129,7 +132,7 @@ pub struct End {
     /// What was charged. None for a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charge: Option<Charge>,
-    /// The charge in every unit.
+    /// What counts of the charge in every unit: what it comes to, without what was refunded.
     pub spent: Amounts,
     /// Whether the actual came after expiry and corrected the ledger.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
@@ -137,6 +140,55 @@ pub struct End {
     /// What has adjusted the charge since, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<AdjustmentId>,
+    /// What was taken back of the charge, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<Refund>,
+    /// The entry that changed the charge last, where one has since the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
+}
+
+/// What was taken back of a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refund {
+    /// Chosen by the caller.
+    pub id: RefundId,
+    /// How much.
+    pub usd: Usd,
+    /// Whether it was asked for as all that was left.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub all: bool,
+    /// Why.
+    pub reason: Reason,
+    /// Who said so.
+    pub by: Name,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl End {
+    /// Whether something has corrected the charge since.
+    #[must_use]
+    pub const fn is_corrected(&self) -> bool {
+        self.late || !self.adjustments.is_empty() || !self.refunds.is_empty()
+    }
+
+    /// Whether it expired and nobody has said what was used: its late settle may still come.
+    #[must_use]
+    pub const fn awaits_report(&self) -> bool {
+        matches!(self.state, EndState::Expired) && !self.late
+    }
+
+    /// What counts of a charge of so much: a refund stays what it was, whatever the charge is corrected to, and takes back no more
+    /// than there is.
+    #[must_use]
+    pub fn net(&self, charge: Usd) -> Usd {
+        if fault::on(Fault::CorrectionForgetsRefunds) {
+            return charge;
+        }
+        self.refunds.iter().fold(charge, |left, refund| left.minus(refund.usd)).or_zero()
+    }
 }
 
 /// The ways to end.
@@ -225,6 +277,19 @@ impl Reservation {
     /// What of a unit was metered.
     pub(super) fn metered_of(&self, unit: Unit) -> Amount {
         self.metered.as_ref().map_or(Amount::ZERO, |metered| unit.spent(&metered.spent))
+    }
+
+    /// The entry that the amounts in force are from. None where that is not known, since it was not written down then; or where nothing
+    /// was charged yet.
+    pub(super) fn charged_by(&self) -> Option<u64> {
+        let metered = self.metered.as_ref().map(|metered| metered.seq);
+        let Some(end) = &self.end else { return metered };
+        let is_as_ended = !end.late && end.adjustments.is_empty();
+        end.changed.or(match end.state {
+            // It charged nothing of its own.
+            EndState::Released => metered,
+            _ => is_as_ended.then_some(end.seq),
+        })
     }
 
     /// What a charge of it replaces: what it was charged when it ended, or what was metered.

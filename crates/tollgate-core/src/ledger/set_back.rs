@@ -46,7 +46,7 @@ pub struct Restored {
     pub credits: Vec<RestoredCredit>,
 }
 
-/// A credit that lapsed only under the clock that was wrong.
+/// A credit that lapsed, or rolled over, only under the clock that was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoredCredit {
@@ -54,6 +54,9 @@ pub struct RestoredCredit {
     pub credit_id: CreditId,
     /// What there is of it in all, with what was drawn.
     pub amount: Amount,
+    /// When what is left lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A step back, for what was placed in time before it.
@@ -273,7 +276,7 @@ impl Ledger {
 
     /// Where a reservation counts. One that has ended is left as it was when the clock is set back, so its places in rolling windows are worked out here.
     pub(super) fn places_of(&self, reservation: &Reservation) -> Arc<[Placement]> {
-        let ended_by = reservation.end.as_ref().map_or(u64::MAX, |end| end.seq);
+        let ended_by = reservation.end.as_ref().map_or(u64::MAX, |end| end.changed.unwrap_or(end.seq));
         let later = self.set_backs.partition_point(|step| step.seq <= ended_by);
         let steps = self.set_backs.get(later..).unwrap_or_default();
         let rolling = |on: &Placement| {

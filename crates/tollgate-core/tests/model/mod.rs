@@ -19,9 +19,9 @@ pub struct Model {
     /// The plan that was applied last.
     plan: Option<usize>,
     reservations: BTreeMap<String, Reservation>,
-    /// Everything that was charged, in order.
-    charges: Vec<Charge>,
-    /// Quotas that were reset, with how many charges there were before.
+    /// Counts charges and resets, to tell which came first.
+    moment: usize,
+    /// Quotas that were reset, and when.
     resets: Vec<(u64, i64, usize)>,
     warned: BTreeMap<(u64, i64), BTreeSet<i64>>,
     /// Warnings that nobody has taken yet.
@@ -43,12 +43,6 @@ pub struct Held {
     from_plan: bool,
 }
 
-struct Charge {
-    identity: u64,
-    period: i64,
-    micros: i64,
-}
-
 /// A reservation or a record.
 pub struct Reservation {
     opening: Op,
@@ -66,10 +60,15 @@ pub struct Reservation {
     pub readings: Vec<(String, Reported)>,
     pub state: State,
     reported: Option<Reported>,
+    /// What counts of its charge.
     pub charged: i64,
     pub late: bool,
-    /// How many charges there were when it was charged last.
-    ended_after: usize,
+    /// What it cost, refunds left out.
+    cost: i64,
+    /// What counted of it from each moment on.
+    counted: Vec<(usize, i64)>,
+    /// What was taken back of it: by which name, what was asked, how much.
+    refunds: Vec<(String, Op, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +93,12 @@ impl State {
 }
 
 impl Reservation {
+    /// What counted of it before a moment.
+    fn before(&self, moment: Option<usize>) -> i64 {
+        let earlier = self.counted.iter().rev().find(|(since, _)| moment.is_some_and(|moment| *since < moment));
+        earlier.map_or(0, |(_, micros)| *micros)
+    }
+
     /// What is still held of it.
     pub fn resting(&self) -> i64 {
         (self.held - self.metered).max(0)
@@ -120,7 +125,7 @@ impl Model {
             denies_without_quota: false,
             plan: None,
             reservations: BTreeMap::new(),
-            charges: Vec::new(),
+            moment: 0,
             resets: Vec::new(),
             warned: BTreeMap::new(),
             fresh: BTreeSet::new(),
@@ -150,15 +155,24 @@ impl Model {
         self.reservations.iter()
     }
 
-    /// Charges since the last reset.
+    /// What each call comes to beyond what it had come to at the last reset.
     pub fn spent(&self, identity: u64, period: i64) -> i64 {
         let resets = self.resets.iter().filter(|(of, at, _)| (*of, *at) == (identity, period));
-        let since = resets.map(|(_, _, after)| *after).max().unwrap_or(0);
-        let charges = self.charges.iter().skip(since);
-        charges
-            .filter(|charge| (charge.identity, charge.period) == (identity, period))
-            .map(|charge| charge.micros)
-            .sum()
+        let reset = resets.map(|(_, _, moment)| *moment).max();
+        let calls = self.reservations.values().filter(|known| known.counted_on.contains(&(identity, period)));
+        calls.map(|known| (known.charged - known.before(reset)).max(0)).sum()
+    }
+
+    /// A call has cost so much by now; what was taken back of that counts no more.
+    fn now_costs(&mut self, id: &str, cost: i64) {
+        self.moment += 1;
+        let moment = self.moment;
+        let known = self.reservations.get_mut(id).unwrap();
+        known.cost = cost;
+        known.charged = (cost - known.refunds.iter().map(|(.., micros)| micros).sum::<i64>()).max(0);
+        known.counted.push((moment, known.charged));
+        let counted_on = known.counted_on.clone();
+        self.warn(&counted_on);
     }
 
     pub fn held(&self, identity: u64, period: i64) -> i64 {
@@ -200,12 +214,9 @@ impl Model {
         for (_, id) in &ids {
             let reservation = self.reservations.get_mut(id).unwrap();
             let least = [0, reservation.input, reservation.held][reservation.on_expiry];
-            reservation.charged = least.max(reservation.metered);
             reservation.state = State::Expired;
-            let more = reservation.charged - reservation.metered;
-            let (counted_on, since) = (reservation.counted_on.clone(), reservation.ended_after);
-            self.correct(&counted_on, more, since);
-            self.reservations.get_mut(id).unwrap().ended_after = self.charges.len();
+            let cost = least.max(reservation.metered);
+            self.now_costs(id, cost);
             self.last = now;
         }
         ids.len()
@@ -231,6 +242,7 @@ impl Model {
             Op::Meter { id, reading, actual } => self.meter(id, reading, actual),
             Op::Release(id) => self.release(id),
             Op::Record { id, .. } => self.record(id, op),
+            Op::Refund { id, refund, micros, .. } => self.refund(id, refund, *micros, op),
             Op::Advance(_) | Op::SetBack(_) | Op::Restart | Op::Repeat(_) => panic!("{op:?} is no command"),
         };
         if verdict == Verdict::Done {
@@ -278,7 +290,8 @@ impl Model {
     fn reset_quota(&mut self, id: &str) -> Verdict {
         let Some(held) = self.quotas.get(id) else { return Verdict::NotFound };
         let key = (held.identity, held.definition.period_start(self.now()));
-        self.resets.push((key.0, key.1, self.charges.len()));
+        self.moment += 1;
+        self.resets.push((key.0, key.1, self.moment));
         self.warned.remove(&key);
         Verdict::Done
     }
@@ -310,7 +323,9 @@ impl Model {
             reported: None,
             charged: 0,
             late: false,
-            ended_after: 0,
+            cost: 0,
+            counted: Vec::new(),
+            refunds: Vec::new(),
         };
         self.reservations.insert(id.to_owned(), reservation);
         Verdict::Done
@@ -382,18 +397,15 @@ impl Model {
             _ => {}
         }
         let Some(cost) = actual.cost_of_hold(known.e2b, known.held, known.knows_sandbox) else { return Verdict::Unfit };
-        let before = if known.state == State::Open { known.metered } else { known.charged };
-        let (counted_on, since) = (known.counted_on.clone(), known.ended_after);
         let was_open = known.state == State::Open;
         let known = self.reservations.get_mut(id).unwrap();
         known.reported = Some(actual.clone());
-        known.charged = cost;
         if was_open {
             known.state = State::Settled;
         } else {
             known.late = true;
         }
-        self.correct(&counted_on, cost - before, since);
+        self.now_costs(id, cost);
         Verdict::Done
     }
 
@@ -410,14 +422,10 @@ impl Model {
             // A reading that a later one has overtaken.
             return Verdict::Replayed;
         }
-        let (counted_on, more, since) = (known.counted_on.clone(), cost - known.metered, known.ended_after);
-        self.correct(&counted_on, more, since);
-        let charges = self.charges.len();
         let known = self.reservations.get_mut(id).unwrap();
         known.metered = cost;
-        known.charged = cost;
         known.readings.push((reading.to_owned(), actual.clone()));
-        known.ended_after = charges;
+        self.now_costs(id, cost);
         Verdict::Done
     }
 
@@ -431,6 +439,24 @@ impl Model {
             Some(known) if known.state == State::Released => Verdict::Replayed,
             Some(_) => Verdict::Ended,
         }
+    }
+
+    fn refund(&mut self, id: &str, refund: &str, micros: Option<i64>, op: &Op) -> Verdict {
+        let Some(known) = self.reservations.get_mut(id) else { return Verdict::NotFound };
+        if known.state == State::Open {
+            return Verdict::Ended;
+        }
+        if let Some((_, earlier, _)) = known.refunds.iter().find(|(named, ..)| named == refund) {
+            return if earlier == op { Verdict::Replayed } else { Verdict::Conflict };
+        }
+        let micros = micros.unwrap_or(known.charged);
+        if micros <= 0 || micros > known.charged {
+            return Verdict::Unfit;
+        }
+        known.refunds.push((refund.to_owned(), op.clone(), micros));
+        let cost = known.cost;
+        self.now_costs(id, cost);
+        Verdict::Done
     }
 
     fn record(&mut self, id: &str, op: &Op) -> Verdict {
@@ -450,7 +476,6 @@ impl Model {
             quotas.map(|quota| (quota.identity, quota.definition.period_start(now))).collect()
         };
         self.count(&counted_on);
-        self.charge(&counted_on, cost);
         let reservation = Reservation {
             opening: op.clone(),
             e2b: *e2b,
@@ -465,11 +490,14 @@ impl Model {
             readings: Vec::new(),
             state: State::Recorded,
             reported: Some(actual.clone()),
-            charged: cost,
+            charged: 0,
             late: false,
-            ended_after: self.charges.len(),
+            cost: 0,
+            counted: Vec::new(),
+            refunds: Vec::new(),
         };
         self.reservations.insert(id.to_owned(), reservation);
+        self.now_costs(id, cost);
         Verdict::Done
     }
 
@@ -517,24 +545,6 @@ impl Model {
             }
             self.counted.entry(*identity).or_default().insert(*period);
         }
-    }
-
-    fn charge(&mut self, counted_on: &[(u64, i64)], micros: i64) {
-        for (identity, period) in counted_on {
-            self.charges.push(Charge { identity: *identity, period: *period, micros });
-        }
-        self.warn(counted_on);
-    }
-
-    /// The difference that a late settle makes; what a reset has dropped since is not given back once more.
-    fn correct(&mut self, counted_on: &[(u64, i64)], micros: i64, since: usize) {
-        for (identity, period) in counted_on {
-            let was_reset =
-                self.resets.iter().any(|(of, at, after)| (*of, *at) == (*identity, *period) && *after >= since);
-            let micros = if was_reset { micros.max(0) } else { micros };
-            self.charges.push(Charge { identity: *identity, period: *period, micros });
-        }
-        self.warn(counted_on);
     }
 
     /// Warns of the thresholds that spend has reached, unless the period is over for good.

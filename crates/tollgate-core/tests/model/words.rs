@@ -43,6 +43,13 @@ pub enum Op {
         actual: Reported,
         within_limit: bool,
     },
+    Refund {
+        id: String,
+        refund: String,
+        /// All that is left where nothing is said.
+        micros: Option<i64>,
+        reason: usize,
+    },
     /// So many milliseconds pass.
     Advance(i64),
     /// The clock is set back.
@@ -239,6 +246,14 @@ pub fn ops() -> impl Strategy<Value = Op> {
     });
     let record = (calls(), reports(false), any::<bool>())
         .prop_map(|((id, e2b, user), actual, within_limit)| Op::Record { id, e2b, user, actual, within_limit });
+    let refund = (ids(), 0..3_usize, prop::option::of(amounts()), prop::bool::weighted(0.2)).prop_map(
+        |(id, refund, micros, other)| Op::Refund {
+            id,
+            refund: format!("f-{refund}"),
+            micros: micros.map(|micros| micros / 4),
+            reason: usize::from(other),
+        },
+    );
     prop_oneof![
         20 => reserve,
         8 => extend,
@@ -246,6 +261,7 @@ pub fn ops() -> impl Strategy<Value = Op> {
         10 => meter,
         5 => ids().prop_map(Op::Release),
         10 => record,
+        8 => refund,
         8 => prop_oneof![
             Just(0_i64), Just(1), Just(1_000), Just(59_000), Just(600_000), Just(3_600_000), Just(86_400_000),
             Just(7 * 86_400_000), Just(31 * 86_400_000)
@@ -253,7 +269,7 @@ pub fn ops() -> impl Strategy<Value = Op> {
         2 => prop_oneof![Just(1_i64), Just(7_200_000)].prop_map(Op::SetBack),
         4 => (quota_ids(), definitions()).prop_map(|(id, definition)| Op::SetQuota(id, definition)),
         1 => quota_ids().prop_map(Op::RemoveQuota),
-        3 => quota_ids().prop_map(Op::ResetQuota),
+        6 => quota_ids().prop_map(Op::ResetQuota),
         2 => (0..3_usize).prop_map(Op::Onboard),
         4 => Just(Op::Restart),
         10 => (0..6_usize).prop_map(Op::Repeat),

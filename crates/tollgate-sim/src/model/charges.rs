@@ -73,60 +73,36 @@ impl Model {
         }
     }
 
-    pub(super) fn charge(&mut self, counted_on: &[Place], amounts: Amounts, now: i64) {
-        self.charges.extend(counted_on.iter().map(|place| (*place, amounts)));
-        self.warn(counted_on, now);
-    }
-
-    /// From now on a reservation that was open has been charged so much in all, and so much of its hold is free.
-    pub(super) fn charge_to(
-        &mut self,
-        id: &str,
-        charged: Amounts,
-        freed: &dyn Fn(Unit, &Amounts, Option<Amounts>) -> Pico,
-        now: i64,
-    ) {
+    /// From now on a reservation's call has cost so much in all, and so much of its hold is free.
+    pub(super) fn charge_to(&mut self, id: &str, cost: Amounts, freed: &dyn Fn(Unit) -> Pico, now: i64) {
         let Some(known) = self.reservations.get(id) else { return };
-        let (counted_on, held, metered) = (known.counted_on.clone(), known.held, known.metered);
-        let (more, dropped) = (charged - known.charged, self.dropped(&counted_on, known.first_charged));
-        for place in &counted_on {
-            self.overrun(*place, &|unit| unit.spent(&more) - freed(unit, &held, metered));
-        }
-        let or_nothing = more.at_least(Amounts::default());
-        let more_in = |place: &Place| if dropped.contains(place) { or_nothing } else { more };
-        self.charges.extend(counted_on.iter().map(|place| (*place, more_in(place))));
-        let after = self.charges.len();
-        if let Some(known) = self.reservations.get_mut(id) {
-            known.charged = charged;
-            known.charged_in = Some(self.changes);
-            known.first_charged = known.first_charged.or(Some(after));
-        }
-        self.warn(&counted_on, now);
-        let drawn = |unit: Unit, place| unit.spent(&more_in(&place)) - freed(unit, &held, metered);
-        self.draw(&counted_on, id, &drawn, now);
-    }
-
-    /// From now on a reservation that has ended has been charged so much; credits have no part in that.
-    pub(super) fn correct(&mut self, id: &str, charged: Amounts, now: i64) {
+        let (counted_on, created_at) = (known.counted_on.clone(), known.created_at);
+        let charged = Amounts { usd: known.after_refunds(cost.usd), ..cost };
+        let before = self.counts(id);
+        let moment = self.next_moment();
         let Some(known) = self.reservations.get_mut(id) else { return };
-        let (counted_on, since) = (known.counted_on.clone(), known.first_charged);
-        let more = charged - core::mem::replace(&mut known.charged, charged);
-        let dropped = self.dropped(&counted_on, since);
-        for place in &counted_on {
-            self.overrun(*place, &|unit| unit.spent(&more));
-            let is_dropped = dropped.contains(place);
-            self.charges.push((*place, if is_dropped { more.at_least(Amounts::default()) } else { more }));
+        (known.charged, known.cost) = (charged, cost.usd);
+        known.counted.push((moment, charged));
+        for (place, (unit, before), (_, after)) in
+            counted_on.iter().zip(before).zip(self.counts(id)).map(|((place, before), after)| (place, before, after))
+        {
+            let Some(unit) = unit else { continue };
+            let more = after - before - freed(unit);
+            self.overrun(*place, &|_| more);
+            self.take_what_it_costs(place.0, id, more, created_at, now);
+            self.return_what_is_not_spent(place.0, id, -more, created_at);
         }
         self.warn(&counted_on, now);
     }
 
-    /// Where a reset has dropped something of what was charged since then: it is not given back once more.
-    pub(super) fn dropped(&self, counted_on: &[Place], since: Option<usize>) -> Vec<Place> {
-        let Some(since) = since else { return Vec::new() };
-        let is_dropped = |place: &&Place| {
-            self.resets.iter().any(|(span, of, after)| *of == place.0 && span.holds(place.1) && *after >= since)
-        };
-        counted_on.iter().filter(is_dropped).copied().collect()
+    /// What is counted of a reservation where it counts, and in which unit.
+    fn counts(&self, id: &str) -> Vec<(Option<Unit>, Pico)> {
+        let Some(known) = self.reservations.get(id) else { return Vec::new() };
+        let counted = known.counted_on.iter().map(|place| {
+            let unit = self.quotas.values().find(|quota| quota.identity == place.0)?.definition.unit;
+            Some((unit, self.counted_of(known, *place, unit)))
+        });
+        counted.map(|found| found.map_or((None, 0), |(unit, counted)| (Some(unit), counted))).collect()
     }
 
     pub(super) fn overrun(&mut self, place: Place, above: &dyn Fn(Unit) -> Pico) {

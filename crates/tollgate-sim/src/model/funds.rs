@@ -34,6 +34,8 @@ pub(super) struct Draw {
     credit: String,
     by: String,
     amount: Pico,
+    /// Whether it is of what went on of the credit, and its call was made before and had not drawn on it.
+    of_the_rest: bool,
 }
 
 /// A higher limit for a while.
@@ -239,10 +241,25 @@ impl Model {
         for raise in self.raises.iter_mut().filter(|raise| raise.until != raise.asked.until) {
             raise.until = raise.until.min(to);
         }
-        let comes = |credit: &Credit| credit.has_lapsed && credit.ends.is_some_and(|ends| ends > to);
-        let mut coming: Vec<usize> = (0..self.credits.len()).filter(|at| comes(&self.credits[*at])).collect();
-        coming.sort_by_key(|at| (self.credits[*at].ends, self.credits[*at].turn));
-        for at in coming {
+        let is_later = |ends: Option<i64>| ends.is_some_and(|ends| ends > to);
+        let mut coming = Vec::new();
+        for (at, credit) in self.credits.iter_mut().enumerate() {
+            let was_revoked = credit.is_over && !credit.has_lapsed;
+            let has_changed = credit.has_lapsed || credit.ends != credit.asked.ends;
+            if was_revoked || !has_changed {
+                continue;
+            }
+            if is_later(credit.asked.ends) {
+                // Also what had gone on of it is again as it was paid for.
+                (credit.amount, credit.ends, credit.rolls) =
+                    (credit.asked.amount, credit.asked.ends, credit.asked.rolls);
+                coming.push((credit.ends, at));
+            } else if credit.has_lapsed && is_later(credit.ends) {
+                coming.push((credit.ends, at));
+            }
+        }
+        coming.sort_unstable();
+        for (_, at) in coming {
             let turn = self.next_turn();
             let credit = &mut self.credits[at];
             (credit.is_over, credit.has_lapsed, credit.turn) = (false, false, turn);
@@ -258,15 +275,14 @@ impl Model {
             let identity = &place.0;
             let Some(quota) = self.quotas.values().find(|quota| quota.identity == *identity) else { continue };
             let more = more(quota.definition.unit, *place);
-            if more > 0 {
-                self.take(*identity, by, more, now);
-            } else {
-                self.give_back(*identity, by, -more);
-            }
+            let created_at = self.reservations.get(by).map_or(now, |known| known.created_at);
+            self.take(*identity, by, more, created_at, now);
+            self.return_what_is_not_spent(*identity, by, -more, created_at);
         }
+        self.forget_what_it_drew(by);
     }
 
-    fn take(&mut self, identity: u64, by: &str, more: Pico, now: i64) {
+    fn take(&mut self, identity: u64, by: &str, more: Pico, created_at: i64, now: i64) {
         let mut left = more;
         for at in self.in_order(identity, now) {
             let credit = &self.credits[at];
@@ -276,12 +292,114 @@ impl Model {
             }
             left -= part;
             let id = credit.asked.id.clone();
-            let is_same = |draw: &&mut Draw| draw.quota == identity && draw.by == by && draw.credit == id;
+            let of_the_rest = self.goes_on_after(credit, created_at);
+            let is_same = |draw: &&mut Draw| {
+                draw.quota == identity && draw.by == by && draw.credit == id && draw.of_the_rest == of_the_rest
+            };
             match self.draws.iter_mut().find(is_same) {
                 Some(draw) => draw.amount += part,
-                None => self.draws.push(Draw { quota: identity, credit: id, by: by.to_owned(), amount: part }),
+                None => {
+                    let draw = Draw { quota: identity, credit: id, by: by.to_owned(), amount: part, of_the_rest };
+                    self.draws.push(draw);
+                }
             }
         }
+    }
+
+    /// A call costs so much more. First that is taken from what it drew on, also of what has lapsed of that; then from what can be spent.
+    pub(super) fn take_what_it_costs(&mut self, identity: u64, by: &str, more: Pico, created_at: i64, now: i64) {
+        let mut left = more.max(0);
+        let own = (0..self.draws.len()).filter(|at| self.draws[*at].quota == identity && self.draws[*at].by == by);
+        for at in own.collect::<Vec<_>>() {
+            let Some(credit) = self.credit_of(&self.draws[at]) else { continue };
+            let known = &self.credits[credit];
+            let goes_on = !self.draws[at].of_the_rest && self.goes_on_after(known, created_at);
+            let room = if known.is_over {
+                known.asked.amount - self.drawn(known)
+            } else if goes_on {
+                known.asked.amount - known.amount
+            } else {
+                known.amount - self.drawn(known)
+            };
+            let part = room.min(left).max(0);
+            left -= part;
+            self.redraw(at, part, created_at);
+            let known = &self.credits[credit];
+            let part = (known.amount - self.drawn(known)).min(left);
+            if goes_on && !known.is_over && part > 0 {
+                left -= part;
+                self.draw_of_the_rest(identity, &known.asked.id.clone(), by, part);
+            }
+        }
+        for at in self.in_order(identity, now) {
+            let (id, part) =
+                (self.credits[at].asked.id.clone(), self.credits[at].amount - self.drawn(&self.credits[at]));
+            let part = part.min(left);
+            if part <= 0 || self.draws.iter().any(|draw| draw.quota == identity && draw.by == by && draw.credit == id) {
+                continue;
+            }
+            left -= part;
+            let of_the_rest = self.goes_on_after(&self.credits[at], created_at);
+            self.draws.push(Draw { quota: identity, credit: id, by: by.to_owned(), amount: part, of_the_rest });
+        }
+    }
+
+    /// A call from before draws on what went on of a credit.
+    fn draw_of_the_rest(&mut self, identity: u64, credit: &str, by: &str, part: Pico) {
+        let is_same =
+            |draw: &&mut Draw| draw.quota == identity && draw.by == by && draw.credit == *credit && draw.of_the_rest;
+        match self.draws.iter_mut().find(is_same) {
+            Some(draw) => draw.amount += part,
+            None => {
+                let (credit, by) = (credit.to_owned(), by.to_owned());
+                self.draws.push(Draw { quota: identity, credit, by, amount: part, of_the_rest: true });
+            }
+        }
+    }
+
+    /// A call costs so much less than was drawn for it. It is not forgotten on what it drew.
+    pub(super) fn return_what_is_not_spent(&mut self, identity: u64, by: &str, less: Pico, created_at: i64) {
+        let mut left = less.max(0);
+        for at in (0..self.draws.len()).rev() {
+            if self.draws[at].quota == identity && self.draws[at].by == by {
+                let part = self.draws[at].amount.min(left);
+                left -= part;
+                self.redraw(at, -part, created_at);
+            }
+        }
+    }
+
+    /// While a call goes on, only what it draws now counts.
+    pub(super) fn forget_what_it_drew(&mut self, by: &str) {
+        self.draws.retain(|draw| draw.by != by || draw.amount > 0);
+    }
+
+    /// So much more is drawn. What a call took from a credit before that went on is no part of what went on.
+    fn redraw(&mut self, at: usize, more: Pico, created_at: i64) {
+        if let Some(credit) = self.credit_of(&self.draws[at])
+            && !self.credits[credit].is_over
+            && self.credits[credit].ends != self.credits[credit].asked.ends
+            && self.is_from_before(&self.draws[at], created_at)
+        {
+            let lapsed = self.credits[credit].asked.amount - self.credits[credit].amount;
+            self.credits[credit].amount += more.min(lapsed);
+        }
+        self.draws[at].amount += more;
+    }
+
+    /// Whether what there is of a credit is what went on of it, and a call was made before.
+    fn goes_on_after(&self, credit: &Credit, created_at: i64) -> bool {
+        credit.ends != credit.asked.ends && credit.asked.ends.is_none_or(|end| created_at < end)
+    }
+
+    fn credit_of(&self, draw: &Draw) -> Option<usize> {
+        self.credits.iter().position(|credit| credit.quota == draw.quota && credit.asked.id == draw.credit)
+    }
+
+    /// Whether something was drawn before the end that its credit was asked for with.
+    fn is_from_before(&self, draw: &Draw, created_at: i64) -> bool {
+        let end = self.credit_of(draw).and_then(|credit| self.credits[credit].asked.ends);
+        !draw.of_the_rest && end.is_none_or(|end| created_at < end)
     }
 
     fn give_back(&mut self, identity: u64, by: &str, less: Pico) {
@@ -291,7 +409,9 @@ impl Model {
             draw.amount -= part;
             left -= part;
         }
-        self.draws.retain(|draw| draw.amount > 0);
+        // Once a call has ended, it is known for good on what it drew.
+        let has_ended = |by: &str| self.reservations.get(by).is_some_and(|known| known.state != State::Held);
+        self.draws.retain(|draw| draw.amount > 0 || has_ended(&draw.by));
     }
 
     /// A reset drops what was spent, and so what was drawn for it: only holds still draw, and no more than they hold.

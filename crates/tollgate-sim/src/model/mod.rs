@@ -47,6 +47,9 @@ impl Span {
     }
 }
 
+/// How often one charge may be refunded.
+const MAX_REFUNDS: usize = 32;
+
 /// A tenant's budget, and what became of it.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
@@ -58,9 +61,9 @@ pub struct Model {
     plan: Option<usize>,
     quotas: BTreeMap<String, Quota>,
     reservations: BTreeMap<String, Reservation>,
-    /// Everything that was charged, in order.
-    charges: Vec<(Place, Amounts)>,
-    /// Periods that were reset, with how many charges there were before.
+    /// Counts the charges and resets, to tell which came first.
+    moment: usize,
+    /// Periods that were reset, and when.
     resets: Vec<(Span, u64, usize)>,
     warned: BTreeMap<Place, BTreeSet<Pico>>,
     /// Every threshold that was ever crossed: `quota thousandths period-start`.
@@ -133,12 +136,16 @@ pub struct Reservation {
     /// What became of it.
     pub state: State,
     reported: Option<Actual>,
-    /// What it was charged.
+    /// What counts of its charge: what it cost, without what was refunded.
     pub charged: Amounts,
+    /// What it cost.
+    pub cost: Pico,
+    /// What counted of it from each moment on.
+    counted: Vec<(usize, Amounts)>,
+    /// What was taken back of it, by whom it was asked for.
+    refunds: Vec<(Command, Pico)>,
     /// Whether its actual charge came after its end.
     pub late: bool,
-    /// How many charges there were when it was first charged. What a reset drops of that is not given back.
-    first_charged: Option<usize>,
     /// How often anything had happened when its charge was made; None once nobody can read that any more.
     charged_in: Option<usize>,
     /// Under which ids its charge was adjusted.
@@ -184,6 +191,7 @@ const RESERVATION_NOT_FOUND: Verdict = Verdict::Refused(404, "reservation_not_fo
 const NOT_FOUND: Verdict = Verdict::Refused(404, "not_found");
 const QUOTA_NOT_FOUND: Verdict = Verdict::Refused(404, "quota_not_found");
 const ARCHIVED: Verdict = Verdict::Refused(410, "archived");
+const STILL_HELD: Verdict = Verdict::Refused(409, "still_held");
 const CONFLICT: Verdict = Verdict::Refused(409, "idempotency_conflict");
 const UNPRICED: Verdict = Verdict::Refused(422, "unpriced");
 const INVALID: Verdict = Verdict::Refused(400, "invalid_request");
@@ -280,13 +288,19 @@ impl Model {
         leaves.min()
     }
 
-    /// What was spent in a span, in the quota's unit: the charges since the last reset.
+    /// What was spent in a span, in the quota's unit: what each call comes to beyond what it had come to at the last reset.
     #[must_use]
     pub fn spent(&self, quota: &Quota, span: Span) -> Pico {
-        let charges = self.charges.iter().enumerate().filter(|(number, ((identity, start), _))| {
-            *identity == quota.identity && span.holds(*start) && *number >= self.reset_before((*identity, *start))
-        });
-        charges.map(|(_, (_, amounts))| quota.definition.unit.spent(amounts)).sum()
+        let unit = quota.definition.unit;
+        let counts = |(identity, start): &&Place| *identity == quota.identity && span.holds(*start);
+        let calls = self.reservations.values().filter(|known| known.charged != Amounts::default());
+        let places = calls.flat_map(|known| known.counted_on.iter().filter(counts).map(move |place| (known, *place)));
+        places.map(|(known, place)| self.counted_of(known, place, unit)).sum()
+    }
+
+    /// What a quota counts of a call.
+    fn counted_of(&self, known: &Reservation, place: Place, unit: Unit) -> Pico {
+        (unit.spent(&known.charged) - unit.spent(&known.before(self.last_reset(place)))).max(0)
     }
 
     /// What is held in a span, in the quota's unit.
@@ -320,10 +334,15 @@ impl Model {
         (span.holds(place.1) && !self.over.contains(&place)).then_some(span)
     }
 
-    /// How many charges there were when a place was last reset.
-    fn reset_before(&self, (identity, start): Place) -> usize {
+    /// When a place was last reset.
+    fn last_reset(&self, (identity, start): Place) -> Option<usize> {
         let resets = self.resets.iter().filter(|(span, of, _)| *of == identity && span.holds(start));
-        resets.map(|(_, _, after)| *after).max().unwrap_or(0)
+        resets.map(|(_, _, moment)| *moment).max()
+    }
+
+    fn next_moment(&mut self) -> usize {
+        self.moment += 1;
+        self.moment
     }
 
     /// All that was ever charged, and for how many calls.
@@ -355,6 +374,7 @@ impl Model {
     fn expire_hold(&mut self, id: &str, now: i64) {
         let Some(known) = self.reservations.get_mut(id) else { return };
         let Command::Reserve { on_expiry, .. } = &known.opening else { return };
+        let (held, metered) = (known.held, known.metered);
         let charged = match on_expiry {
             OnExpiry::Release => Amounts::default(),
             OnExpiry::ChargeInput => known.input,
@@ -363,7 +383,8 @@ impl Model {
         known.state = State::Expired;
         // Never less than what it has used so far.
         let charged = charged.at_least(known.charged);
-        self.charge_to(id, charged, &Unit::resting, now);
+        known.charged_in = Some(self.changes);
+        self.charge_to(id, charged, &|unit| unit.resting(&held, metered), now);
     }
 
     /// What a command is answered, which is then so.
@@ -398,8 +419,9 @@ impl Model {
             Command::Extend { .. } => self.extend(command, now),
             Command::Meter { id, reading, actual } => self.meter(id, reading, *actual, now),
             Command::Settle { id, actual } => self.settle(id, *actual, now),
-            Command::Release { id } => self.release(id, now),
+            Command::Release { id } => self.release(id),
             Command::Record { .. } => self.record(command, now),
+            Command::Refund { id, usd, .. } => self.refund(command, id, *usd, now),
             Command::Explain { call, estimate } => match self.rates(call, now).bound(*estimate) {
                 None => UNPRICED,
                 Some((held, _)) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
@@ -514,7 +536,8 @@ impl Model {
             Period::Rolling(_) => (quota.identity, Span::From(i64::MIN)),
             _ => (quota.identity, quota.definition.span(now)),
         };
-        self.resets.push((span, identity, self.charges.len()));
+        let moment = self.next_moment();
+        self.resets.push((span, identity, moment));
         self.warned.retain(|place, _| place.0 != identity || !span.holds(place.1));
         self.give_back_all_but_holds(identity);
         // Room that a correction had freed was paid for by a credit, and goes with it; a hold may have taken it.
@@ -562,8 +585,10 @@ impl Model {
             state: State::Held,
             reported: None,
             charged: Amounts::default(),
+            cost: 0,
+            counted: Vec::new(),
+            refunds: Vec::new(),
             late: false,
-            first_charged: None,
             readings: Vec::new(),
             metered: None,
             charged_in: None,
@@ -641,7 +666,7 @@ impl Model {
     /// What grows counts in rolling windows from when room was found for it.
     fn move_grown(&mut self, id: &str, grown: &Amounts, now: i64) {
         let Some(known) = self.reservations.get(id) else { return };
-        let (metered, since) = (known.metered, known.first_charged);
+        let metered = known.metered;
         let moves = |place: &Place| {
             self.quotas.values().any(|quota| {
                 let unit = quota.definition.unit;
@@ -652,14 +677,9 @@ impl Model {
         };
         let counted_on = known.counted_on.clone();
         let moving: Vec<Place> = counted_on.iter().filter(|place| moves(place)).copied().collect();
-        let dropped = self.dropped(&moving, since);
+        // What it was charged so far goes along.
         for place in &moving {
             self.counted.entry(place.0).or_default().insert(now);
-            // What it was charged so far goes along; of what a reset has dropped a part, nothing does.
-            if let Some(metered) = metered.filter(|_| !dropped.contains(place)) {
-                self.charges.push((*place, Amounts::default() - metered));
-                self.charges.push(((place.0, now), metered));
-            }
         }
         if let Some(known) = self.reservations.get_mut(id) {
             let move_one = |place: Place| if moving.contains(&place) { (place.0, now) } else { place };
@@ -681,6 +701,8 @@ impl Model {
             Err(refused) => return refused,
         };
         let was_open = known.state == State::Held;
+        let held = known.held;
+        let metered = known.metered;
         let cost = match actual {
             // An amount does not say how many tokens or seconds there were.
             Actual::Usd(usd) => Amounts { usd, ..known.held },
@@ -693,13 +715,13 @@ impl Model {
         };
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
         known.reported = Some(actual);
+        known.charged_in = Some(self.changes);
         if was_open {
             known.state = State::Settled;
-            self.charge_to(id, cost, &Unit::resting, now);
+            self.charge_to(id, cost, &|unit| unit.resting(&held, metered), now);
         } else {
             known.late = true;
-            known.charged_in = Some(self.changes);
-            self.correct(id, cost, now);
+            self.charge_to(id, cost, &|_| 0, now);
         }
         Verdict::Done
     }
@@ -725,11 +747,14 @@ impl Model {
         let (metered, before) = (cost.at_least(known.charged), known.metered);
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
         known.readings.push((reading.to_owned(), actual));
-        let moved = move |unit: Unit, held: &Amounts, _| unit.resting(held, before) - unit.resting(held, Some(metered));
+        known.charged_in = Some(self.changes);
+        let held = known.held;
+        let moved = |unit: Unit| unit.resting(&held, before) - unit.resting(&held, Some(metered));
         self.charge_to(id, metered, &moved, now);
         if let Some(known) = self.reservations.get_mut(id) {
             known.metered = Some(metered);
         }
+        self.forget_what_it_drew(id);
         Verdict::Done
     }
 
@@ -741,13 +766,19 @@ impl Model {
         self.rates_of(known).cost(actual).ok_or(UNPRICED)
     }
 
-    fn release(&mut self, id: &str, now: i64) -> Verdict {
+    fn release(&mut self, id: &str) -> Verdict {
         match self.reservations.get_mut(id) {
             None => RESERVATION_NOT_FOUND,
             Some(known) if known.state == State::Held => {
                 known.state = State::Released;
                 let (counted_on, held, metered) = (known.counted_on.clone(), known.held, known.metered);
-                self.draw(&counted_on, id, &|unit, _| -unit.resting(&held, metered), now);
+                let created_at = known.created_at;
+                for place in &counted_on {
+                    if let Some(quota) = self.quotas.values().find(|quota| quota.identity == place.0) {
+                        let freed = quota.definition.unit.resting(&held, metered);
+                        self.return_what_is_not_spent(place.0, id, freed, created_at);
+                    }
+                }
                 Verdict::Done
             }
             Some(known) if known.state == State::Released => Verdict::Replayed,
@@ -776,8 +807,7 @@ impl Model {
             places
         };
         self.count(&counted_on);
-        self.charge(&counted_on, cost, now);
-        self.draw(&counted_on, id, &|unit, _| unit.spent(&cost), now);
+        let places = counted_on.clone();
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
@@ -794,8 +824,10 @@ impl Model {
             state: State::Recorded,
             reported: Some(*actual),
             charged: cost,
+            cost: cost.usd,
+            counted: vec![(self.next_moment(), cost)],
+            refunds: Vec::new(),
             late: false,
-            first_charged: Some(self.charges.len()),
             readings: Vec::new(),
             metered: None,
             charged_in: Some(self.changes),
@@ -803,6 +835,42 @@ impl Model {
             is_archived: false,
         };
         self.reservations.insert(id.clone(), reservation);
+        self.draw(&places, id, &|unit, _| unit.spent(&cost), now);
+        self.warn(&places, now);
         Verdict::Done
+    }
+
+    /// Takes back a charge, or a part of it.
+    fn refund(&mut self, command: &Command, id: &str, usd: Option<Pico>, now: i64) -> Verdict {
+        let Some(known) = self.reservations.get(id) else { return RESERVATION_NOT_FOUND };
+        if known.state == State::Held {
+            return STILL_HELD;
+        }
+        if let Some((earlier, _)) = known.refunds.iter().find(|(earlier, _)| earlier.part() == command.part()) {
+            return if earlier == command { Verdict::Replayed } else { CONFLICT };
+        }
+        let left = known.charged.usd;
+        let usd = usd.unwrap_or(left);
+        if usd <= 0 || usd > left || known.refunds.len() >= MAX_REFUNDS {
+            return INVALID;
+        }
+        let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
+        known.refunds.push((command.clone(), usd));
+        let cost = Amounts { usd: known.cost, ..known.charged };
+        self.charge_to(id, cost, &|_| 0, now);
+        Verdict::Done
+    }
+}
+
+impl Reservation {
+    /// What counted of it before a moment.
+    fn before(&self, moment: Option<usize>) -> Amounts {
+        let earlier = self.counted.iter().rev().find(|(since, _)| moment.is_some_and(|moment| *since < moment));
+        earlier.map(|(_, amounts)| *amounts).unwrap_or_default()
+    }
+
+    /// What counts of a cost of so much.
+    fn after_refunds(&self, cost: Pico) -> Pico {
+        (cost - self.refunds.iter().map(|(_, usd)| usd).sum::<Pico>()).max(0)
     }
 }

@@ -54,6 +54,7 @@ impl Model {
                 Command::Settle { id, .. } => (200, self.settled_reply(id, replayed, now)),
                 Command::Release { id } => (200, self.released_reply(id, replayed, now)),
                 Command::Record { id, .. } => (201, self.recorded_reply(id, replayed, now)),
+                Command::Refund { id, .. } => (200, self.refunded_reply(id, command, replayed, now)),
             },
         };
         Expected { status, body }
@@ -133,7 +134,7 @@ impl Model {
             "state": reservation.state.name(),
             "held": held(&reservation.held),
             "expiresAt": calendar::text(reservation.expires_at),
-            "charge": { "usd": amounts::text(reservation.charged.usd) },
+            "charge": { "usd": amounts::text(reservation.cost) },
             "overrun": amounts::text(above.max(0)),
             "quotas": self.quotas_of(reservation, now),
         });
@@ -142,11 +143,11 @@ impl Model {
 
     fn settled_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
-        let left = reservation.held.usd - reservation.charged.usd;
+        let left = reservation.held.usd - reservation.cost;
         let body = json!({
             "id": id,
             "state": reservation.state.name(),
-            "charge": { "usd": amounts::text(reservation.charged.usd) },
+            "charge": { "usd": amounts::text(reservation.cost) },
             "released": amounts::text(left.max(0)),
             "overrun": amounts::text((-left).max(0)),
             "quotas": self.quotas_of(reservation, now),
@@ -156,7 +157,7 @@ impl Model {
 
     fn released_reply(&self, id: &str, replayed: bool, now: i64) -> Value {
         let Some(reservation) = self.reservations.get(id) else { return Value::Null };
-        let left = reservation.held.usd - reservation.charged.usd;
+        let left = reservation.held.usd - reservation.cost;
         let mut body = json!({
             "id": id,
             "state": reservation.state.name(),
@@ -174,10 +175,19 @@ impl Model {
         let body = json!({
             "id": id,
             "state": reservation.state.name(),
-            "charge": { "usd": amounts::text(reservation.charged.usd) },
+            "charge": { "usd": amounts::text(reservation.cost) },
             "quotas": self.quotas_of(reservation, now),
         });
         with(body, replayed, reservation)
+    }
+
+    fn refunded_reply(&self, id: &str, command: &Command, replayed: bool, now: i64) -> Value {
+        let mut body = self.recorded_reply(id, replayed, now);
+        let known = self.reservations.get(id).into_iter().flat_map(|known| &known.refunds);
+        for (earlier, usd) in known.filter(|(earlier, _)| earlier == command) {
+            body["refund"] = refund(earlier, *usd);
+        }
+        body
     }
 
     fn told(&self, id: &str) -> Value {
@@ -193,13 +203,21 @@ impl Model {
             body["metered"] = held(&metered);
         }
         if reservation.metered.is_some() || !matches!(reservation.state, State::Held | State::Released) {
-            body["charge"] = json!({ "usd": amounts::text(reservation.charged.usd) });
+            body["charge"] = json!({ "usd": amounts::text(reservation.cost) });
         }
         if reservation.late {
             body["late"] = true.into();
         }
+        if !reservation.refunds.is_empty() {
+            body["refunds"] = reservation.refunds.iter().map(|(command, usd)| refund(command, *usd)).collect();
+            body["left"] = amounts::text(reservation.charged.usd).into();
+        }
         body
     }
+}
+
+fn refund(command: &Command, usd: Pico) -> Value {
+    json!({ "id": command.part(), "usd": amounts::text(usd) })
 }
 
 /// The tenant's quotas come before a user's.
@@ -216,6 +234,9 @@ fn with(mut body: Value, replayed: bool, reservation: &Reservation) -> Value {
     }
     if let Some(metered) = reservation.metered {
         body["metered"] = held(&metered);
+    }
+    if !reservation.refunds.is_empty() {
+        body["left"] = amounts::text(reservation.charged.usd).into();
     }
     body
 }

@@ -21,7 +21,9 @@ impl Model {
     /// Compares every charge that has an entry with what it would be now; under an id, makes up the differences that were not made up under
     /// it before.
     pub fn rerate(&mut self, clock: i64, post: Option<&str>) -> Rerated {
-        self.follow(clock);
+        if post.is_some() {
+            self.follow(clock);
+        }
         let now = self.now(clock);
         self.allow_what_is_used(now);
         let charged = self.reservations.iter().filter_map(|(id, known)| Some((known.charged_in?, id.clone())));
@@ -33,12 +35,13 @@ impl Model {
         for (_, id) in charged {
             let known = &self.reservations[&id];
             let old = known.charged;
-            let mut new = self.cost_now(known).unwrap_or(old.usd);
+            let cost = self.cost_now(known);
+            let mut new = cost.map_or(old.usd, |cost| known.after_refunds(cost));
             if let Some(post) = post.filter(|_| new != old.usd) {
                 if known.adjusted.iter().any(|earlier| earlier == post) {
                     new = old.usd;
                 } else {
-                    self.correct(&id, Amounts { usd: new, ..old }, now);
+                    self.charge_to(&id, Amounts { usd: cost.unwrap_or(known.cost), ..old }, &|_| 0, now);
                     if let Some(known) = self.reservations.get_mut(&id) {
                         known.adjusted.push(post.to_owned());
                     }

@@ -46,9 +46,6 @@ impl Model {
             Some(length) if at > to => (identity, if at > from - length { to } else { 0 }),
             _ => (identity, at),
         };
-        for (place, _) in &mut self.charges {
-            *place = moved(*place);
-        }
         for known in self.reservations.values_mut() {
             known.counted_on.iter_mut().for_each(|place| *place = moved(*place));
         }

@@ -86,6 +86,17 @@ pub enum Command {
         /// Whether limits matter.
         within_limit: bool,
     },
+    /// Takes back a charge, or a part of it.
+    Refund {
+        /// Whose.
+        id: String,
+        /// The refund's key.
+        refund: String,
+        /// How much; all that is left of it where nothing is said.
+        usd: Option<Pico>,
+        /// Why: one of a few reasons.
+        why: u8,
+    },
     /// Asks what a reserve would be answered.
     Explain {
         /// What for.
@@ -514,6 +525,15 @@ impl Command {
                 actual.write(&mut body, true);
                 body
             }
+            Self::Refund { id, refund, usd, why } => {
+                let reason = if *why == 0 { "the answer was useless" } else { "a gesture" };
+                let mut body =
+                    json!({ "op": "refund", "id": id, "refund": { "id": refund, "reason": reason, "by": "support" } });
+                if let Some(usd) = usd {
+                    body["refund"]["usd"] = amounts::text(*usd).into();
+                }
+                body
+            }
             Self::Explain { call, estimate } => {
                 let mut body = json!({ "op": "explain", "estimate": estimate.to_json() });
                 call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
@@ -535,7 +555,19 @@ impl Command {
             | Self::Settle { id, .. }
             | Self::Release { id }
             | Self::Record { id, .. }
+            | Self::Refund { id, .. }
             | Self::GetReservation { id } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The key of the part of a reservation that it adds.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        match self {
+            Self::Extend { extension: part, .. }
+            | Self::Meter { reading: part, .. }
+            | Self::Refund { refund: part, .. } => Some(part),
             _ => None,
         }
     }

@@ -43,6 +43,28 @@ pub fn body(answer: &Answer) -> Value {
     if answer.body.is_empty() { Value::Null } else { serde_json::from_str(&answer.body).unwrap() }
 }
 
+/// What a batch answers to its one command, with the quotas that it names filled in as the npm package does: as if the command had been asked alone.
+pub fn alone(answer: &Answer) -> (u64, Value) {
+    let batch = body(answer);
+    assert_eq!((answer.status, batch["results"].as_array().map(Vec::len)), (200, Some(1)), "{batch}");
+    let mut result = batch["results"][0]["body"].clone();
+    let fill_in = |part: &mut Value| {
+        let Some(Value::Array(quotas)) = part.get_mut("quotas") else { return };
+        for quota in quotas {
+            let said = if quota.is_string() { json!({ "id": quota.take() }) } else { quota.take() };
+            let mut states = batch["quotas"].as_array().unwrap().iter();
+            let mut state = states.find(|state| state["id"] == said["id"]).cloned().unwrap_or_else(|| json!({}));
+            state.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+            *quota = state;
+        }
+    };
+    fill_in(&mut result);
+    if let Some(denial) = result.get_mut("denial") {
+        fill_in(denial);
+    }
+    (batch["results"][0]["status"].as_u64().unwrap(), result)
+}
+
 /// A database that can be reopened, and that fails on demand.
 #[derive(Clone)]
 pub struct Flaky {

@@ -3,6 +3,7 @@
 
 mod contender;
 mod databases;
+mod hostile;
 mod ledger;
 mod price;
 mod report;
@@ -19,6 +20,8 @@ use crate::workspace::Workspace;
 /// What can be measured.
 #[derive(Subcommand)]
 pub enum Task {
+    /// What good tenants feel beside hostile ones on the same Worker
+    Hostile(hostile::Options),
     /// Time of the ledger by itself: in the core, in process, and on disk with few and with many entries
     Ledger(ledger::Options),
     /// Time and size of pricing one usage, beside other price libraries for JavaScript and Python
@@ -30,6 +33,7 @@ pub enum Task {
 /// Measures it.
 pub fn run(workspace: &Workspace, task: &Task) -> Result<()> {
     match task {
+        Task::Hostile(options) => hostile::run(workspace, options),
         Task::Ledger(options) => ledger::run(workspace, options),
         Task::Price(options) => price::run(workspace, options),
         Task::Worker(options) => worker::run(workspace, options),
