@@ -329,6 +329,7 @@ mod tests {
         });
         let with_charge = |r#type: &str, more: Value| joined(joined(json!({ "type": r#type }), more), charged.clone());
         let of_charge: &[&str] = &["actual", "replaces", "drawn", "drew", "resets"];
+        let of_metering: &[&str] = &["actual", "replaces", "drawn", "drew", "resets", "known"];
         vec![
             (
                 json!({ "type": "plan_applied", "tenant": "acme", "plan": "default", "policyVersion": 2, "unknownModel": "deny", "withoutQuota": "allow" }),
@@ -350,6 +351,10 @@ mod tests {
                 json!({ "type": "extended", "id": "r-1", "extension": { "id": "x", "ttlSeconds": 60 }, "held": amounts, "input": amounts,
                     "expiresAt": at, "basis": basis, "known": 9, "drawn": drawn }),
                 &["basis", "known", "drawn"],
+            ),
+            (
+                with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } }, "known": 9 })),
+                of_metering,
             ),
             (with_charge("settled", json!({})), of_charge),
             (with_charge("settled_late", json!({ "countedOn": counted_on })), of_charge),
