@@ -26,6 +26,8 @@ const tollgate :Workerd.Worker = (
     (name = "TENANT_LEDGER", durableObjectNamespace = "TenantLedger"),
     (name = "PLATFORM_POOL", durableObjectNamespace = "PlatformPool"),
     (name = "ADMIN_TOKEN", fromEnvironment = "TOLLGATE_ADMIN_TOKEN"),
+    # Whether there may be ledgers from before there was a registry of tenants: docs/operations.md.
+    (name = "ADOPT_TENANTS", fromEnvironment = "TOLLGATE_ADOPT_TENANTS"),
     # Tests set this to move time; without it the binding is null.
     (name = "TEST_CLOCK", fromEnvironment = "TOLLGATE_TEST_CLOCK"),
   ],

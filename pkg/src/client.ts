@@ -13,6 +13,8 @@ import type {
   OverridesState,
   PriceRequest,
   QuotaState,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   UsageQuery,
@@ -110,6 +112,9 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
     if (query.groupBy !== undefined && query.groupBy.length > 0) parameters.set("groupBy", query.groupBy.join(","));
     if (query.from !== undefined) parameters.set("from", time(query.from));
     if (query.to !== undefined) parameters.set("to", time(query.to));
+    if (query.timeZone !== undefined) parameters.set("timeZone", query.timeZone);
+    if (query.limit !== undefined) parameters.set("limit", String(query.limit));
+    if (query.after !== undefined && query.after !== null) parameters.set("after", query.after);
     const search = parameters.size > 0 ? `?${parameters}` : "";
     return this.#transport.call<UsageReport>("GET", `${this.#path}/usage${search}`);
   }
@@ -127,6 +132,12 @@ class ClientTollgate extends CommandTollgate implements UnverifiedCommands {
 
   async reservation(id: string): Promise<ReservationState> {
     return this.#transport.call<ReservationState>("GET", `${this.#path}/reservations/${encodeURIComponent(id)}`);
+  }
+
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    const parameters = new URLSearchParams({ state: "held" });
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
+    return this.#transport.call<ReservationsPage>("GET", `${this.#path}/reservations?${parameters}`);
   }
 
   override toleratesUndelivered(): boolean {

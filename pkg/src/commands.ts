@@ -20,9 +20,12 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
+  UsageGroup,
   UsageQuery,
   UsageReport,
 } from "./types.js";
@@ -58,6 +61,16 @@ export abstract class CommandTollgate implements Tollgate, HoldCommands {
   abstract quotas(): Promise<QuotaState[]>;
   abstract quota(id: string): Promise<QuotaState>;
   abstract reservation(id: string): Promise<ReservationState>;
+  abstract reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
+
+  async *usageGroups(query: UsageQuery): AsyncGenerator<UsageGroup, void, undefined> {
+    let after: string | null = query.after ?? null;
+    do {
+      const { groups, next } = await this.usage({ limit: 1000, ...query, after });
+      yield* groups;
+      after = next;
+    } while (after !== null);
+  }
 
   reserve(request: ReserveRequest): Promise<Reservation> {
     return this.open(withId(request));

@@ -1,4 +1,4 @@
-import type { Denial, ErrorCode, Problem, Unit } from "./types.js";
+import type { Denial, ErrorCode, Problem, TooManyHolds, Unit } from "./types.js";
 
 /** What an error says it is, in every copy of this package: the names of its classes. */
 const BRAND = Symbol.for("tollgate.error");
@@ -84,9 +84,19 @@ export class ReservationClosedError extends TollgateError {
   override readonly name = "ReservationClosedError";
 }
 
-/** The tenant has as many open holds as it may have: settle or release some, or wait until they expire. */
+/** The tenant, or one of its users, has as many open holds as there may be: settle or release some, or wait until they expire. */
 export class TooManyHoldsError extends TollgateError {
   override readonly name = "TooManyHoldsError";
+  /** Whose, and when there is room again. */
+  readonly holds: TooManyHolds | undefined;
+  /** Seconds until there is. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(problem: Problem) {
+    super(problem);
+    this.holds = problem.holds;
+    this.retryAfterSeconds = problem.holds?.retryAfterSeconds;
+  }
 }
 
 /**

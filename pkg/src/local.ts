@@ -20,6 +20,10 @@ import type {
   RefundRequest,
   Refunding,
   ReservationBody,
+  ReservationsFilter,
+  ReservationsPage,
+  ReservationsQuery,
+  ReservationsReleased,
   ReservationState,
   ReserveRequest,
   UnknownModel,
@@ -54,7 +58,11 @@ export interface LocalOptions {
 export interface LocalTollgate extends Tollgate {
   /** Sets a quota. Editing the limit or `warnAt` keeps what was spent; changing anything else starts at zero. */
   setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState>;
-  removeQuota(id: string): Promise<void>;
+  /**
+   * Removes a quota.
+   * @throws TollgateError `credits_left` where something that was paid for is left of it, unless `forfeit` is true: then that is gone.
+   */
+  removeQuota(id: string, options?: { forfeit?: boolean }): Promise<void>;
   /** Lets spending start again at zero for this period; holds stay. */
   resetQuota(id: string): Promise<QuotaState>;
   /** Adds to what a `lifetime` quota has been paid for. Safe to repeat under the same id. */
@@ -65,6 +73,8 @@ export interface LocalTollgate extends Tollgate {
   increaseLimit(quotaId: string, increase: Increase): Promise<QuotaState>;
   /** Ends an increase before its time. */
   endIncrease(quotaId: string, increaseId: string): Promise<QuotaState>;
+  /** Releases open holds in bulk, 500 at most at a time. */
+  releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased>;
   /** Takes back a charge, or a part of it. Safe to repeat under the same id. */
   refund(id: string, request: RefundRequest): Promise<Refunding>;
   /** The ledger, line by line. */
@@ -123,8 +133,8 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
   }
 
   async usage(query: UsageQuery = {}): Promise<UsageReport> {
-    const { groupBy = [], from, to } = query;
-    return this.run<UsageReport>({ op: "usage", groupBy, from: time(from), to: time(to) });
+    const { groupBy = [], from, to, timeZone, limit, after } = query;
+    return this.run<UsageReport>({ op: "usage", groupBy, from: time(from), to: time(to), timeZone, limit, after });
   }
 
   async quotas(): Promise<QuotaState[]> {
@@ -140,12 +150,20 @@ class LedgerTollgate extends CommandTollgate implements LocalTollgate {
     return this.run<ReservationState>({ op: "getReservation", id });
   }
 
+  async reservations(query: ReservationsQuery = {}): Promise<ReservationsPage> {
+    return this.run<ReservationsPage>({ ...query, op: "listReservations" });
+  }
+
+  async releaseReservations(which: ReservationsFilter): Promise<ReservationsReleased> {
+    return this.run<ReservationsReleased>({ ...which, op: "releaseReservations" });
+  }
+
   async setQuota(id: string, quota: QuotaDefinition): Promise<QuotaState> {
     return namedFrom("quota", this.run<QuotaState>({ op: "putQuota", id, quota }));
   }
 
-  async removeQuota(id: string): Promise<void> {
-    const result = await this.execute({ op: "deleteQuota", id });
+  async removeQuota(id: string, { forfeit }: { forfeit?: boolean } = {}): Promise<void> {
+    const result = await this.execute({ op: "deleteQuota", id, forfeit });
     if (result.status >= 400) throw errorFromAnswer(result);
   }
 

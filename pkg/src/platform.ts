@@ -1,6 +1,6 @@
 import { baseUrl, integer, text } from "./options.js";
 import { Transport } from "./transport.js";
-import type { Overrides, OverridesState, RerateReport, RerateRequest } from "./types.js";
+import type { Overrides, OverridesState, RerateReport, RerateRequest, ReservationsFilter, ReservationsReleased } from "./types.js";
 
 /** How to reach what concerns every tenant of a Worker. */
 export interface PlatformOptions {
@@ -33,6 +33,12 @@ export interface Platform {
    * charged is never rewritten, and the same `post` id adjusts a charge once.
    */
   rerate(tenant: string, request: RerateRequest): Promise<RerateReport>;
+
+  /**
+   * Releases a tenant's open holds in bulk, 500 at most at a time, those first that would end first: ask again while there are more.
+   * What was metered stays charged.
+   */
+  releaseReservations(tenant: string, which: ReservationsFilter): Promise<ReservationsReleased>;
 }
 
 /**
@@ -49,6 +55,8 @@ export function createPlatform(options: PlatformOptions): Platform {
   return {
     overrides: () => call<OverridesState>("GET", path),
     rerate: (tenant, request) => call<RerateReport>("POST", `/v1/tenants/${encodeURIComponent(tenant)}/rerate`, request),
+    releaseReservations: (tenant, which) =>
+      call<ReservationsReleased>("POST", `/v1/tenants/${encodeURIComponent(tenant)}/reservations/release`, which),
     setOverrides: (overrides) => call<OverridesState>("PUT", path, overrides),
   };
 }

@@ -15,9 +15,12 @@ import type {
   RecordResult,
   Release,
   ReservationBody,
+  ReservationsPage,
+  ReservationsQuery,
   ReservationState,
   ReserveRequest,
   Settlement,
+  UsageGroup,
   UsageQuery,
   UsageReport,
 } from "./types.js";
@@ -67,8 +70,11 @@ export interface Tollgate {
    */
   setOverrides(overrides: Overrides): Promise<OverridesState>;
 
-  /** What was spent, by user, model, touchpoint, day or resource. */
+  /** What was spent, by user, model, what was called, touchpoint, day or resource: a page, dearest first. */
   usage(query?: UsageQuery): Promise<UsageReport>;
+
+  /** Every group of a usage report, dearest first, asked for page by page. */
+  usageGroups(query: UsageQuery): AsyncIterable<UsageGroup>;
 
   /** Every quota of the tenant and its users. Each has its first credits and increases. */
   quotas(): Promise<QuotaState[]>;
@@ -78,6 +84,9 @@ export interface Tollgate {
 
   /** A reservation as it is stored, open or ended. */
   reservation(id: string): Promise<ReservationState>;
+
+  /** Open holds by page, in the order in which they end by themselves. */
+  reservations(query?: ReservationsQuery): Promise<ReservationsPage>;
 
   /**
    * Reserves, runs `fn`, and ends the hold on every way out:

@@ -325,6 +325,16 @@ export type Period = "hour" | "day" | "week" | "month" | "lifetime" | { rolling:
 /** A day of the week. */
 export type Weekday = "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
 
+/**
+ * Calls that have one of the names of all that is named: up to 32 each. A provider and a model are matched with what was called and with the model
+ * whose rates the call has, by whichever of its names.
+ */
+export interface QuotaFilter {
+  provider?: string | string[];
+  model?: string | string[];
+  touchpoint?: string | string[];
+}
+
 /** A limit, as it is set. */
 export interface QuotaDefinition {
   scope: QuotaScope;
@@ -348,8 +358,8 @@ export interface QuotaDefinition {
   rollover?: Decimal;
   /** Fractions of the limit above 0 up to 1; `["0.8", "1"]` when left out. */
   warnAt?: string[];
-  /** Which calls of the resource count; those that have all that is named. Every one when left out. */
-  filter?: { provider?: string; model?: string; touchpoint?: string };
+  /** Which calls of the resource count. Every one when left out. */
+  filter?: QuotaFilter;
   /** `warn` counts a call that does not fit and lets it pass. `block` when left out. */
   enforcement?: "block" | "warn";
 }
@@ -476,6 +486,42 @@ export interface ReservationState {
   model?: string;
   attribution?: Attribution;
   basis?: Basis;
+}
+
+/** Which open holds are listed. */
+export interface ReservationsQuery {
+  userId?: string;
+  touchpoint?: string;
+  /** `next` of the page before. */
+  after?: string;
+  /** 1 to 1000; 100 when left out. */
+  limit?: number;
+}
+
+/** A page of open holds, in the order in which they end by themselves. It has fewer than were asked for where they are large. */
+export interface ReservationsPage {
+  reservations: ReservationState[];
+  /** Give it as `after` for the next page; null at the end. */
+  next: string | null;
+}
+
+/** Which open holds are released: those that have all that is named, or, where that is said, all. */
+export type ReservationsFilter =
+  | {
+      userId?: string;
+      touchpoint?: string;
+      openedBefore?: string | Date;
+      /** 1 to 500. */
+      ids?: string[];
+    }
+  | { all: true };
+
+/** What a release in bulk did. */
+export interface ReservationsReleased {
+  /** How many, 500 at most. */
+  released: number;
+  /** How many more there are: ask again for these. */
+  remaining: number;
 }
 
 /** The answer to a meter reading. */
@@ -685,16 +731,22 @@ export interface RerateReport {
 }
 
 /** By what `usage` groups. */
-export type UsageDimension = "user" | "model" | "touchpoint" | "day" | "resource";
+export type UsageDimension = "user" | "model" | "calledModel" | "touchpoint" | "day" | "resource";
 
 /** What `usage` is asked. */
 export interface UsageQuery {
   /** None: the total alone. */
   groupBy?: UsageDimension[];
-  /** A full hour; included. */
+  /** A full quarter of an hour; included. */
   from?: string | Date;
-  /** A full hour; not included. */
+  /** A full quarter of an hour; not included. */
   to?: string | Date;
+  /** Whose days `day` means: an IANA name. UTC when left out. */
+  timeZone?: string;
+  /** The most groups of the answer, 1 to 1,000; 100 when left out. */
+  limit?: number;
+  /** `next` of the page before. */
+  after?: string | null;
 }
 
 /** Sums over calls. */
@@ -705,13 +757,20 @@ export interface UsageTotals {
   outputTokens: number;
 }
 
-/** What was spent, dearest group first. A call without a dimension is in the group `null`. */
+/** What was spent in one group. */
+export type UsageGroup = UsageTotals & Partial<Record<UsageDimension, string | null>>;
+
+/** A page of what was spent, dearest group first. A call without a dimension is in the group `null`. */
 export interface UsageReport {
   groupBy: UsageDimension[];
   from?: string | null;
   to?: string | null;
-  groups: (UsageTotals & Partial<Record<UsageDimension, string | null>>)[];
+  timeZone?: string;
+  groups: UsageGroup[];
+  /** Of all groups, also those of other pages. */
   total: UsageTotals;
+  /** Give it as `after` to have the next page; null at the end. */
+  next: string | null;
 }
 
 /** One immutable line of the ledger. */
@@ -753,6 +812,7 @@ export type ErrorCode =
   | "method_not_allowed"
   | "upgrade_required"
   | "idempotency_conflict"
+  | "credits_left"
   | "archived"
   | "ledger_damaged"
   | "still_held"
@@ -778,4 +838,17 @@ export interface Problem {
   detail: string;
   field?: string;
   denial?: Denial;
+  holds?: TooManyHolds;
+}
+
+/** Who has as many open holds as there may be. */
+export interface TooManyHolds {
+  scope: "tenant" | "user";
+  /** The user, where it is one. */
+  scopeId?: string;
+  open: number;
+  limit: number;
+  /** When there is room again, unless holds end sooner or are prolonged. */
+  freesAt: string;
+  retryAfterSeconds: number;
 }

@@ -74,6 +74,15 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
   switch (command.op) {
     case "getReservation":
       return admin.get(`${path}/reservations/${command.id}`, { now });
+    case "listReservations": {
+      const { op, ...fields } = command;
+      const query = new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+      return admin.get(`${path}/reservations?${query}`, { now });
+    }
+    case "releaseReservations": {
+      const { op, ...which } = command;
+      return admin.post(`${path}/reservations/release`, which, { now });
+    }
     case "getOverrides":
       return admin.get(`${path}/overrides`, { now });
     case "putOverrides":
@@ -92,7 +101,7 @@ async function overHttp(admin: Api, path: string, command: Command, now: string)
     case "putQuota":
       return admin.put(quota, command.quota, { now });
     case "deleteQuota":
-      return withNull(await admin.delete(quota, { now }));
+      return withNull(await admin.delete(quota, { now, json: command["forfeit"] === undefined ? undefined : { forfeit: command["forfeit"] } }));
     case "resetQuota":
       return admin.send("POST", `${quota}/reset`, { now });
     case "addCredit":

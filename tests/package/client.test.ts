@@ -672,7 +672,7 @@ describe("options", () => {
   it("so do those of an in-process ledger, where they are too much for one answer", async () => {
     const name = (index: number) => `${String(index).padStart(4, "0")}-${"n".repeat(123)}`;
     const quota = (index: number) =>
-      ({ scope: "user", scopeId: name(index), resource: "all", unit: "usd", limit: "1", period: "month", filter: { provider: "ü".repeat(128), model: "ü".repeat(128), touchpoint: "ü".repeat(128) } }) as const;
+      ({ scope: "user", scopeId: name(index), resource: "all", unit: "usd", limit: "1", period: "month", filter: { provider: '"'.repeat(128), model: '"'.repeat(128), touchpoint: '"'.repeat(128) } }) as const;
     const local = createLocal({ quotas: Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [name(index), quota(index)])) });
     const quotas = await local.quotas();
     assert.deepEqual(quotas.map(({ id }) => id), Array.from({ length: 1000 }, (_, index) => name(index)));

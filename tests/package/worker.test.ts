@@ -10,6 +10,8 @@ import {
   NotFoundError,
   QuotaExceededError,
   ReservationClosedError,
+  TollgateError,
+  TooManyHoldsError,
   UnauthorizedError,
   UnavailableError,
   UnpricedError,
@@ -85,6 +87,30 @@ describe("a client of the Worker", () => {
     assert.equal((await tollgate.price({ provider: "openai", model: "gpt-4o", usage: { input: 1000 }, at: new Date() })).usd, "0.0025");
   });
 
+  it("usage comes page by page, and all of it through an iterator, as in process", async () => {
+    const tenant = await newTenant(worker, {});
+    const local = createLocal({ quotas: {}, now: () => Date.parse("2026-11-24T18:20:00Z") });
+    for (const home of [clientOf(tenant), local]) {
+      const records = Array.from({ length: 7 }, (_, at) => home.record({ resource: "llm", provider: "openai", model: "openai/gpt-4o", userId: `u-${at}`, usd: String(1 + (at % 3)) }));
+      await Promise.all(records);
+      const first = await home.usage({ groupBy: ["user"], limit: 3 });
+      assertPartial(first, { groups: [{ user: "u-2", usd: "3" }, { user: "u-5", usd: "3" }, { user: "u-1", usd: "2" }], total: { usd: "13" } });
+      assert.ok(first.next !== null);
+      assertPartial((await home.usage({ groupBy: ["user"], limit: 1, after: first.next })).groups, [{ user: "u-4", usd: "2" }]);
+      const users: unknown[] = [];
+      for await (const { user } of home.usageGroups({ groupBy: ["user"], limit: 2 })) users.push(user);
+      assert.deepEqual(users, ["u-2", "u-5", "u-1", "u-4", "u-0", "u-3", "u-6"]);
+      const groups = (await home.usage({ groupBy: ["model", "calledModel", "day"], timeZone: "Asia/Kolkata" })).groups;
+      assertPartial(groups, [{ model: "openai/gpt-4o", calledModel: "openai/openai/gpt-4o", usd: "13" }]);
+    }
+    assertPartial((await local.usage({ groupBy: ["day"], timeZone: "Asia/Kathmandu" })).groups, [{ day: "2026-11-25" }]);
+    await local.setQuota("paid", { scope: "tenant", resource: "all", unit: "usd", limit: "0", period: "lifetime", filter: { provider: ["openai", "azure"], model: "gpt-4o" } });
+    await local.addCredit("paid", { id: "pay", amount: "5" });
+    await assert.rejects(local.removeQuota("paid"), { code: "credits_left" });
+    await local.removeQuota("paid", { forfeit: true });
+    assert.deepEqual(await local.quotas(), []);
+  });
+
   it("own rates and markups, of a tenant and of the platform", async () => {
     const tenant = await newTenant(worker, { q: usdQuota("10") });
     const request = { provider: "openai", model: "gpt-4o", usage: { input: 1000 } };
@@ -110,6 +136,35 @@ describe("a client of the Worker", () => {
       await platform.setOverrides({});
     }
     assert.equal((await clientOf(tenant).price(request)).usd, "0.001");
+  });
+
+  it("open holds are listed by whoever reads, and released in bulk by the administrator", async () => {
+    const tenant = await newTenant(worker, { q: usdQuota("10") });
+    const tollgate = clientOf(tenant);
+    for (const id of ["a", "b", "c"]) await tollgate.reserve({ ...dollar(id), userId: id === "c" ? "u-8" : "u-7", ttlSeconds: 600 });
+    const first = await tollgate.reservations({ userId: "u-7", limit: 1 });
+    assertPartial(first.reservations, [{ id: "a", state: "held", userId: "u-7" }]);
+    assert.ok(first.next !== null);
+    const second = await tollgate.reservations({ userId: "u-7", after: first.next });
+    assert.deepEqual([second.reservations.map(({ id }) => id), second.next], [["b"], null]);
+    const platform = createPlatform({ url: worker.url, token: worker.adminToken });
+    const released = await platform.releaseReservations(tenant.id, { userId: "u-7", openedBefore: new Date(Date.now() + 60_000) });
+    assert.deepEqual(released, { released: 2, remaining: 0 });
+    assert.deepEqual((await tollgate.reservations()).reservations.map(({ id }) => id), ["c"]);
+    await assert.rejects(platform.releaseReservations(tenant.id, {}), InvalidRequestError);
+    await assert.rejects(createPlatform({ url: worker.url, token: tenant.app.token ?? "" }).releaseReservations(tenant.id, { all: true }), UnauthorizedError);
+    await assert.rejects(platform.releaseReservations("nobody", { all: true }), (error: unknown) => error instanceof TollgateError && error.code === "tenant_not_found");
+
+    const local = createLocal();
+    for (let n = 0; n < 1_000; n++) await local.reserve({ id: `r-${n}`, userId: "u-7", resource: "llm", estimate: { usd: "0" }, ttlSeconds: 60 });
+    await assert.rejects(local.reserve({ userId: "u-7", resource: "llm", estimate: { usd: "0" } }), (error: unknown) => {
+      assert.ok(error instanceof TooManyHoldsError, String(error));
+      assertPartial(error.holds, { scope: "user", scopeId: "u-7", open: 1000, limit: 1000 });
+      assert.ok(error.retryAfterSeconds !== undefined && error.retryAfterSeconds > 0 && error.retryAfterSeconds <= 60);
+      return true;
+    });
+    assert.equal((await local.reservations({ userId: "u-7", limit: 1000 })).reservations.length, 1_000);
+    assert.deepEqual(await local.releaseReservations({ userId: "u-7" }), { released: 500, remaining: 500 });
   });
 
   it("withReservation ends its hold on every way out", async () => {

@@ -1,9 +1,9 @@
 // Starts the built Worker in a real workerd, with its state in a temporary folder.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { listening, required } from "./process.ts";
 
@@ -16,6 +16,8 @@ const STOP_DEADLINE_MS = 10_000;
 export interface WorkerOptions {
   /** The Worker takes its time from the `Tollgate-Now` header where a request has one. */
   testClock?: boolean;
+  /** What `ADOPT_TENANTS` says: `off`, which it is when left out, since the state is fresh; undefined says nothing. */
+  adoptTenants?: "on" | "off" | undefined;
 }
 
 /** Starts a Worker with fresh state. Whoever starts it calls `stop`. */
@@ -86,9 +88,27 @@ export class TestWorker {
   /** Ends workerd, lets `work` change the databases of its tenants, and starts it again on them. */
   async offline(work: (databases: string[]) => void): Promise<void> {
     await this.#end("SIGTERM");
-    const files = await readdir(this.#state, { recursive: true });
-    work(files.filter((file) => /TenantLedger.*[0-9a-f]{64}\.sqlite$/.test(file)).map((file) => join(this.#state, file)));
+    work(await this.databases("TenantLedger"));
     await this.start();
+  }
+
+  /** The files in which objects of a class have their databases. */
+  async databases(objects: "TenantLedger" | "PlatformPool"): Promise<string[]> {
+    const files = await this.files();
+    return files.filter((file) => file.includes(objects) && /[0-9a-f]{64}\.sqlite$/.test(file)).map((file) => join(this.#state, file));
+  }
+
+  /** Every file of the state. */
+  async files(): Promise<string[]> {
+    const found = await readdir(this.#state, { recursive: true, withFileTypes: true });
+    return found.filter((file) => file.isFile()).map((file) => relative(this.#state, join(file.parentPath, file.name)));
+  }
+
+  /** How much memory workerd has, in bytes; undefined where the system does not say. */
+  async memory(): Promise<number | undefined> {
+    const status = await readFile(`/proc/${this.#process?.pid}/status`, "utf8").catch(() => "");
+    const kilobytes = /VmRSS:\s+(\d+) kB/.exec(status)?.[1];
+    return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
   }
 
   /** Ends workerd and removes its state. */
@@ -106,6 +126,9 @@ export class TestWorker {
     const environment: NodeJS.ProcessEnv = { ...process.env, TOLLGATE_ADMIN_TOKEN: this.adminToken };
     delete environment["TOLLGATE_TEST_CLOCK"];
     if (this.#options.testClock === true) environment["TOLLGATE_TEST_CLOCK"] = "1";
+    const { adoptTenants } = { adoptTenants: "off", ...this.#options };
+    delete environment["TOLLGATE_ADOPT_TENANTS"];
+    if (adoptTenants !== undefined) environment["TOLLGATE_ADOPT_TENANTS"] = adoptTenants;
     return environment;
   }
 

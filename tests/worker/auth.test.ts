@@ -38,6 +38,8 @@ const ROUTES: Route[] = [
   { method: "POST", path: "/batch", json: { commands: [{ op: "record", id: "batched", resource: "llm", usd: "1" }] }, kinds: SPENDERS },
   { method: "POST", path: "/explain", json: { resource: "llm", estimate: { usd: "1" } }, kinds: READERS },
   { method: "GET", path: "/quotas", kinds: READERS },
+  { method: "GET", path: "/reservations", kinds: READERS },
+  { method: "POST", path: "/reservations/release", json: { ids: ["nobody"] }, kinds: ADMIN },
   { method: "GET", path: "/reservations/held", kinds: READERS },
   { method: "GET", path: "/usage", kinds: READERS },
   { method: "GET", path: "/entries", kinds: READERS },

@@ -96,13 +96,11 @@ describe("a connection", () => {
     connection.socket.close();
   });
 
-  it("of a tenant that was never onboarded is answered that there is none", async () => {
-    const connection = await Connection.open(worker, "/v1/tenants/nobody", worker.adminToken);
-    const { body } = await connection.ask([{ op: "reserve", ...usdReserve("a", "1") }]);
-    const over = expectStatus(await new Api(worker.url, worker.adminToken).post("/v1/tenants/nobody/batch", { commands: [{ op: "reserve", ...usdReserve("a", "1") }] }), 200);
-    assert.deepEqual(body, over.body);
-    assert.equal(body.results[0].body.code, "tenant_not_found");
-    connection.socket.close();
+  it("of a tenant that was never onboarded is refused", async () => {
+    const admin = new Api(worker.url, worker.adminToken);
+    const headers = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-protocol": PROTOCOL };
+    expectProblem(await admin.get("/v1/tenants/nobody/connect", { headers }), 404, "tenant_not_found");
+    expectProblem(await admin.post("/v1/tenants/nobody/batch", { commands: [{ op: "reserve", ...usdReserve("a", "1") }] }), 404, "tenant_not_found");
   });
 
   it("has the platform's prices", async () => {

@@ -25,6 +25,10 @@ pub enum Fault {
     ExpiryForgetsUserQuota,
     /// Expiry ends one hold and leaves the others that are due.
     ExpirySkipsHolds,
+    /// A hold that has expired still counts as one of its user's open ones.
+    ExpiredHoldStaysCounted,
+    /// A release in bulk ends the holds of every user.
+    BulkReleaseMindsNoUser,
     /// A late settle is noted and does not correct what expiry charged.
     LateSettleCorrectsNothing,
     /// An extension adds the new estimate to the old one.
@@ -109,6 +113,22 @@ pub enum Fault {
     BoundForgetsOutput,
     /// A record that minds limits is let in anyway.
     RecordMindsNoLimit,
+    /// A filter sees a call only by the names that the caller wrote.
+    FilterSeesNamesAsWritten,
+    /// Of a list of names, a filter sees the first.
+    FilterSeesFirstName,
+    /// A quota is removed with the credits that are left, although nobody has said so.
+    CreditsGoWithQuota,
+    /// The ids of credits are forgotten with their quota.
+    IdsGoWithQuota,
+    /// Usage is grouped by the names that callers wrote.
+    UsageSeesNamesAsWritten,
+    /// Usage is counted by hours.
+    UsageCountsByHour,
+    /// The days of a usage report are those of UTC.
+    UsageDaysAreUtc,
+    /// A page of usage begins with the last group of the one before.
+    UsagePageRepeats,
     /// The snapshot leaves out the last hold.
     SnapshotLosesHold,
     /// The journal leaves out a commit with a single entry.
@@ -129,7 +149,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 68] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -138,6 +158,8 @@ impl Fault {
         Self::ReleaseFreesTwice,
         Self::ExpiryForgetsUserQuota,
         Self::ExpirySkipsHolds,
+        Self::ExpiredHoldStaysCounted,
+        Self::BulkReleaseMindsNoUser,
         Self::LateSettleCorrectsNothing,
         Self::ExtensionAddsUp,
         Self::PeriodEndIsInclusive,
@@ -180,6 +202,14 @@ impl Fault {
         Self::AdjustmentIsPostedTwice,
         Self::BoundForgetsOutput,
         Self::RecordMindsNoLimit,
+        Self::FilterSeesNamesAsWritten,
+        Self::FilterSeesFirstName,
+        Self::CreditsGoWithQuota,
+        Self::IdsGoWithQuota,
+        Self::UsageSeesNamesAsWritten,
+        Self::UsageCountsByHour,
+        Self::UsageDaysAreUtc,
+        Self::UsagePageRepeats,
         Self::SnapshotLosesHold,
         Self::JournalRowIsDropped,
         Self::ClosedRowIsDropped,
@@ -204,6 +234,8 @@ impl Fault {
             Self::ReleaseFreesTwice => "a release frees its hold twice",
             Self::ExpiryForgetsUserQuota => "expiry leaves out the quotas of users",
             Self::ExpirySkipsHolds => "expiry ends one hold and leaves the others that are due",
+            Self::ExpiredHoldStaysCounted => "a hold that has expired still counts as one of its user's open ones",
+            Self::BulkReleaseMindsNoUser => "a release in bulk ends the holds of every user",
             Self::LateSettleCorrectsNothing => "a late settle is noted and does not correct what expiry charged",
             Self::ExtensionAddsUp => "an extension adds the new estimate to the old one",
             Self::PeriodEndIsInclusive => "the first instant of a period still belongs to the one before",
@@ -260,6 +292,16 @@ impl Fault {
             Self::AdjustmentIsPostedTwice => "the same adjustment again is posted again",
             Self::BoundForgetsOutput => "the bound of a call leaves out its answer",
             Self::RecordMindsNoLimit => "a record that minds limits is let in anyway",
+            Self::FilterSeesNamesAsWritten => "a filter sees a call only by the names that the caller wrote",
+            Self::FilterSeesFirstName => "of a list of names, a filter sees the first",
+            Self::CreditsGoWithQuota => {
+                "a quota is removed with the credits that are left, although nobody has said so"
+            }
+            Self::IdsGoWithQuota => "the ids of credits are forgotten with their quota",
+            Self::UsageSeesNamesAsWritten => "usage is grouped by the names that callers wrote",
+            Self::UsageCountsByHour => "usage is counted by hours",
+            Self::UsageDaysAreUtc => "the days of a usage report are those of UTC",
+            Self::UsagePageRepeats => "a page of usage begins with the last group of the one before",
             Self::SnapshotLosesHold => "the snapshot leaves out the last hold",
             Self::JournalRowIsDropped => "the journal leaves out a commit with a single entry",
             Self::ClosedRowIsDropped => "an ended reservation is not stored where expiry ended it",

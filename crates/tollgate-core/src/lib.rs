@@ -8,6 +8,7 @@ pub mod api;
 pub mod arithmetic;
 pub mod bounds;
 pub mod call;
+pub mod call_names;
 pub mod catalog;
 mod decimal;
 pub mod estimate;

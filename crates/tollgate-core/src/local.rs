@@ -142,8 +142,11 @@ impl LocalLedger {
     fn history(&self, query: &HistoryQuery) -> Answer {
         match query {
             HistoryQuery::Usage(query) => {
-                let cells = self.usage.iter().filter(|(key, _)| query.covers(key.hour));
-                let groups = cells.map(|(key, totals)| (query.group_of(key), *totals));
+                let cells = || self.usage.iter().filter(|(key, _)| query.covers(key.quarter));
+                if cells().nth(usage_report::MAX_CELLS).is_some() {
+                    return Answer::problem(&usage_report::too_many_cells());
+                }
+                let groups = cells().map(|(key, totals)| (query.group_of(key), *totals));
                 Answer::usage(query, &UsageReport::new(query, groups))
             }
             HistoryQuery::Entries { after, limit } => {

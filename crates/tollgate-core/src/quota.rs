@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::amount::Amount;
 use crate::bounds::Amounts;
-use crate::call::{Call, Resource};
+use crate::call::Resource;
+use crate::call_names::CallNames;
 use crate::fault::{self, Fault};
 use crate::ids::{Name, UserId};
 use crate::meter::Quantity;
@@ -64,19 +65,19 @@ pub struct Quota {
     pub enforcement: Enforcement,
 }
 
-/// Which calls draw on a quota: those that have all that is named.
+/// Which calls draw on a quota: those that have one of the names of all that is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Filter {
-    /// Calls billed by this provider.
+    /// Calls billed by this provider, or by one of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Name>,
-    /// Calls of this model, as the caller names it.
+    pub provider: Option<Names>,
+    /// Calls of this model, or of one of these, by whichever of its names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<Name>,
-    /// Calls from this touchpoint.
+    pub model: Option<Names>,
+    /// Calls from this touchpoint, or from one of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub touchpoint: Option<Name>,
+    pub touchpoint: Option<Names>,
 }
 
 impl Filter {
@@ -86,11 +87,102 @@ impl Filter {
         self.provider.is_none() && self.model.is_none() && self.touchpoint.is_none()
     }
 
-    fn lets_through(&self, call: &Call) -> bool {
-        let fits = |wanted: &Option<Name>, found: &Option<Name>| wanted.is_none() || wanted == found;
-        fits(&self.provider, &call.provider)
-            && fits(&self.model, &call.model)
-            && fits(&self.touchpoint, &call.attribution.touchpoint)
+    fn lets_through(&self, names: &CallNames<'_>) -> bool {
+        let touchpoint = names.call().attribution.touchpoint.as_ref();
+        self.touchpoint.as_ref().is_none_or(|wanted| touchpoint.is_some_and(|found| wanted.has(found.as_str())))
+            && names.are_among(self.provider.as_ref(), self.model.as_ref())
+    }
+
+    /// Whether the same names are listed, in whichever order.
+    fn lists_the_same_as(&self, other: &Self) -> bool {
+        let same = |one: &Option<Names>, other: &Option<Names>| match (one, other) {
+            (Some(one), Some(other)) => one.lists_the_same_as(other),
+            (None, None) => true,
+            _ => false,
+        };
+        same(&self.provider, &other.provider)
+            && same(&self.model, &other.model)
+            && same(&self.touchpoint, &other.touchpoint)
+    }
+}
+
+/// One name or several, each of which will do: 1 to [`Names::MAX`]. Written as it was read: one as a string, a list as a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The one.
+    One(Name),
+    /// Any of these.
+    Any(Vec<Name>),
+}
+
+impl Names {
+    /// The most names of a list: every call looks through the lists of all quotas that it may draw on.
+    pub const MAX: usize = 32;
+
+    /// Each of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Name] {
+        match self {
+            Self::One(name) => core::slice::from_ref(name),
+            Self::Any(names) if fault::on(Fault::FilterSeesFirstName) => names.get(..1).unwrap_or_default(),
+            Self::Any(names) => names,
+        }
+    }
+
+    /// Whether a name is one of them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.as_slice().iter().any(|known| known.as_str() == name)
+    }
+
+    fn lists_the_same_as(&self, other: &Self) -> bool {
+        let has_all = |one: &Self, other: &Self| one.as_slice().iter().all(|name| other.has(name.as_str()));
+        has_all(self, other) && has_all(other, self)
+    }
+}
+
+impl From<Name> for Names {
+    fn from(name: Name) -> Self {
+        Self::One(name)
+    }
+}
+
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(name) => name.serialize(serializer),
+            Self::Any(names) => serializer.collect_seq(names),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> de::Visitor<'de> for OneOrMore {
+            type Value = Names;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string of 1 to 128 characters, or an array of these")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Names, E> {
+                text.parse().map(Names::One).map_err(E::custom)
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = sequence.next_element::<Name>()? {
+                    if names.len() >= Names::MAX {
+                        return Err(de::Error::custom("at most 32 names"));
+                    }
+                    names.push(name);
+                }
+                // It would let nothing through, and is easily taken for one that lets everything through.
+                if names.is_empty() {
+                    return Err(de::Error::custom("a list of names has one at least"));
+                }
+                Ok(Names::Any(names))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
     }
 }
 
@@ -422,11 +514,12 @@ impl Quota {
         Ok(())
     }
 
-    /// Whether a call draws on this quota.
+    /// Whether a call, by its names, draws on this quota.
     #[must_use]
-    pub fn applies_to(&self, call: &Call) -> bool {
+    pub fn applies_to(&self, names: &CallNames<'_>) -> bool {
+        let call = names.call();
         self.resource.covers(call.resource)
-            && self.filter.lets_through(call)
+            && (self.filter.is_empty() || self.filter.lets_through(names))
             && match self.scope {
                 Scope::Tenant => true,
                 Scope::User => self.scope_id == call.user_id,
@@ -436,16 +529,14 @@ impl Quota {
     /// Whether calls that are rolled up together may have drawn on this quota.
     pub(crate) fn may_count(&self, key: &UsageKey) -> bool {
         let Filter { provider, model, touchpoint } = &self.filter;
-        let named = |name: &Option<Name>| name.as_ref().map(ToString::to_string);
-        let is_model = key.model.as_deref().is_some_and(|found| match (provider, model) {
-            (Some(provider), Some(model)) => found == format!("{provider}/{model}"),
-            (Some(provider), None) => found.starts_with(&format!("{provider}/")),
-            (None, Some(model)) => found == model.as_str() || found.ends_with(&format!("/{model}")),
-            (None, None) => true,
+        let has = |wanted: &Option<Names>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted.has(found));
+        let is_model = [&key.model, &key.called].into_iter().flatten().any(|found| {
+            let (by, name) = found.split_once('/').unwrap_or(("", found));
+            has(provider, by) && (has(model, name) || has(model, found))
         });
         self.resource.covers(key.resource)
             && (is_model || (provider.is_none() && model.is_none()))
-            && (touchpoint.is_none() || named(touchpoint) == key.touchpoint)
+            && touchpoint.as_ref().is_none_or(|wanted| key.touchpoint.as_deref().is_some_and(|found| wanted.has(found)))
             && match self.scope {
                 Scope::Tenant => true,
                 Scope::User => self.scope_id.as_ref().map(ToString::to_string) == key.user,
@@ -471,7 +562,7 @@ impl Quota {
             ("weekStartsOn", self.week_starts_on == other.week_starts_on),
             ("monthStartsOn", self.month_starts_on == other.month_starts_on),
             ("dayStartsAt", self.day_starts_at == other.day_starts_at),
-            ("filter", self.filter == other.filter),
+            ("filter", self.filter.lists_the_same_as(&other.filter)),
         ]
         .into_iter()
         .find_map(|(field, same)| (!same).then_some(field))

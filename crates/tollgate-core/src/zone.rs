@@ -273,4 +273,18 @@ mod tests {
         assert_eq!(first_at(&sao_paulo, "2018-02-17T23:30"), "2018-02-18T01:30Z");
         assert_eq!(first_at(&sao_paulo, "2018-02-18T00:00"), "2018-02-18T03:00Z");
     }
+
+    #[test]
+    fn every_zone_is_whole_quarters_of_an_hour_from_utc_and_changes_at_one() {
+        // What usage is rolled up by: were there another offset, its periods would begin within a cell.
+        for line in TABLE.lines().skip(1) {
+            let zone = Zone::read(line.split_once('|').unwrap().0);
+            let mut at = seconds("2025-01-01T00:00:00Z");
+            while at < seconds("2041-01-01T00:00:00Z") {
+                let span = zone.span(at);
+                assert!(span.offset % 900 == 0 && (at % 900 == 0), "{line}: {span:?}");
+                at = span.until;
+            }
+        }
+    }
 }

@@ -538,11 +538,16 @@ fn queries() {
         ("groupBy", "colour"),
         ("groupBy", "user,user"),
         ("from", "2026-11-24"),
-        ("from", "2026-11-24T12:30:00Z"),
+        ("from", "2026-11-24T12:40:00Z"),
         ("to", "2026-11-24T12:00:00.5Z"),
         ("to", ""),
         ("group_by", "user"),
-        ("limit", "1"),
+        ("timeZone", "Asia/Kolkata"),
+        ("limit", "0"),
+        ("limit", "1001"),
+        ("limit", "x"),
+        ("after", "x"),
+        ("after", "5b5d"),
     ] {
         assert_eq!(field(parse_usage_query([(name, value)])), name, "{name}={value}");
     }

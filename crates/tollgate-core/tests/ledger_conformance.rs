@@ -28,6 +28,8 @@ const OPS: &[&str] = &[
     "refund",
     "explain",
     "getReservation",
+    "listReservations",
+    "releaseReservations",
     "listQuotas",
     "putQuota",
     "deleteQuota",

@@ -356,9 +356,12 @@ fn verdict(rejection: &Rejection) -> Verdict {
         Rejection::IdempotencyConflict(_) => Verdict::Conflict,
         Rejection::AlreadyEnded { .. } | Rejection::StillHeld(_) => Verdict::Ended,
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
-        Rejection::TooManyHolds | Rejection::TooManyChanges(_) | Rejection::TenantNotFound | Rejection::NotFound(_) => {
-            panic!("{rejection:?}")
-        }
+        // Nothing is credited here.
+        Rejection::TooManyHolds(_)
+        | Rejection::TooManyChanges(_)
+        | Rejection::TenantNotFound
+        | Rejection::NotFound(_)
+        | Rejection::CreditsLeft { .. } => panic!("{rejection:?}"),
     }
 }
 
@@ -393,7 +396,7 @@ fn command(op: &Op) -> Command {
             })
         }
         Op::SetQuota(id, definition) => Command::SetQuota(id.parse().unwrap(), quota(definition)),
-        Op::RemoveQuota(id) => Command::RemoveQuota(id.parse().unwrap()),
+        Op::RemoveQuota(id) => Command::RemoveQuota(id.parse().unwrap(), false),
         Op::ResetQuota(id) => Command::ResetQuota(id.parse().unwrap()),
         Op::Reserve { id, e2b, user, estimate, ttl_seconds, on_expiry } => Command::Reserve(ReserveRequest {
             id: id.parse().unwrap(),

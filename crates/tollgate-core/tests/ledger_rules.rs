@@ -588,7 +588,7 @@ fn a_late_settle_corrects_the_period_of_the_reservation() {
         .history()
         .iter()
         .filter_map(contribution)
-        .map(|(key, totals)| format!("{} {}", &key.hour.to_string()[11..13], totals.usd))
+        .map(|(key, totals)| format!("{} {}", &key.quarter.to_string()[11..13], totals.usd))
         .collect();
     assert_eq!(by_hour, ["12 8", "13 3", "12 -6"]);
 }
@@ -1005,7 +1005,7 @@ fn a_plan_fits_beside_the_quotas_that_it_leaves_alone() {
     assert_eq!(carry_out(&onboard("first", &a_thousand)), Ok(1001));
     // The same thousand again, under another name.
     assert_eq!(carry_out(&onboard("second", &a_thousand)), Ok(1));
-    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap())), Ok(1));
+    assert_eq!(carry_out(&Command::RemoveQuota("q-0".parse().unwrap(), false)), Ok(1));
     let own = serde_json::from_value(quota.clone()).unwrap();
     assert_eq!(carry_out(&Command::SetQuota("own".parse().unwrap(), own)), Ok(1));
     let refused = carry_out(&onboard("third", &a_thousand));
@@ -1348,7 +1348,14 @@ fn the_ten_thousand_and_first_hold_is_refused() {
     let mut ask = |command: Value| local.ask(at(OPENING), &command);
     assert!((0..10_000).all(|n| ask(reserve(&format!("r-{n}"), "1")).status == 201));
     let refused = ask(reserve("one-more", "1"));
-    refused.expect(429, json!({ "code": "too_many_holds" }));
+    refused.expect(
+        429,
+        json!({ "code": "too_many_holds", "holds": { "scope": "tenant", "open": 10_000, "limit": 10_000,
+            "freesAt": "2026-11-24T12:10:00.000Z", "retryAfterSeconds": 600 } }),
+    );
+    assert_eq!(refused.header("Retry-After"), Some("600"));
+    ask(json!({ "op": "explain", "resource": "llm", "estimate": { "usd": "1" } }))
+        .expect(429, json!({ "code": "too_many_holds" }));
     assert_eq!(ask(reserve("r-7", "1")).status, 201, "a repeat holds nothing more");
     assert_eq!(ask(record("spent", "1")).status, 201, "what was spent is recorded all the same");
     assert_eq!(ask(settle("r-7", "1")).status, 200);

@@ -1,16 +1,18 @@
 //! What a step of a scenario comes to where it happens: steps speak in parts of what is there, commands in amounts and instants.
 
 use crate::model::amounts::{ONE, Pico, Unit};
-use crate::model::calendar::Period;
+use crate::model::calendar::{Calendar, Period, Zone};
 use crate::model::prices::{Dates, Document};
-use crate::model::words::{Actual, Call, Command, Credit, Definition, Estimate, Increase, Model as Priced, OnExpiry};
+use crate::model::words::{
+    Actual, Call, Command, Credit, Definition, Dimension, Estimate, Increase, Model as Priced, Naming, OnExpiry, Report,
+};
 use crate::model::{Model, Quota, Reservation, State};
-use crate::scenario::{Admin, Fund, Lasting, Move, Pieces, Pricing, Reclaim};
+use crate::scenario::{Admin, Asked, Fund, Lasting, Meant, Move, Pieces, Pricing, Reclaim};
 
 /// What a client or meddler does about an id, in terms of what was estimated.
 pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
     let known = model.reservations().get(&id);
-    let plain = Call { model: Priced::Gpt4o, user: None, touchpoint: None };
+    let plain = Call { model: Priced::Gpt4o, naming: Naming::Plain, user: None, touchpoint: None };
     let call = known.map_or(plain, |known| known.call);
     let estimate = known.and_then(|known| known.estimate).unwrap_or(Estimate::Tokens { input: 2_000, output: 700 });
     match wanted {
@@ -71,6 +73,11 @@ pub(crate) fn used_without_estimate(call: Call, pieces: Pieces) -> Actual {
     used(call, estimate, pieces)
 }
 
+/// Which open holds the administrator releases.
+pub(crate) fn release(clock: i64, Meant { user, touchpoint, age }: Meant) -> Command {
+    Command::ReleaseHolds { user, touchpoint, opened_before: age.map(|age| (clock - age).max(0)) }
+}
+
 /// What the administrator asks for.
 pub(crate) fn change(model: &Model, clock: i64, change: &Admin) -> Option<Command> {
     let id = |number: &u8| format!("q-{number}");
@@ -86,12 +93,37 @@ pub(crate) fn change(model: &Model, clock: i64, change: &Admin) -> Option<Comman
             definition.rollover = tenths.map(|tenths| tenths_of_limit(&definition, tenths));
             Command::PutQuota(id(number), definition)
         }
-        Admin::Delete(number) => Command::DeleteQuota(id(number)),
+        Admin::Delete(number, forfeit) => Command::DeleteQuota(id(number), *forfeit),
         Admin::Reset(pick) if pick % 8 == 0 => Command::ResetQuota(format!("q-{}", pick / 8)),
         Admin::Reset(pick) => Command::ResetQuota(pick_of(model.quotas().keys(), u16::from(*pick / 8))?.clone()),
         Admin::Onboard(plan) => Command::Onboard(*plan),
         Admin::Prices(pricing) => Command::PutOverrides(document(clock, pricing)),
     })
+}
+
+/// The report that somebody asks for.
+pub(crate) fn report(model: &Model, clock: i64, asked: &Asked) -> Report {
+    let zone = [Zone::Utc, Zone::Kolkata, Zone::Kathmandu, Zone::NewYork][usize::from(asked.zone) % 4];
+    let chosen = Dimension::ALL.into_iter().enumerate().filter(|(at, _)| asked.by >> at & 1 == 1);
+    let by: Vec<Dimension> = chosen.map(|(_, by)| by).collect();
+    let calendar = Calendar { zone, ..Calendar::default() };
+    let around = |period: Period| period.around(calendar, model.now(clock));
+    let (from, to) = match asked.window {
+        0 => (None, None),
+        1 => (Some(around(Period::Day).0), None),
+        2 => (None, Some(around(Period::Day).0)),
+        3 => (Some(around(Period::Month).0), around(Period::Month).1),
+        4 => (Some(around(Period::Hour).0), None),
+        _ => (None, Some(around(Period::Hour).0)),
+    };
+    let instant = |at: Option<i64>| at.filter(|at| *at >= 0);
+    let limit = [None, Some(1), Some(2), Some(3), Some(7), Some(1_000)][usize::from(asked.limit) % 6];
+    let report = Report { by, from: instant(from), to: instant(to), zone, limit, after: None };
+    if asked.after > 8 || report.by.is_empty() {
+        return report;
+    }
+    let group = pick_of(model.groups(&report).into_iter(), asked.after.into());
+    Report { after: group.map(|(values, (usd, _))| (usd, values)), ..report }
 }
 
 fn document(clock: i64, pricing: &Pricing) -> Document {

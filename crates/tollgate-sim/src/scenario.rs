@@ -7,7 +7,7 @@ use crate::disk::{Damage, Failure};
 use crate::model::amounts::{ONE, Pico, Unit};
 use crate::model::calendar::{Calendar, DAY, Period, SECOND, Zone};
 use crate::model::prices::Marked;
-use crate::model::words::{Call, Definition, Estimate, Model, OnExpiry, PLANS, PREPAID, Resource};
+use crate::model::words::{Call, Definition, Estimate, Model, Naming, OnExpiry, PLANS, PREPAID, Resource};
 
 /// A run before it happens.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Scenario {
     pub keeps_failed_instance: bool,
     /// How far the clock of an overtaken instance is off.
     pub skew: i64,
+    /// How many holds may be open, of the tenant and of a user, where that is less than what ships.
+    pub caps: Option<(usize, usize)>,
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -53,6 +55,10 @@ pub enum Step {
     AskAgain(u16),
     /// Someone extends or meters a hold several times in one turn, then asks for the first once more, and for something else under its id.
     Insist(u16, bool),
+    /// The administrator releases open holds in bulk.
+    ReleaseHolds(Meant),
+    /// A quota that was credited, or raised, is removed, with what is left where that is said, and made anew; and what was asked about it is asked again.
+    Renew(u16, bool),
     /// Someone asks.
     Ask(Question),
     /// Requests reach the object and are carried out in one turn. The object may be one that was overtaken.
@@ -133,8 +139,8 @@ pub enum Admin {
     Limit(u8, Pico),
     /// What a quota's periods leave to the next: so many tenths of the limit, or nothing.
     Rollover(u8, Option<Pico>),
-    /// A quota goes.
-    Delete(u8),
+    /// A quota goes, and what is left of its credits where that is said.
+    Delete(u8, bool),
     /// A quota starts again, most often one that there is.
     Reset(u8),
     /// The plan.
@@ -171,15 +177,43 @@ pub enum Fund {
     EndIncrease(u16, u8),
 }
 
+/// Which open holds are meant: those that have all that is named.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant {
+    /// Whose.
+    pub user: Option<u8>,
+    /// From where.
+    pub touchpoint: Option<u8>,
+    /// Opened so many milliseconds ago or earlier.
+    pub age: Option<i64>,
+}
+
 /// What somebody asks.
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
     /// For all quotas.
     Quotas,
     /// For what was spent.
-    Usage,
+    Usage(Asked),
+    /// For open holds.
+    Holds(Meant),
     /// Whether a call would pass.
     Explain(Call, Estimate),
+}
+
+/// Which report somebody asks for: numbers that choose among what can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// A bit for each dimension.
+    pub by: u8,
+    /// Whose days and months.
+    pub zone: u8,
+    /// Which of these.
+    pub window: u8,
+    /// How many groups.
+    pub limit: u8,
+    /// After which group.
+    pub after: u8,
 }
 
 /// How time passes.
@@ -232,14 +266,45 @@ impl Scenario {
         };
         let start = STARTS[rng.usize(..STARTS.len())];
         let count = rng.usize(50..140);
-        Self {
+        let mut scenario = Self {
             start: tollgate_start(start),
             plan: if storm.funds > 0 && rng.bool() { PREPAID } else { rng.usize(..PLANS) },
             snapshot_every: [1, 3, 8, 1000][rng.usize(..4)],
             keeps_failed_instance: rng.bool(),
             skew: [0, 1, -1, 5 * SECOND, -60 * SECOND, -2 * 3_600 * SECOND, 40 * DAY][rng.usize(..7)],
+            caps: None,
             steps: (0..count).map(|_| storm.step(&mut rng)).collect(),
+        };
+        scenario.crowd(&mut Rng::with_seed(seed ^ CROWDS));
+        scenario
+    }
+
+    /// Many holds: caps that are reached, and open holds that are listed and released together. A stream of choices of its own leaves the others as they are.
+    fn crowd(&mut self, rng: &mut Rng) {
+        if rng.u32(..3) == 0 {
+            self.caps = Some((rng.usize(3..9), rng.usize(1..4)));
         }
+        let many = if rng.bool() { rng.usize(..4) } else { 0 };
+        for _ in 0..many {
+            let at = rng.usize(..=self.steps.len());
+            let step = if rng.u32(..3) == 0 {
+                Step::Ask(Question::Holds(Meant { age: None, ..meant(rng) }))
+            } else {
+                Step::ReleaseHolds(meant(rng))
+            };
+            self.steps.insert(at, step);
+        }
+    }
+}
+
+/// What makes the stream of choices about crowds another than that of the same seed.
+const CROWDS: u64 = 0x0c20_3d5e_ed00;
+
+fn meant(rng: &mut Rng) -> Meant {
+    Meant {
+        user: one_of(rng, &[None, Some(0), Some(0), Some(1)]),
+        touchpoint: one_of(rng, &[None, None, Some(0), Some(1)]),
+        age: one_of(rng, &[None, None, Some(0), Some(60 * SECOND)]),
     }
 }
 
@@ -297,7 +362,11 @@ impl Storm {
     }
 
     fn step_of_funds(&self, rng: &mut Rng) -> Step {
-        match rng.u32(..12) {
+        match rng.u32(..19) {
+            15.. => Step::Fund(fund(rng)),
+            14 => Step::Renew(rng.u16(..), rng.u32(..3) > 0),
+            12 => Step::Administer(Admin::Delete(rng.u8(..QUOTAS), rng.u32(..3) > 0)),
+            13 => Step::Administer(Admin::Put(rng.u8(..QUOTAS), prepaid(rng))),
             0..7 => Step::Fund(fund(rng)),
             7 => Step::FundAgain(rng.u16(..)),
             8 => Step::Tick(Tick::ToEndOfFunds(one_of(rng, &[-1, 0, 0, 1, SECOND]))),
@@ -332,6 +401,7 @@ fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
 fn call(rng: &mut Rng) -> Call {
     Call {
         model: one_of(rng, &[Model::Gpt4o, Model::Gpt4o, Model::Sonnet, Model::Sandbox, Model::Unknown]),
+        naming: one_of(rng, &[Naming::Plain, Naming::Plain, Naming::Prefixed, Naming::Listed]),
         user: one_of(rng, &[None, Some(0), Some(0), Some(1)]),
         touchpoint: one_of(rng, &[None, Some(0), Some(1)]),
     }
@@ -423,6 +493,7 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
                     &[Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime, rolling, prepaid],
                 )
             };
+            let (touchpoints, providers, models) = if rng.bool() { Default::default() } else { names(rng) };
             let rolls_over = matches!(period, Period::Hour | Period::Day | Period::Week | Period::Month);
             Admin::Put(
                 rng.u8(..QUOTAS),
@@ -438,19 +509,51 @@ fn administer(rng: &mut Rng, is_funded: bool) -> Admin {
                         calendar(rng, period)
                     },
                     warn_at: one_of::<&[Pico]>(rng, &[&[], &[500], &[800, 1000], &[250, 500, 1000]]).to_vec(),
-                    touchpoint: one_of(rng, &[None, None, None, Some(0)]),
-                    model: one_of(rng, &[None, None, None, Some(Model::Gpt4o)]),
+                    touchpoints,
+                    providers,
+                    models,
                     warns_only: rng.u32(..8) == 0,
                     rollover: (rolls_over && rng.u32(..3) == 0).then(|| part_of(rng, unit, limit)),
                 },
             )
         }
         3 => Admin::Limit(rng.u8(..QUOTAS), Pico::from(rng.u32(..12))),
-        4 => Admin::Delete(rng.u8(..QUOTAS)),
+        4 => Admin::Delete(rng.u8(..QUOTAS), rng.bool()),
         5..7 => Admin::Reset(rng.u8(..8 * QUOTAS)),
         7 => Admin::Onboard(rng.usize(..PLANS)),
         _ => roll_over(rng),
     }
+}
+
+/// A quota that is paid for in advance.
+fn prepaid(rng: &mut Rng) -> Definition {
+    Definition {
+        user: None,
+        resource: one_of(rng, &[Resource::All, Resource::Llm]),
+        unit: Unit::Usd,
+        limit: Pico::from(rng.u32(..3)) * (ONE / 100),
+        period: Period::Lifetime,
+        calendar: Calendar::default(),
+        warn_at: Vec::new(),
+        touchpoints: Vec::new(),
+        providers: Vec::new(),
+        models: Vec::new(),
+        warns_only: false,
+        rollover: None,
+    }
+}
+
+/// What a filter lists: places in the app, providers, and models, each written in some way.
+fn names(rng: &mut Rng) -> (Vec<u8>, Vec<Model>, Vec<(Model, Naming)>) {
+    let touchpoints = one_of::<&[u8]>(rng, &[&[], &[], &[0], &[0, 1]]);
+    let providers =
+        one_of::<&[Model]>(rng, &[&[], &[], &[Model::Gpt4o], &[Model::Sonnet, Model::Gpt4o], &[Model::Unknown]]);
+    let model = |rng: &mut Rng| {
+        let model = one_of(rng, &[Model::Gpt4o, Model::Gpt4o, Model::Sonnet, Model::Unknown]);
+        (model, one_of(rng, &[Naming::Plain, Naming::Prefixed, Naming::Listed]))
+    };
+    let models = (0..one_of(rng, &[0, 1, 1, 2])).map(|_| model(rng)).collect();
+    (touchpoints.to_vec(), providers.to_vec(), models)
 }
 
 fn pricing(rng: &mut Rng) -> Pricing {
@@ -483,7 +586,7 @@ fn calendar(rng: &mut Rng, period: Period) -> Calendar {
         zone: if matches!(period, Period::Rolling(_)) {
             Zone::Utc
         } else {
-            one_of(rng, &[Zone::Berlin, Zone::Berlin, Zone::NewYork, Zone::Kolkata])
+            one_of(rng, &[Zone::Berlin, Zone::Kathmandu, Zone::NewYork, Zone::Kolkata])
         },
         sundays: period == Period::Week && rng.bool(),
         month_day: if period == Period::Month { one_of(rng, &[0, 15, 31]) } else { 0 },
@@ -524,7 +627,13 @@ fn limit(rng: &mut Rng) -> (Unit, Pico) {
 fn question(rng: &mut Rng) -> Question {
     match rng.u32(..3) {
         0 => Question::Quotas,
-        1 => Question::Usage,
+        1 => Question::Usage(Asked {
+            by: rng.u8(..64),
+            zone: rng.u8(..4),
+            window: rng.u8(..6),
+            limit: rng.u8(..6),
+            after: rng.u8(..16),
+        }),
         _ => {
             let call = call(rng);
             Question::Explain(call, estimate(rng, call.model))

@@ -5,7 +5,7 @@ use tollgate_core::catalog::Catalog;
 
 use crate::model::calendar;
 use crate::model::words::{Command, plan};
-use crate::scenario::{Admin, Move, Scenario, Step, Tick};
+use crate::scenario::{Admin, Move, Question, Scenario, Step, Tick};
 use crate::seeds;
 use crate::world::{Logged, Record};
 
@@ -39,6 +39,8 @@ pub fn file(seed: u64, catalog: &Catalog) -> Result<(String, String), String> {
 /// JSON.
 fn replayable(mut scenario: Scenario) -> Scenario {
     scenario.skew = 0;
+    // Elsewhere there are the caps that ship.
+    scenario.caps = None;
     for step in &mut scenario.steps {
         if let Step::GoOn(_, wanted) | Step::Meddle(_, wanted) = step
             && let Move::SettleIncomplete(pieces) = *wanted
@@ -50,6 +52,8 @@ fn replayable(mut scenario: Scenario) -> Scenario {
         !matches!(
             step,
             Step::Archive(..)
+                | Step::ReleaseHolds(_)
+                | Step::Ask(Question::Holds(_))
                 | Step::Rerate(..)
                 | Step::Repair(..)
                 | Step::Administer(Admin::Onboard(_))

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tollgate_core::api::{self, Answer, Request as Asked};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Actual as Reported, Command as Ordered, Entry, Onboard};
+use tollgate_core::ledger::{self, Actual as Reported, Caps, Command as Ordered, Entry, Onboard};
 use tollgate_core::meter::{Meter, Usage};
 use tollgate_core::policy::Plan;
 use tollgate_core::time::Timestamp;
 use tollgate_store::{StoreError, TenantStore};
 
 use crate::disk::{Disk, Failure};
-use crate::model::calendar::{self, SECOND};
-use crate::model::words::{self, Actual, Command};
+use crate::model::calendar::{self, SECOND, Zone};
+use crate::model::words::{self, Actual, Command, Dimension, Report};
 use crate::model::{Expected, Model, State, Verdict};
 use crate::scenario::{CLIENTS, Question, Scenario, Step, Tick};
 use crate::{asked, check};
@@ -76,6 +76,7 @@ pub struct Record {
 /// Runs a scenario to its end or to the first violation.
 #[must_use]
 pub fn run(scenario: &Scenario, catalog: &Catalog, record: Record) -> Run {
+    ledger::set_caps(scenario.caps.map(|(tenant, user)| Caps { tenant, user }));
     let mut world = match World::new(scenario, catalog, record) {
         Ok(world) => world,
         Err(what) => return Run { violation: Some(Violation { step: 0, what }), ..Run::default() },
@@ -146,7 +147,7 @@ impl<'a> World<'a> {
             disk: Disk::new().map_err(|error| error.to_string())?,
             live: None,
             overtaken: None,
-            model: Model::default(),
+            model: Model::with_caps(scenario.caps),
             alarm: None,
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             requests: Vec::new(),
@@ -253,8 +254,24 @@ impl<'a> World<'a> {
                     self.turn(requests, false, None)?;
                 }
             }
+            Step::Renew(pick, forfeit) => {
+                let Some(again) = pick_of(&self.funding, *pick).cloned() else { return Ok(()) };
+                let (Command::AddCredit(id, _) | Command::Increase(id, _)) = &again else { return Ok(()) };
+                let Some(quota) = self.model.quotas().get(id) else { return Ok(()) };
+                let anew = Command::PutQuota(id.clone(), quota.definition.clone());
+                let commands = [Command::DeleteQuota(id.clone(), *forfeit), anew, again];
+                let together = commands.map(|command| Request { client: None, serial: 0, command });
+                self.turn(together.to_vec(), false, None)?;
+            }
+            Step::ReleaseHolds(meant) => self.ask(asked::release(self.clock, *meant)),
+            Step::Ask(Question::Holds(meant)) => {
+                self.ask(Command::ListHolds { user: meant.user, touchpoint: meant.touchpoint });
+            }
             Step::Ask(Question::Quotas) => self.ask(Command::ListQuotas),
-            Step::Ask(Question::Usage) => self.ask(Command::Usage),
+            Step::Ask(Question::Usage(asked)) => {
+                let report = asked::report(&self.model, self.clock, asked);
+                self.ask(Command::Usage(report));
+            }
             Step::Ask(Question::Explain(call, estimate)) => {
                 self.ask(Command::Explain { call: *call, estimate: *estimate });
             }
@@ -488,7 +505,7 @@ impl<'a> World<'a> {
         if self.record.log {
             // What was spent is told at the end of a turn; where commands come one by one, it is asked for there.
             let (last, logged): (Vec<_>, Vec<_>) =
-                requests.iter().zip(expected).partition(|(request, _)| request.command == Command::Usage);
+                requests.iter().zip(expected).partition(|(request, _)| matches!(request.command, Command::Usage(_)));
             let logged = logged.into_iter().chain(last);
             self.run.log.extend(logged.map(|(request, (now, expected))| Logged {
                 now,
@@ -568,7 +585,9 @@ impl<'a> World<'a> {
         self.live = None;
         let mut questions: Vec<Command> =
             self.model.reservations().keys().map(|id| Command::GetReservation { id: id.clone() }).collect();
-        questions.extend([Command::ListQuotas, Command::Usage]);
+        let all =
+            Report { by: Dimension::ALL.to_vec(), zone: Zone::Kathmandu, limit: Some(1_000), ..Report::default() };
+        questions.extend([Command::ListQuotas, Command::Usage(Report::default()), Command::Usage(all)]);
         let requests = questions.into_iter().map(|command| Request { client: None, serial: 0, command }).collect();
         let requests: Vec<Request> = requests;
         self.turn(requests.clone(), false, None)?;
@@ -608,7 +627,7 @@ fn predict(model: &mut Model, clock: i64, requests: &[Request]) -> Vec<(i64, Exp
         let now = model.now(clock);
         let verdict = model.carry_out(clock, command);
         // What was spent is told once all that happens in the turn is part of it.
-        let told = (*command != Command::Usage).then(|| model.answer(clock, command, &verdict));
+        let told = (!matches!(command, Command::Usage(_))).then(|| model.answer(clock, command, &verdict));
         answers.push((now, verdict, told));
     }
     let told = answers.into_iter().zip(requests).map(|((now, verdict, told), request)| {

@@ -26,6 +26,7 @@ mod sql;
 #[cfg(feature = "rusqlite")]
 mod sqlite;
 mod tenant_store;
+mod tenants;
 mod usage;
 
 pub use archive::ArchiveReport;
@@ -38,3 +39,4 @@ pub use sql::{Cell, Param, Rows, Sql, SqlError, StoreError};
 #[cfg(feature = "rusqlite")]
 pub use sqlite::Sqlite;
 pub use tenant_store::TenantStore;
+pub use tenants::{ADOPTION_DAYS, Adoption, TenantsStore};

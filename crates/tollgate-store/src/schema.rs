@@ -34,12 +34,37 @@ pub(crate) const TENANT: Migrations = &[
          input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, \
          PRIMARY KEY (hour, resource, user, model, touchpoint)) WITHOUT ROWID",
     ],
+    // The roll-up by quarters of an hour, and by what was called. What is archived stays in the first quarter of its hours; the rest is made anew
+    // from the journal by whoever opens the ledger.
+    &[
+        "DROP TABLE usage",
+        "CREATE TABLE usage (quarter INTEGER NOT NULL, resource TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL, \
+         called TEXT NOT NULL, touchpoint TEXT NOT NULL, usd_whole INTEGER NOT NULL, usd_pico INTEGER NOT NULL, \
+         calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, \
+         PRIMARY KEY (quarter, resource, user, model, called, touchpoint)) WITHOUT ROWID",
+        "ALTER TABLE base_usage RENAME TO base_usage_by_hour",
+        "CREATE TABLE base_usage (quarter INTEGER NOT NULL, resource TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL, \
+         called TEXT NOT NULL, touchpoint TEXT NOT NULL, usd_whole INTEGER NOT NULL, usd_pico INTEGER NOT NULL, \
+         calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, \
+         PRIMARY KEY (quarter, resource, user, model, called, touchpoint)) WITHOUT ROWID",
+        "INSERT INTO base_usage SELECT hour, resource, user, model, '', touchpoint, usd_whole, usd_pico, calls, input_tokens, \
+         output_tokens FROM base_usage_by_hour",
+        "DROP TABLE base_usage_by_hour",
+    ],
 ];
+
+/// The first version whose roll-up is by quarters of an hour.
+pub(crate) const BY_QUARTERS: i64 = 3;
 
 /// The tables of what concerns every tenant.
 pub(crate) const PLATFORM: Migrations = &[
     &["CREATE TABLE policy (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"],
     &["CREATE TABLE overrides (version INTEGER PRIMARY KEY, document TEXT NOT NULL)"],
+    &[
+        // One row per tenant; what else is known of it gets columns of its own.
+        "CREATE TABLE tenants (id TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE registry (began INTEGER NOT NULL, adopts INTEGER NOT NULL)",
+    ],
 ];
 
 /// The version that the database has; 0 where it is empty. Writes nothing.
@@ -53,15 +78,15 @@ pub(crate) fn version(sql: &impl Sql) -> Result<i64, StoreError> {
     Row::new(row, "schema_version").integer()
 }
 
-/// Brings the database to the latest version. Must run inside a transaction.
-pub(crate) fn migrate(sql: &impl Sql, migrations: Migrations) -> Result<(), StoreError> {
+/// Brings the database to the latest version, and says which one it had. Must run inside a transaction.
+pub(crate) fn migrate(sql: &impl Sql, migrations: Migrations) -> Result<i64, StoreError> {
     let found = version(sql)?;
     let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
     if found > known {
         return Err(StoreError::NewerSchema { found, known });
     }
     if found == known {
-        return Ok(());
+        return Ok(found);
     }
     if found == 0 {
         sql.query("CREATE TABLE schema_version (version INTEGER NOT NULL)", &[])?;
@@ -73,5 +98,5 @@ pub(crate) fn migrate(sql: &impl Sql, migrations: Migrations) -> Result<(), Stor
         }
     }
     sql.query("UPDATE schema_version SET version = ?1", &[Param::Integer(known)])?;
-    Ok(())
+    Ok(found)
 }

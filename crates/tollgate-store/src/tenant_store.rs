@@ -306,7 +306,7 @@ impl State {
         if !has_schema {
             return Ok(state);
         }
-        sql.transaction(&mut || schema::migrate(sql, schema::TENANT))?;
+        sql.transaction(&mut || bring_up_to_date(sql))?;
         state.archived_through = archive::end(sql)?.through;
         // Where there is no snapshot, the whole journal is folded, onto what its archived part led to.
         let stored = match snapshot::read(sql, SNAPSHOT)? {
@@ -611,7 +611,10 @@ impl State {
             return Ok(Answer::tenant(&self.ledger, now));
         }
         match query {
-            HistoryQuery::Usage(query) => Ok(Answer::usage(query, &usage::report(sql, query, &self.pending)?)),
+            HistoryQuery::Usage(query) => Ok(match usage::report(sql, query, &self.pending)? {
+                Ok(report) => Answer::usage(query, &report),
+                Err(problem) => Answer::problem(&problem),
+            }),
             HistoryQuery::Entries { after, limit } => {
                 let mut page = EntriesPage::new(*limit);
                 let most = usize::try_from(*limit).unwrap_or(usize::MAX);
@@ -620,6 +623,21 @@ impl State {
             }
         }
     }
+}
+
+/// Brings tables of an older version up to date, and with them what is kept besides the journal.
+fn bring_up_to_date(sql: &impl Sql) -> Result<(), StoreError> {
+    let found = schema::migrate(sql, schema::TENANT)?;
+    if found >= schema::BY_QUARTERS {
+        return Ok(());
+    }
+    // Without a snapshot all entries are folded at every start, and the roll-up is of those before.
+    if let Some(mut kept) = snapshot::read(sql, SNAPSHOT)? {
+        let refolded = usage::rebuild(sql, kept.last_entry)?;
+        kept.ledger.remember_ids_of(&refolded);
+        snapshot::write(sql, SNAPSHOT, &kept.ledger, &kept.hash)?;
+    }
+    Ok(())
 }
 
 /// What one caller asks.

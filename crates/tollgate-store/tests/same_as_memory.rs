@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tollgate_core::api::{self, ArchiveRequest, Ask, JournalQuery, Request};
 use tollgate_core::local::LocalLedger;
 use tollgate_core::time::Timestamp;
+use tollgate_core::usage_report::UsageCursor;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -83,8 +84,48 @@ fn command() -> impl Strategy<Value = Value> {
         1 => id().prop_map(|id| json!({ "op": "getReservation", "id": id })),
         1 => Just(json!({ "op": "listQuotas" })),
         1 => Just(json!({ "op": "usage", "groupBy": ["user", "model", "touchpoint", "day", "resource"] })),
+        3 => report(),
+        1 => (id(), money(), 0..5_usize, user()).prop_map(move |(id, usd, name, user)| {
+            let (provider, model) = [("openai", "openai/gpt-4o"), ("openai", "gpt-4o-2024-11-20"), ("azure", "mine"),
+                                     ("openai", "gpt-4o-2024-08-06"), ("nobody", "é \"quoted\" \\ name")][name];
+            with_user(json!({ "op": "record", "id": id, "resource": "llm", "provider": provider, "model": model, "usd": usd }), user)
+        }),
+        1 => any::<bool>().prop_map(|alias| {
+            let aliases = if alias { json!([{ "provider": "azure", "model": "mine", "is": { "provider": "openai", "model": "gpt-4o" } }]) } else { json!([]) };
+            json!({ "op": "putOverrides", "overrides": { "aliases": aliases } })
+        }),
+        1 => (0..3_u32, money()).prop_map(|(id, amount)| {
+            json!({ "op": "addCredit", "id": "paid", "credit": { "id": format!("c{id}"), "amount": amount } })
+        }),
+        1 => any::<bool>().prop_map(|forfeit| json!({ "op": "deleteQuota", "id": "paid", "forfeit": forfeit })),
+        1 => Just(json!({ "op": "putQuota", "id": "paid", "quota": { "scope": "tenant", "resource": "llm", "unit": "usd",
+                          "limit": "1", "period": "lifetime", "filter": { "provider": ["openai", "azure"], "model": "gpt-4o" } } })),
         1 => (0..60_u32).prop_map(|after| json!({ "op": "entries", "after": after, "limit": 50 })),
     ]
+}
+
+/// A page of a report: from the beginning, or after a group that may be there.
+fn report() -> impl Strategy<Value = Value> {
+    let dimensions =
+        prop::sample::subsequence(vec!["user", "model", "calledModel", "touchpoint", "day", "resource"], 1..4);
+    let zone =
+        prop::sample::select(vec!["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Pacific/Chatham"]);
+    let quarter = (0..200_i64)
+        .prop_map(|quarters| Timestamp::from_millis(1_795_500_000_000 + quarters * 900_000).unwrap().to_string());
+    let after =
+        prop::option::of((money(), prop::option::of(prop_oneof![Just("u1"), Just("llm"), Just("openai/gpt-4o")])));
+    (dimensions, zone, prop::option::of(quarter), 1..5_u32, after).prop_map(|(dimensions, zone, from, limit, after)| {
+        let mut query = json!({ "op": "usage", "groupBy": dimensions, "limit": limit, "from": from });
+        if dimensions.contains(&"day") {
+            query["timeZone"] = zone.into();
+        }
+        if let Some((usd, value)) = after {
+            let value = value.map(str::to_owned);
+            query["after"] =
+                UsageCursor { usd: usd.parse().unwrap(), group: vec![value; dimensions.len()] }.to_string().into();
+        }
+        query
+    })
 }
 
 fn is_for_batches(command: &Value) -> bool {

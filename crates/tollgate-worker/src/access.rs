@@ -61,6 +61,8 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::GetPlatformOverrides
         | Endpoint::PutPlatformOverrides
         | Endpoint::PutOverrides
+        // It ends other callers' holds.
+        | Endpoint::ReleaseReservations
         // It reads many entries, and can change what was charged.
         | Endpoint::Rerate => Access::Administer,
         Endpoint::Reserve
@@ -77,6 +79,7 @@ pub const fn needed(endpoint: Endpoint) -> Access {
         | Endpoint::TenantPrice
         | Endpoint::ListQuotas
         | Endpoint::GetQuota
+        | Endpoint::ListReservations
         | Endpoint::GetReservation
         | Endpoint::Explain
         | Endpoint::Usage
@@ -144,6 +147,8 @@ mod tests {
         POST   /v1/tenants/{tenant}/quotas/{id}/increases     a
         DELETE /v1/tenants/{tenant}/quotas/{id}/increases/{part} a
         POST   /v1/tenants/{tenant}/reservations              asa
+        GET    /v1/tenants/{tenant}/reservations              asar
+        POST   /v1/tenants/{tenant}/reservations/release      a
         GET    /v1/tenants/{tenant}/reservations/{id}         asar
         POST   /v1/tenants/{tenant}/reservations/{id}/meter   asa
         POST   /v1/tenants/{tenant}/reservations/{id}/settle  asa

@@ -2,13 +2,14 @@
 
 use serde::Deserialize;
 use tollgate_core::call::Call;
+use tollgate_core::catalog::ModelName;
 use tollgate_core::ledger::{Entry, Event};
 use tollgate_core::usage_report;
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "text/csv; charset=utf-8";
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "seq",
     "at",
     "type",
@@ -23,6 +24,7 @@ const COLUMNS: [&str; 14] = [
     "inputTokens",
     "outputTokens",
     "quota",
+    "ratedAs",
 ];
 
 /// Whether a client prefers CSV to JSON, by its `Accept` header: it names `text/csv`, and not JSON with a higher weight.
@@ -83,6 +85,7 @@ fn record(entry: &Entry) -> [String; COLUMNS.len()] {
         number(usage.map(|usage| usage.input_tokens)),
         number(usage.map(|usage| usage.output_tokens)),
         facts.quota,
+        facts.rated_as,
     ]
 }
 
@@ -93,6 +96,8 @@ struct Facts<'a> {
     call: Option<&'a Call>,
     held_usd: String,
     quota: String,
+    /// The model whose rates the call has, where that is not what it was called.
+    rated_as: String,
 }
 
 impl<'a> Facts<'a> {
@@ -105,7 +110,7 @@ impl<'a> Facts<'a> {
             | Event::Archived { .. }
             | Event::Repaired { .. } => Self::default(),
             Event::QuotaSet { quota_id, .. }
-            | Event::QuotaRemoved { quota_id }
+            | Event::QuotaRemoved { quota_id, .. }
             | Event::QuotaReset { quota_id, .. }
             | Event::CreditAdded { quota_id, .. }
             | Event::CreditRevoked { quota_id, .. }
@@ -113,9 +118,13 @@ impl<'a> Facts<'a> {
             | Event::LimitIncreased { quota_id, .. }
             | Event::IncreaseEnded { quota_id, .. }
             | Event::ThresholdCrossed { quota_id, .. } => Self { quota: quota_id.to_string(), ..Self::default() },
-            Event::Reserved { id, call, held, .. } => {
-                Self { id: id.to_string(), call: Some(call), held_usd: held.usd.to_string(), ..Self::default() }
-            }
+            Event::Reserved { id, call, rated_as, held, .. } => Self {
+                id: id.to_string(),
+                call: Some(call),
+                held_usd: held.usd.to_string(),
+                rated_as: name_of(rated_as.as_deref()),
+                ..Self::default()
+            },
             Event::Extended { id, held, .. } => {
                 Self { id: id.to_string(), held_usd: held.usd.to_string(), ..Self::default() }
             }
@@ -126,11 +135,19 @@ impl<'a> Facts<'a> {
             | Event::SettledLate { charged, .. }
             | Event::Adjusted { charged, .. }
             | Event::Refunded { charged, .. }
-            | Event::Recorded { charged, .. } => {
-                Self { id: charged.id.to_string(), call: Some(&charged.call), ..Self::default() }
-            }
+            | Event::Recorded { charged, .. } => Self {
+                id: charged.id.to_string(),
+                call: Some(&charged.call),
+                rated_as: name_of(charged.rated_as.as_deref()),
+                ..Self::default()
+            },
         }
     }
+}
+
+/// A model as usage reports have it.
+fn name_of(model: Option<&ModelName>) -> String {
+    model.map(|model| format!("{}/{}", model.provider, model.model)).unwrap_or_default()
 }
 
 /// The event's name, as JSON has it.
@@ -222,7 +239,7 @@ mod tests {
             (
                 1,
                 format!(
-                    r#"{{"op":"reserve","id":"a","userId":"u-7","resource":"llm","provider":"openai","model":"gpt-4o","estimate":{{"usd":"2"}},"ttlSeconds":60,{touchpoint}}}"#
+                    r#"{{"op":"reserve","id":"a","userId":"u-7","resource":"llm","provider":"openai","model":"openai/gpt-4o","estimate":{{"usd":"2"}},"ttlSeconds":60,{touchpoint}}}"#
                 ),
             ),
             (2, r#"{"op":"extend","id":"a","extend":{"id":"e","ttlSeconds":61}}"#.to_owned()),
@@ -265,7 +282,20 @@ mod tests {
         let settled: Vec<&str> = of("settled").iter().skip(3).collect();
         assert_eq!(
             settled,
-            ["a", "u-7", "llm", "openai", "gpt-4o", "say \"hi\", twice", "", "0.0035", "1000", "100", ""]
+            [
+                "a",
+                "u-7",
+                "llm",
+                "openai",
+                "openai/gpt-4o",
+                "say \"hi\", twice",
+                "",
+                "0.0035",
+                "1000",
+                "100",
+                "",
+                "openai/gpt-4o"
+            ]
         );
         assert_eq!(&of("reserved")[9], "2");
         // Held 1, expired at 1, settled late at 0.25.

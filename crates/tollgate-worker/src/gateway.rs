@@ -1,15 +1,16 @@
 //! The stateless Worker: routes, authenticates, checks what the caller may, bounds the body, and answers or asks the object that does.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use tollgate_core::api::{self, Answer, Code, Problem};
 use tollgate_core::catalog::Catalog;
 use tollgate_core::ids::TenantId;
 use tollgate_core::time::Timestamp;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::Response;
-use worker::{Env, Request};
+use worker::{Delay, Env, Request};
 
 use crate::access::{self, Access};
 use crate::asked::{self, OnboardOrder};
@@ -19,8 +20,9 @@ use crate::clock;
 use crate::config;
 use crate::connection;
 use crate::entries_csv;
+use crate::known_tenants;
 use crate::log::{internal, unexpected};
-use crate::object::{Call, OVERRIDES_WANTED_HEADER};
+use crate::object::{Call, OVERRIDES_WANTED_HEADER, text_of};
 use crate::platform_prices::{self, PlatformPrices};
 use crate::policy_document::PolicyDocument;
 use crate::respond;
@@ -28,12 +30,13 @@ use crate::router::{self, Endpoint, Method, Route};
 use crate::token::Bearer;
 use crate::url;
 
-/// The name of the one object that keeps the policy.
-const PLATFORM: &str = "platform";
 /// Where it has the policy.
 const POLICY_TARGET: &str = "/v1/policy";
 /// Where it has the overrides.
 const OVERRIDES_TARGET: &str = "/v1/catalog/overrides";
+
+/// How long a request waits to be told of other overrides, once a minute. Then it goes on with those that were seen last.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What goes back to the client.
 pub enum Reply {
@@ -68,6 +71,11 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
         Some(_) => Some(asked::tenant_id(route)?),
         None => None,
     };
+    if let Some(tenant) = tenant.as_ref().filter(|_| route.endpoint != Endpoint::Onboard)
+        && let Some(refusal) = known_tenants::refusal(env, tenant, test_now).await?
+    {
+        return Ok(Reply::Own(refusal));
+    }
     let body = Body::read(request).await?;
     let own = |answer| Ok(Reply::Own(answer));
     let objects = Objects { env, now: test_now };
@@ -85,6 +93,8 @@ async fn handle(request: &mut Request, env: &Env, target: &str, route: &Route) -
         (Endpoint::Onboard, Some(tenant)) => {
             let order = onboard_order(&objects, &body).await?;
             let order = serde_json::to_string(&order).map_err(|error| internal("writing an onboarding", &error))?;
+            known_tenants::register(env, &tenant, test_now).await?;
+            known_tenants::note(&tenant);
             objects.tenant(&tenant, route.endpoint, target, &Body::from_text(&order)).await
         }
         (Endpoint::Entries, Some(tenant)) => {
@@ -196,8 +206,12 @@ impl Objects<'_> {
             let text = text_of(&answer).await?;
             platform_prices::note(&text, clock::now()).map_err(|error| internal("reading the overrides", &error))
         };
+        let noted = match select(core::pin::pin!(noted), Delay::from(PATIENCE)).await {
+            Either::Left((noted, _)) => noted,
+            Either::Right(_) => Err(Problem::new(Code::Unavailable, "no answer in time")),
+        };
         // Spending does not wait for the platform's object: a tenant's ledger has what it was last sent.
-        noted.await.unwrap_or_else(|problem: Problem| {
+        noted.unwrap_or_else(|problem: Problem| {
             unexpected("asking for the overrides", &problem.detail);
             platform_prices::last_seen(clock::now())
         })
@@ -207,7 +221,7 @@ impl Objects<'_> {
         let objects = config::platform_pools(self.env).map_err(|error| internal("finding the platform", &error))?;
         let call = Call {
             objects: &objects,
-            name: PLATFORM,
+            name: config::PLATFORM,
             method: endpoint.method(),
             target,
             body,
@@ -309,10 +323,4 @@ async fn to_csv(page: &Response) -> Result<Answer, Problem> {
     let text = text_of(page).await?;
     let body = entries_csv::from_json(&text).map_err(|error| internal("writing CSV", &error))?;
     Ok(Answer { status: 200, body, headers: vec![("Content-Type", entries_csv::MEDIA_TYPE.to_owned())] })
-}
-
-async fn text_of(response: &Response) -> Result<String, Problem> {
-    let read = |error| internal("reading an object's answer", &worker::Error::from(error));
-    let text = JsFuture::from(response.text().map_err(read)?).await.map_err(read)?;
-    text.as_string().ok_or_else(|| internal("reading an object's answer", &"it is no text"))
 }

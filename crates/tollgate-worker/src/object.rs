@@ -122,6 +122,16 @@ impl Call<'_> {
     }
 }
 
+/// The body of an object's answer.
+///
+/// # Errors
+/// It broke off.
+pub async fn text_of(response: &Response) -> Result<String, Problem> {
+    let read = |error| internal("reading an object's answer", &worker::Error::from(error));
+    let text = JsFuture::from(response.text().map_err(read)?).await.map_err(read)?;
+    text.as_string().ok_or_else(|| internal("reading an object's answer", &"it is no text"))
+}
+
 /// What the runtime says about a call that failed.
 #[derive(Clone, Copy, Debug)]
 struct Failure {

@@ -1,33 +1,46 @@
-//! What concerns every tenant: the policy, and own rates, aliases and markups. One Durable Object for all.
+//! What concerns every tenant: the policy, own rates, aliases and markups, and which tenants there are. One Durable Object for all.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tollgate_core::api::{self, Answer, Code, Problem};
 use tollgate_core::catalog::{Catalog, Overrides, OverridesScope};
+use tollgate_core::ids::TenantId;
 use tollgate_core::policy::Policy;
 use tollgate_store::{OverridesStore, PolicyStore, StoreError};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
+use crate::asked;
 use crate::body::Body;
+use crate::clock;
+use crate::config;
 use crate::log::{internal, unexpected};
 use crate::policy_document::PolicyDocument;
+use crate::registry::{self, Registry};
 use crate::respond;
 use crate::router::{self, Endpoint};
 use crate::sql::{ObjectSql, RowsWritten};
 use crate::url;
 
-/// Keeps the policy and the overrides.
+/// Keeps the policy, the overrides and the registry.
 #[durable_object(fetch)]
 pub struct PlatformPool {
     policies: RefCell<PolicyStore<ObjectSql>>,
     overrides: RefCell<OverridesStore<ObjectSql>>,
+    registry: Rc<Registry>,
+    has_test_clock: bool,
 }
 
 impl DurableObject for PlatformPool {
-    fn new(state: State, _env: Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
         let sql = || ObjectSql::new(state.storage(), RowsWritten::default());
-        Self { policies: RefCell::new(PolicyStore::open(sql())), overrides: RefCell::new(OverridesStore::open(sql())) }
+        Self {
+            policies: RefCell::new(PolicyStore::open(sql())),
+            overrides: RefCell::new(OverridesStore::open(sql())),
+            has_test_clock: config::has_test_clock(&env),
+            registry: Registry::new(env, sql()),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -40,6 +53,9 @@ impl PlatformPool {
     async fn answer(&self, request: &mut Request) -> Result<Answer, Problem> {
         let url = request.inner().url();
         let (path, _) = url::path_and_query(url::target(&url));
+        if let Some(tenant) = path.strip_prefix(registry::TARGET) {
+            return self.answer_for(&asked::tenant_named(tenant)?, request).await;
+        }
         let route = router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?;
         match route.endpoint {
             Endpoint::GetPolicy => {
@@ -70,11 +86,24 @@ impl PlatformPool {
     }
 }
 
+impl PlatformPool {
+    /// Answers for the registry: a tenant is made known, or looked for.
+    async fn answer_for(&self, tenant: &TenantId, request: &Request) -> Result<Answer, Problem> {
+        let test_now = if self.has_test_clock { clock::from_header(request.headers())? } else { None };
+        let now = test_now.unwrap_or_else(clock::now);
+        match request.method() {
+            worker::Method::Put => self.registry.register(tenant, now),
+            _ => self.registry.find(tenant, now).await,
+        }
+    }
+}
+
 fn document(version: u64, policy: Policy) -> Answer {
     Answer::json(200, &PolicyDocument::new(version, policy))
 }
 
-fn problem(error: &StoreError) -> Problem {
+/// What the caller is told of a store that failed.
+pub fn problem(error: &StoreError) -> Problem {
     match error {
         StoreError::Sql(_) => {
             unexpected("storing what concerns every tenant", error);

@@ -58,6 +58,10 @@ pub enum Endpoint {
     EndIncrease,
     /// Holds money.
     Reserve,
+    /// Open reservations, by page.
+    ListReservations,
+    /// Releases many open reservations.
+    ReleaseReservations,
     /// One reservation.
     GetReservation,
     /// Charges what was used so far.
@@ -154,6 +158,8 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::Post, "/v1/tenants/{tenant}/quotas/{id}/increases", Endpoint::IncreaseLimit),
     (Method::Delete, "/v1/tenants/{tenant}/quotas/{id}/increases/{part}", Endpoint::EndIncrease),
     (Method::Post, "/v1/tenants/{tenant}/reservations", Endpoint::Reserve),
+    (Method::Get, "/v1/tenants/{tenant}/reservations", Endpoint::ListReservations),
+    (Method::Post, "/v1/tenants/{tenant}/reservations/release", Endpoint::ReleaseReservations),
     (Method::Get, "/v1/tenants/{tenant}/reservations/{id}", Endpoint::GetReservation),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/meter", Endpoint::Meter),
     (Method::Post, "/v1/tenants/{tenant}/reservations/{id}/settle", Endpoint::Settle),
@@ -179,14 +185,14 @@ pub const ROUTES: &[(Method, &str, Endpoint)] = &[
 pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
     let table = TABLE.as_ref().map_err(|_| NoRoute::NotFound)?;
     let found = table.at(path).map_err(|_| NoRoute::NotFound)?;
-    let endpoints: &[(Method, Endpoint)] = found.value;
-    let endpoint = Method::from_name(method)
-        .and_then(|method| endpoints.iter().find(|(of, _)| *of == method))
-        .map(|(_, endpoint)| *endpoint)
-        .ok_or_else(|| NoRoute::MethodNotAllowed(allow(endpoints)))?;
+    let targets: &[Target] = found.value;
+    let Target { endpoint, id, .. } = Method::from_name(method)
+        .and_then(|method| targets.iter().find(|target| target.method == method))
+        .ok_or_else(|| NoRoute::MethodNotAllowed(allow(targets)))?;
     // Bytes that are no UTF-8 become a character that no id may have, so the id's own check refuses them.
     let param = |name| found.params.get(name).map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-    Ok(Route { endpoint, tenant: param("tenant"), id: param("id"), part: param("part") })
+    let id = id.map(str::to_owned).or_else(|| param("id"));
+    Ok(Route { endpoint: *endpoint, tenant: param("tenant"), id, part: param("part") })
 }
 
 impl Method {
@@ -239,26 +245,58 @@ impl NoRoute {
     }
 }
 
-type Table = matchit::Router<Vec<(Method, Endpoint)>>;
+type Table = matchit::Router<Vec<Target>>;
+
+/// What a method of a path leads to.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    method: Method,
+    endpoint: Endpoint,
+    /// The id that the path names, where the path has a word of its own there.
+    id: Option<&'static str>,
+}
 
 static TABLE: LazyLock<Result<Table, matchit::InsertError>> = LazyLock::new(|| {
-    let mut paths: Vec<(&str, Vec<(Method, Endpoint)>)> = Vec::new();
+    let mut paths: Vec<(&str, Vec<Target>)> = Vec::new();
     for &(method, path, endpoint) in ROUTES {
+        let target = Target { method, endpoint, id: None };
         match paths.iter_mut().find(|(known, _)| *known == path) {
-            Some((_, endpoints)) => endpoints.push((method, endpoint)),
-            None => paths.push((path, vec![(method, endpoint)])),
+            Some((_, targets)) => targets.push(target),
+            None => paths.push((path, vec![target])),
+        }
+    }
+    // A word that is a path's own may also be an id: what it does not do by itself, it does as that.
+    for (path, targets) in &mut paths {
+        for &(method, other, endpoint) in ROUTES {
+            if let Some(id) = id_in(path, other)
+                && targets.iter().all(|target| target.method != method)
+            {
+                targets.push(Target { method, endpoint, id: Some(id) });
+            }
         }
     }
     let mut table = Table::new();
-    for (path, endpoints) in paths {
-        table.insert(path, endpoints)?;
+    for (path, targets) in paths {
+        table.insert(path, targets)?;
     }
     Ok(table)
 });
 
-fn allow(endpoints: &[(Method, Endpoint)]) -> String {
+/// The word of a path that another path, which is the same but for that, takes for an id.
+fn id_in(path: &'static str, other: &str) -> Option<&'static str> {
+    if path.split('/').count() != other.split('/').count() {
+        return None;
+    }
+    let mut differing = path.split('/').zip(other.split('/')).filter(|(part, of_other)| part != of_other);
+    match (differing.next(), differing.next()) {
+        (Some((word, "{id}")), None) => Some(word),
+        _ => None,
+    }
+}
+
+fn allow(targets: &[Target]) -> String {
     let mut names = Vec::new();
-    for (method, _) in endpoints {
+    for Target { method, .. } in targets {
         names.push(method.name());
         if *method == Method::Get {
             names.push("HEAD");
@@ -314,6 +352,22 @@ mod tests {
             assert_eq!(route(method, path), Err(NoRoute::MethodNotAllowed(allowed.to_owned())), "{method} {path}");
         }
         assert_eq!(route("HEAD", "/healthz").unwrap().endpoint, Endpoint::Health);
+    }
+
+    #[test]
+    fn a_word_in_a_path_is_still_an_id() {
+        let path = "/v1/tenants/acme/reservations/release";
+        let found = route("GET", path).unwrap();
+        assert_eq!((found.endpoint, found.id.as_deref()), (Endpoint::GetReservation, Some("release")));
+        let found = route("POST", path).unwrap();
+        assert_eq!((found.endpoint, found.id), (Endpoint::ReleaseReservations, None));
+        let found = route("POST", "/v1/tenants/acme/reservations/release/release").unwrap();
+        assert_eq!((found.endpoint, found.id.as_deref()), (Endpoint::Release, Some("release")));
+        assert_eq!(route("DELETE", path), Err(NoRoute::MethodNotAllowed("POST, GET, HEAD".to_owned())));
+        assert_eq!(
+            route("POST", "/v1/tenants/acme/reservations/other"),
+            Err(NoRoute::MethodNotAllowed("GET, HEAD".to_owned()))
+        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::connection::{self, Message};
 use crate::gather::{self, Arrivals, Arriving, Queue, Turn, Waiting};
 use crate::log::{internal, unexpected};
 use crate::object::{OVERRIDES_HEADER, OVERRIDES_WANTED_HEADER};
+use crate::probe;
 use crate::respond;
 use crate::router::{self, Endpoint, Route};
 use crate::sql::{ObjectSql, RowsWritten};
@@ -124,6 +125,9 @@ impl Inner {
     async fn answer(self: &Rc<Self>, request: &mut Request) -> Result<Answer, Problem> {
         let url = request.inner().url();
         let (path, query) = url::path_and_query(url::target(&url));
+        if path == probe::TARGET {
+            return self.since().map(probe::answer);
+        }
         let asks = match path {
             asked::PLATFORM_OVERRIDES_TARGET => None,
             path => Some(router::route(&request.inner().method(), path).map_err(|reason| reason.problem())?),
@@ -268,6 +272,16 @@ impl Inner {
             let known = store.ledger().prices().platform.as_ref().map_or(0, |overrides| overrides.version);
             Ok(store.ledger().tenant().is_some() && known < version)
         })
+    }
+
+    /// Since when the tenant is onboarded. None where it is not; then nothing is stored.
+    fn since(&self) -> Result<Option<Timestamp>, Problem> {
+        let is_known = |store: &TenantStore<_>| store.ledger().tenant().is_some();
+        if !self.store.borrow().as_ref().is_some_and(is_known) {
+            // That there is nothing is said by what is stored alone.
+            *self.store.borrow_mut() = None;
+        }
+        self.with_store(|store, _| Ok(store.ledger().tenant().map(|tenant| tenant.created_at)))
     }
 
     /// Does what an administrator asks of the stored ledger, between two turns.

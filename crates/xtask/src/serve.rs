@@ -18,6 +18,11 @@ use crate::workspace::Workspace;
 /// The config that `cargo xtask dev`, the demo and the tests share.
 pub const CONFIG: &str = "workerd.capnp";
 
+/// The folder of the tenants' databases in the state: the unique key of their class in the config.
+const LEDGERS: &str = "tollgate-TenantLedger";
+/// Says to the Worker whether there may be ledgers that its registry does not know: `docs/operations.md`.
+const ADOPT_TENANTS: &str = "TOLLGATE_ADOPT_TENANTS";
+
 /// How long workerd may take to answer for the first time.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -51,6 +56,7 @@ impl Server {
             )
         })?;
         let state_lock = lock_state(state)?;
+        let is_new = !has_ledgers(state);
         let mut command = workspace.command(&tools.workerd);
         command
             .arg("serve")
@@ -62,6 +68,9 @@ impl Server {
             .env("TOLLGATE_ADMIN_TOKEN", admin_token)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if is_new && std::env::var_os(ADOPT_TENANTS).is_none() {
+            command.env(ADOPT_TENANTS, "off");
+        }
         let mut running = Running::start(command)?;
         let stdout = running.take_stdout().context("workerd's output is a pipe")?;
         let ports = ports_of(stdout);
@@ -97,6 +106,17 @@ pub fn random_token() -> Result<String> {
     let mut bytes = [0_u8; 24];
     getrandom::fill(&mut bytes).context("the system gives no random bytes; choose a token with --admin-token")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether there are ledgers already, which a registry of tenants may not know yet.
+fn has_ledgers(state: &Path) -> bool {
+    let Ok(files) = std::fs::read_dir(state.join(LEDGERS)) else { return false };
+    files.flatten().any(|file| {
+        let path = file.path();
+        // The runtime's own database is there beside the objects'.
+        path.extension().is_some_and(|extension| extension == "sqlite")
+            && path.file_stem().is_some_and(|name| name != "metadata")
+    })
 }
 
 /// Two workerd processes on one database would each believe to be alone.
@@ -204,7 +224,21 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
+
+    #[test]
+    fn a_state_is_new_until_a_tenant_has_a_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path();
+        let ledgers = state.join(LEDGERS);
+        assert!(!has_ledgers(state));
+        std::fs::create_dir_all(&ledgers).unwrap();
+        std::fs::write(ledgers.join("metadata.sqlite"), "").unwrap();
+        assert!(!has_ledgers(state));
+        std::fs::write(ledgers.join("00ff.sqlite"), "").unwrap();
+        assert!(has_ledgers(state));
+    }
 
     #[test]
     fn only_listen_events_have_a_port() {

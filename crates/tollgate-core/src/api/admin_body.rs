@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::fields::parameters;
 use super::json;
 use super::problem::{Code, Problem};
 use crate::catalog::OverridesDocument;
@@ -30,6 +31,13 @@ pub struct OnboardRequest {
     pub plan: Option<PlanName>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteQuota {
+    #[serde(default)]
+    forfeit: Option<bool>,
+}
+
 /// The body of a request for a token.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -49,6 +57,30 @@ pub fn parse_quota(json: &str) -> Result<Quota, Problem> {
     let quota: Quota = json::read(json)?;
     quota.check().map_err(|problem| Problem::invalid(problem.field, problem.message))?;
     Ok(quota)
+}
+
+/// Reads whether the order to remove a quota forfeits what is left of its credits: from its body, or, for clients that send none with a DELETE, from the query.
+///
+/// # Errors
+/// The field or parameter that is wrong.
+pub fn parse_delete_quota<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    json: &str,
+) -> Result<bool, Problem> {
+    let [asked] = parameters(pairs, ["forfeit"])?;
+    let asked = match asked {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(Problem::invalid("forfeit", "must be `true` or `false`")),
+    };
+    let body = if json.trim().is_empty() { DeleteQuota::default() } else { json::read(json)? };
+    match (asked, body.forfeit) {
+        (Some(asked), Some(told)) if asked != told => {
+            Err(Problem::invalid("forfeit", "the body and the query say different things"))
+        }
+        (asked, told) => Ok(asked.or(told).unwrap_or(false)),
+    }
 }
 
 /// Reads a top-up.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::MAX_ANSWER_BYTES;
+use super::holds_body::holds_page;
 use super::problem::{Problem, ProblemBody};
 use super::quota_body::{DenialBody, Names, QuotaBody, QuotaItem, QuotaList, with_body};
 use super::request::{QuotasQuery, StateQuery};
@@ -58,6 +59,9 @@ impl Answer {
         if problem.code == super::Code::Unavailable {
             headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_string()));
         }
+        if let Some(holds) = &problem.holds {
+            headers.push(("Retry-After", holds.retry_after_seconds().to_string()));
+        }
         Self { status: problem.code.status(), body, headers }
     }
 
@@ -111,6 +115,14 @@ impl Answer {
             Outcome::Metered { id, replayed } => of(id, 200, *replayed, ReplyKind::Metered),
             Outcome::Settled { id, replayed } => of(id, 200, *replayed, ReplyKind::Settled),
             Outcome::Released { id, replayed } => of(id, 200, *replayed, ReplyKind::Released),
+            Outcome::HoldsReleased { released, remaining } => {
+                #[derive(Serialize)]
+                struct Body {
+                    released: usize,
+                    remaining: usize,
+                }
+                Self::json(200, &Body { released: *released, remaining: *remaining })
+            }
             Outcome::Recorded { id, replayed } => of(id, 201, *replayed, ReplyKind::Recorded),
             Outcome::OverridesSet(scope) => Self::overrides(ledger, *scope),
             Outcome::Refunded { id, refund, replayed } => of(id, 200, *replayed, ReplyKind::Refunded(refund)),
@@ -176,6 +188,7 @@ impl Answer {
                 || Self::problem(&Rejection::ReservationNotFound(id.clone()).into()),
                 |reservation| Self::json(200, &ReservationBody::new(catalog, reservation)),
             ),
+            StateQuery::Holds(query) => holds_page(ledger, catalog, query),
             StateQuery::Explain(request) => match ledger.explain(catalog, clock, request) {
                 Ok(explanation) => Self::json(200, &ExplanationBody::new(ledger, now, &explanation, names)),
                 Err(rejection) => Self::problem(&rejection.into()),
@@ -246,12 +259,14 @@ impl Answer {
             group_by: query.group_by.iter().map(|dimension| dimension.name()).collect(),
             from: query.from,
             to: query.to,
+            time_zone: query.time_zone.as_ref(),
             groups: report
                 .groups
                 .iter()
                 .map(|(values, totals)| GroupBody { query, values, totals: TotalsBody::from(totals) })
                 .collect(),
             total: TotalsBody::from(&report.total),
+            next: report.next.as_ref().map(ToString::to_string),
         };
         Self::json(200, &body)
     }
@@ -559,7 +574,7 @@ impl From<&Estimate> for GrantedBody {
 /// A reservation or record by itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ReservationBody<'a> {
+pub(super) struct ReservationBody<'a> {
     id: &'a ReservationId,
     state: &'static str,
     resource: Resource,
@@ -601,7 +616,7 @@ struct ReservationBody<'a> {
 }
 
 impl<'a> ReservationBody<'a> {
-    fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
+    pub(super) fn new(catalog: &Catalog, reservation: &'a Reservation) -> Self {
         let end = reservation.end.as_ref();
         // What was charged at its end, or so far.
         let charge =
@@ -693,8 +708,11 @@ struct UsageBody<'a> {
     group_by: Vec<&'static str>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<&'a Name>,
     groups: Vec<GroupBody<'a>>,
     total: TotalsBody,
+    next: Option<String>,
 }
 
 struct GroupBody<'a> {

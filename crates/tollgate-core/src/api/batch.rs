@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use super::actual_body::{MeterBody, read_settle};
 use super::admin_body::RefundBody;
 use super::fields::{Place, parse_id};
-use super::history_query::{entries, quotas, usage_query};
+use super::history_query::{UsageBody, entries, quotas};
+use super::holds_body::{read_holds_query, read_holds_release};
 use super::json;
 use super::price_body::read_price;
 use super::problem::Problem;
@@ -80,6 +81,8 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
         | Op::IncreaseLimit
         | Op::EndIncrease => Request::Command(parse_part(json, head.op, id()?)?),
         Op::GetReservation => Request::State(StateQuery::Reservation(only_id(json)?)),
+        Op::ListReservations => read_holds_query(json)?,
+        Op::ReleaseReservations => Request::Command(Command::ReleaseHolds(read_holds_release(json, Place::Batch)?)),
         Op::ListQuotas => {
             let body: QuotasBody = json::read(json)?;
             quotas(body.after, body.limit)?
@@ -89,13 +92,14 @@ pub fn parse_command(json: &str) -> Result<Request, Problem> {
             let body: PutQuotaBody = json::read(json)?;
             Request::Command(Command::SetQuota(parse_id("id", id()?)?, body.quota))
         }
-        Op::DeleteQuota => Request::Command(Command::RemoveQuota(only_id(json)?)),
+        Op::DeleteQuota => {
+            let body: DeleteQuotaBody = json::read(json)?;
+            Request::Command(Command::RemoveQuota(parse_id("id", id()?)?, body.forfeit.unwrap_or(false)))
+        }
         Op::ResetQuota => Request::Command(Command::ResetQuota(only_id(json)?)),
         Op::Usage => {
             let body: UsageBody = json::read(json)?;
-            let names = body.group_by.iter().map(String::as_str);
-            let query = usage_query(names, body.from.as_deref(), body.to.as_deref())?;
-            Request::History(HistoryQuery::Usage(query))
+            Request::History(HistoryQuery::Usage(Box::new(body.query()?)))
         }
         Op::Entries => {
             let body: EntriesBody = json::read(json)?;
@@ -183,6 +187,8 @@ enum Op {
     Record,
     Explain,
     GetReservation,
+    ListReservations,
+    ReleaseReservations,
     ListQuotas,
     GetQuota,
     PutQuota,
@@ -259,16 +265,14 @@ struct PutOverridesBody {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct UsageBody {
+#[serde(deny_unknown_fields)]
+struct DeleteQuotaBody {
     #[serde(rename = "op")]
     _op: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
     #[serde(default)]
-    group_by: Vec<String>,
-    #[serde(default)]
-    from: Option<String>,
-    #[serde(default)]
-    to: Option<String>,
+    forfeit: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::holds_body::TooManyHoldsBody;
 use super::quota_body::{DenialBody, Names};
 use crate::extract::ExtractError;
-use crate::ledger::{Denial, EndState, Ledger, Rejection};
+use crate::ledger::{Denial, EndState, Ledger, Rejection, TooManyHolds};
 use crate::price::Unpriced;
 
 /// What a caller can do about an error. The names are stable.
@@ -30,6 +31,8 @@ pub enum Code {
     MethodNotAllowed,
     /// Use a new id.
     IdempotencyConflict,
+    /// Revoke the quota's credits first, or say that they are forfeited.
+    CreditsLeft,
     /// Look it up in the exported entries: it has ended, and was archived.
     Archived,
     /// Restore it from a backup.
@@ -86,6 +89,7 @@ impl Code {
             Self::QuotaNotFound => ("quota_not_found", 404, "Quota not found"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method not allowed"),
             Self::IdempotencyConflict => ("idempotency_conflict", 409, "Idempotency conflict"),
+            Self::CreditsLeft => ("credits_left", 409, "Credits left"),
             Self::Archived => ("archived", 410, "Archived"),
             Self::LedgerDamaged => ("ledger_damaged", 409, "Ledger damaged"),
             Self::AlreadySettled => ("already_settled", 409, "Already settled"),
@@ -116,20 +120,23 @@ pub struct Problem {
     pub field: Option<String>,
     /// Which quotas did not fit.
     pub denial: Option<Box<Denial>>,
+    /// Which cap on open holds is reached.
+    pub holds: Option<Box<TooManyHolds>>,
 }
 
 impl Problem {
     /// A problem without a field.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, denial: None }
+        Self { code, detail: detail.into(), field: None, denial: None, holds: None }
     }
 
     /// A field that is wrong.
     #[must_use]
     pub fn invalid(field: impl Into<String>, message: impl core::fmt::Display) -> Self {
         let field = field.into();
-        Self { code: Code::InvalidRequest, detail: format!("{field}: {message}"), field: Some(field), denial: None }
+        let detail = format!("{field}: {message}");
+        Self { field: Some(field), ..Self::new(Code::InvalidRequest, detail) }
     }
 
     /// The same problem of a part of what was sent: its field is inside `outer`.
@@ -145,7 +152,7 @@ impl Problem {
     #[must_use]
     pub fn payload(prefix: &str, error: &ExtractError) -> Self {
         let field = format!("{prefix}{}", error.field().trim_start_matches('$'));
-        Self { code: Code::InvalidPayload, detail: format!("{prefix}: {error}"), field: Some(field), denial: None }
+        Self { field: Some(field), ..Self::new(Code::InvalidPayload, format!("{prefix}: {error}")) }
     }
 }
 
@@ -154,12 +161,13 @@ impl From<Rejection> for Problem {
         let detail = rejection.to_string();
         let code = match &rejection {
             Rejection::QuotaExceeded(_) => Code::QuotaExceeded,
-            Rejection::TooManyHolds => Code::TooManyHolds,
+            Rejection::TooManyHolds(_) => Code::TooManyHolds,
             Rejection::TooManyChanges(_) => Code::TooManyChanges,
             Rejection::TenantNotFound => Code::TenantNotFound,
             Rejection::ReservationNotFound(_) => Code::ReservationNotFound,
             Rejection::QuotaNotFound(_) => Code::QuotaNotFound,
             Rejection::NotFound(_) => Code::NotFound,
+            Rejection::CreditsLeft { .. } => Code::CreditsLeft,
             Rejection::IdempotencyConflict(_) => Code::IdempotencyConflict,
             Rejection::AlreadyEnded { state, .. } => match state {
                 EndState::Settled | EndState::Recorded => Code::AlreadySettled,
@@ -170,13 +178,14 @@ impl From<Rejection> for Problem {
             Rejection::Unpriced(_) => Code::Unpriced,
             Rejection::Invalid { .. } => Code::InvalidRequest,
         };
-        let (field, denial) = match rejection {
-            Rejection::QuotaExceeded(denial) => (None, Some(denial)),
-            Rejection::Invalid { field, .. } => (Some(field), None),
-            Rejection::Unpriced(unpriced) => (Some(unpriced_field(&unpriced).to_owned()), None),
-            _ => (None, None),
-        };
-        Self { code, detail, field, denial }
+        let problem = Self::new(code, detail);
+        match rejection {
+            Rejection::QuotaExceeded(denial) => Self { denial: Some(denial), ..problem },
+            Rejection::TooManyHolds(holds) => Self { holds: Some(holds), ..problem },
+            Rejection::Invalid { field, .. } => Self { field: Some(field), ..problem },
+            Rejection::Unpriced(unpriced) => Self { field: Some(unpriced_field(&unpriced).to_owned()), ..problem },
+            _ => problem,
+        }
     }
 }
 
@@ -247,6 +256,8 @@ pub(super) struct ProblemBody<'a> {
     field: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<DenialBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<TooManyHoldsBody<'a>>,
 }
 
 impl<'a> ProblemBody<'a> {
@@ -261,6 +272,7 @@ impl<'a> ProblemBody<'a> {
             detail: cut(&problem.detail, MAX_DETAIL_BYTES),
             field: problem.field.as_deref().map(|field| cut(field, MAX_FIELD_BYTES)),
             denial: problem.denial.as_deref().map(|denial| DenialBody::new(denial, beside)),
+            holds: problem.holds.as_deref().map(Into::into),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::price_body::PriceRequest;
 use super::problem::Problem;
 use crate::ids::{QuotaId, ReservationId};
-use crate::ledger::{Command, ReserveRequest};
+use crate::ledger::{Command, HoldPlace, HoldsFilter, ReserveRequest};
 use crate::usage_report::UsageQuery;
 
 /// What can be asked about or of one tenant's ledger.
@@ -41,28 +41,13 @@ impl Ask {
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The requests in it that can be carried out.
-    pub fn requests(&self) -> impl Iterator<Item = &Request> {
-        let (one, batch) = match self {
-            Self::One(request) => (Some(request), None),
-            Self::Batch(commands) => (None, Some(commands)),
-        };
-        one.into_iter().chain(batch.into_iter().flatten().filter_map(|command| command.as_ref().ok()))
-    }
-
-    /// Whether it only looks: then it need not be part of a turn.
-    #[must_use]
-    pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::One(Request::State(_) | Request::History(_)))
-    }
 }
 
 /// A question about what has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryQuery {
     /// What was spent.
-    Usage(UsageQuery),
+    Usage(Box<UsageQuery>),
     /// The ledger's lines after a number.
     Entries {
         /// The last line that the caller has.
@@ -83,6 +68,8 @@ pub enum StateQuery {
     Quota(QuotaId),
     /// One reservation or record.
     Reservation(ReservationId),
+    /// Open holds, by page.
+    Holds(Box<HoldsQuery>),
     /// What a reservation would be answered.
     Explain(Box<ReserveRequest>),
     /// Own rates, aliases and markups.
@@ -97,5 +84,16 @@ pub struct QuotasQuery {
     /// The last quota that the caller has; none for the first page.
     pub after: Option<QuotaId>,
     /// The most quotas to return: 1 to [`MAX_QUOTAS_PAGE`](super::MAX_QUOTAS_PAGE).
+    pub limit: u32,
+}
+
+/// A page of open holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsQuery {
+    /// Which.
+    pub filter: HoldsFilter,
+    /// The place of the last hold that the caller has.
+    pub after: Option<HoldPlace>,
+    /// The most holds to return.
     pub limit: u32,
 }

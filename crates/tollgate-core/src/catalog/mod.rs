@@ -28,7 +28,7 @@ pub use overrides::{
     Alias, Changes, InvalidOverrides, MAX_OVERRIDES, Markup, ModelName, Overrides, OverridesDocument, OverridesScope,
     OwnChange, OwnRates,
 };
-pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, Card, PriceBook, Priced, Rating};
+pub use price_book::{Applied, AppliedAlias, AppliedMarkup, AppliedRates, Card, Meant, PriceBook, Priced, Rating};
 
 use unpack::Packed;
 
@@ -359,6 +359,13 @@ impl Model {
     #[must_use]
     pub fn rate_cards(&self) -> &[RateCard] {
         &self.rate_cards
+    }
+
+    /// Whether a name is one of the model's, as it is or as resource names have it. Another model may have it first.
+    #[must_use]
+    pub fn is_written(&self, name: &str) -> bool {
+        let is_own = |id: &str| id == self.model || self.aliases.iter().any(|alias| alias == id);
+        is_own(name) || names::find(&self.provider, name, |id| is_own(id).then_some(())).is_some()
     }
 
     /// The rate card in force at an instant.

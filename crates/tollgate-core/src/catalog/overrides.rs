@@ -245,15 +245,16 @@ impl Overrides {
     }
 
     /// What a name stands for at an instant.
-    pub(super) fn alias(&self, provider: &Name, model: &Name, at: Timestamp) -> Option<&ModelName> {
-        let named = self.document.aliases.iter().filter(|alias| alias.provider == *provider && alias.model == *model);
+    pub(super) fn alias(&self, provider: &str, model: &str, at: Timestamp) -> Option<&ModelName> {
+        let is_named = |alias: &&Alias| alias.provider.as_str() == provider && alias.model.as_str() == model;
+        let named = self.document.aliases.iter().filter(is_named);
         latest(named, at, |alias| (alias.from, alias.until)).map(|alias| &alias.is)
     }
 
     /// The rates of a model at an instant.
-    pub(super) fn rates(&self, provider: &Name, model: &Name, at: Timestamp) -> Option<(&OwnRates, &RateCard)> {
+    pub(super) fn rates(&self, provider: &str, model: &str, at: Timestamp) -> Option<(&OwnRates, &RateCard)> {
         let own = self.document.rates.iter().zip(&self.cards);
-        let named = own.filter(|(rates, _)| rates.model == *model && rates.provider == *provider);
+        let named = own.filter(|(rates, _)| rates.model.as_str() == model && rates.provider.as_str() == provider);
         latest(named, at, |(rates, _)| (rates.from, rates.until))
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::overrides::{ModelName, Overrides, OverridesScope, OwnRates};
-use super::{Catalog, EffectiveRates, Listed, NoRates, RateCard, RatesDocument, Terms};
+use super::overrides::{Alias, ModelName, Overrides, OverridesScope, OwnRates};
+use super::{Catalog, EffectiveRates, Listed, Model, NoRates, RateCard, RatesDocument, Terms};
 use crate::call::Resource;
 use crate::ids::Name;
 use crate::objects;
@@ -162,6 +162,17 @@ impl Deref for Card<'_> {
     }
 }
 
+/// The model that a name stands for: the one whose rates a call of that name has.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant<'a> {
+    /// Who bills for it.
+    pub provider: &'a str,
+    /// Its exact id.
+    pub model: &'a str,
+    /// What the price list has of it, under whichever name.
+    pub listed: Option<&'a Model>,
+}
+
 /// Whose call it is that is to be priced.
 #[derive(Clone, Copy, Debug)]
 pub struct Priced<'a> {
@@ -210,15 +221,16 @@ impl PriceBook {
             let card = catalog.rate_card(provider.as_str(), model.as_str(), terms.at)?;
             return Ok(Rating::of_card(catalog, card, terms));
         }
-        let alias = self.alias(call);
+        let alias = self.alias(provider.as_str(), model.as_str(), terms.at);
         let (provider, model) = alias.map_or((provider, model), |(_, is)| (&is.provider, &is.model));
-        let own = self.own_rates(provider, model, terms);
+        let own = self.own_rates(provider.as_str(), model.as_str(), terms);
         let card = match own {
             Some((_, _, card)) => card,
             None => match catalog.rate_card(provider.as_str(), model.as_str(), terms.at) {
                 Ok(card) => card,
                 // A model that only own rates know, in a mode or region that they lack.
                 Err(unknown) => {
+                    let (provider, model) = (provider.as_str(), model.as_str());
                     self.layers().find_map(|layer| layer.rates(provider, model, terms.at)).ok_or(unknown)?.1
                 }
             },
@@ -237,10 +249,31 @@ impl PriceBook {
         Ok(Rating { applied, ..Rating::of_card(catalog, card, terms) })
     }
 
+    /// The model that a name stands for, by the rules of [`PriceBook::rating`]: what an alias leads to; of that, what has rates of its own is a model of its own,
+    /// and anything else is what the price list takes it for. What nobody knows stands for itself.
+    #[must_use]
+    pub fn meant<'a>(&'a self, catalog: &'a Catalog, provider: &'a str, model: &'a str, terms: Terms<'_>) -> Meant<'a> {
+        let alias = self.alias(provider, model, terms.at);
+        let (provider, model) = alias.map_or((provider, model), |(_, is)| (is.provider.as_str(), is.model.as_str()));
+        let listed = catalog.model(provider, model);
+        match listed {
+            Some(known) if self.own_rates(provider, model, terms).is_none() => {
+                Meant { provider: &known.provider, model: &known.model, listed }
+            }
+            _ => Meant { provider, model, listed },
+        }
+    }
+
+    /// Every alias, the tenant's first.
+    pub(crate) fn aliases(&self) -> impl Iterator<Item = &Alias> {
+        self.layers().flat_map(|layer| &layer.document.aliases)
+    }
+
     /// What applies to a call whose rates nobody has, and to which a policy gives these.
     #[must_use]
     pub fn fallback(&self, rates: &RatesDocument, call: Priced<'_>) -> Arc<Applied> {
-        let model = self.alias(call).map_or((call.provider, call.model), |(_, is)| (&is.provider, &is.model));
+        let alias = self.alias(call.provider.as_str(), call.model.as_str(), call.terms.at);
+        let model = alias.map_or((call.provider, call.model), |(_, is)| (&is.provider, &is.model));
         let markup = self.markup(call.resource, model, call.terms.at);
         Arc::new(Applied { fallback: Some(rates.clone()), markup, ..Applied::default() })
     }
@@ -250,8 +283,7 @@ impl PriceBook {
     }
 
     /// The first document that knows the name decides: whether it is an alias, or has rates of its own.
-    fn alias(&self, call: Priced<'_>) -> Option<(&Overrides, &ModelName)> {
-        let (provider, model, at) = (call.provider, call.model, call.terms.at);
+    fn alias(&self, provider: &str, model: &str, at: Timestamp) -> Option<(&Overrides, &ModelName)> {
         for layer in self.layers() {
             if let Some(is) = layer.alias(provider, model, at) {
                 return Some((layer, is));
@@ -263,7 +295,7 @@ impl PriceBook {
         None
     }
 
-    fn own_rates(&self, provider: &Name, model: &Name, terms: Terms<'_>) -> Option<(&Overrides, &OwnRates, &RateCard)> {
+    fn own_rates(&self, provider: &str, model: &str, terms: Terms<'_>) -> Option<(&Overrides, &OwnRates, &RateCard)> {
         self.layers().find_map(|layer| {
             let (entry, card) = layer.rates(provider, model, terms.at)?;
             card.covers(terms).then_some((layer, entry, card))

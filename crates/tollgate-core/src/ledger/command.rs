@@ -1,5 +1,6 @@
 //! What can be asked of a ledger.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,13 +11,14 @@ use crate::call::Call;
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::ids::{
     AdjustmentId, CreditId, ExtensionId, IncreaseId, Name, PlanName, QuotaId, ReadingId, Reason, RefundId,
-    ReservationId, TenantId,
+    ReservationId, TenantId, UserId,
 };
 use crate::meter::{Quantity, Usage};
 use crate::money::Usd;
 use crate::policy::Plan;
 use crate::price::Charge;
 use crate::quota::Quota;
+use crate::time::Timestamp;
 
 /// One request to change a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub enum Command {
     Onboard(Onboard),
     /// Creates or changes a quota.
     SetQuota(QuotaId, Quota),
-    /// Removes a quota.
-    RemoveQuota(QuotaId),
+    /// Removes a quota; what is left of its credits is forfeited, where the order says so.
+    RemoveQuota(QuotaId, bool),
     /// Starts a quota's current period again at zero spent.
     ResetQuota(QuotaId),
     /// Holds the most that a call can cost.
@@ -39,6 +41,8 @@ pub enum Command {
     Settle(ReservationId, Actual),
     /// Ends a hold without a charge: the call was not made.
     Release(ReservationId),
+    /// Ends every open hold that a filter lets through, [`MAX_BULK_RELEASE`](super::MAX_BULK_RELEASE) of them at most, those with the earliest deadlines first.
+    ReleaseHolds(HoldsFilter),
     /// Charges a call that was made without a hold.
     Record(RecordRequest),
     /// Adds to what a `lifetime` quota has been paid for.
@@ -68,6 +72,19 @@ pub struct RefundRequest {
     pub reason: Reason,
     /// Who says so.
     pub by: Name,
+}
+
+/// Which open holds are meant: those that have all that is named, and where nothing is named, every one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldsFilter {
+    /// Whose.
+    pub user_id: Option<UserId>,
+    /// From where in the app.
+    pub touchpoint: Option<Name>,
+    /// Opened before this instant.
+    pub opened_before: Option<Timestamp>,
+    /// One of these.
+    pub ids: Option<BTreeSet<ReservationId>>,
 }
 
 /// See [`Command::Adjust`].

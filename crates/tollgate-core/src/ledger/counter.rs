@@ -650,12 +650,6 @@ impl QuotaState {
         (crossed.copied().collect(), spent, limit)
     }
 
-    /// Whether something that was paid for in advance is left of it.
-    pub(super) fn has_credit(&self, now: Timestamp) -> bool {
-        let mut credits = self.funds.iter().flat_map(|funds| funds.credits(now));
-        credits.any(|credit| credit.remaining(now) > Amount::ZERO)
-    }
-
     /// Arms the thresholds again that a new limit puts out of reach.
     pub(super) fn rearm(&mut self, now: Timestamp) {
         let limit = self.limit(now);

@@ -12,10 +12,10 @@ use super::event::{Charged, Event, Placement, QuotaSource};
 use super::funds::Drawn;
 use super::repeats::{MAX_CHANGES, MAX_FINGERPRINTS};
 use super::reservation::{EndState, Opening, Reservation};
-use super::{Ledger, MAX_OPEN_HOLDS};
+use super::{HoldsFilter, Ledger, MAX_BULK_RELEASE};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
-use crate::call::Call;
+use crate::call_names::CallNames;
 use crate::catalog::{Catalog, Flag, OverridesScope};
 use crate::estimate::UpperBound;
 use crate::fault::{self, Fault};
@@ -81,6 +81,13 @@ pub enum Outcome {
         /// Whether it was carried out before.
         replayed: bool,
     },
+    /// The holds are gone.
+    HoldsReleased {
+        /// How many.
+        released: usize,
+        /// How many more the filter lets through.
+        remaining: usize,
+    },
     /// The charge stands.
     Recorded {
         /// Which.
@@ -126,13 +133,14 @@ impl Ledger {
         match command {
             Command::Onboard(onboard) => self.onboard(onboard),
             Command::SetQuota(id, quota) => self.set_quota(id, quota, now),
-            Command::RemoveQuota(id) => self.remove_quota(id),
+            Command::RemoveQuota(id, forfeit) => self.remove_quota(id, *forfeit, now),
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::Reserve(request) => self.reserve(catalog, request, now),
             Command::Extend(id, request) => self.extend(catalog, id, request, now),
             Command::Meter(id, reading) => self.meter(catalog, id, reading, now),
             Command::Settle(id, actual) => self.settle(catalog, id, actual, now),
             Command::Release(id) => self.release(id, now),
+            Command::ReleaseHolds(filter) => Ok(self.release_holds(filter, now)),
             Command::Record(request) => self.record(catalog, request, now),
             Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
@@ -148,11 +156,11 @@ impl Ledger {
     #[must_use]
     pub fn decide_expiry(&self, clock: Timestamp) -> Option<Vec<Event>> {
         let now = self.now(clock);
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let deadline = self.next_deadline();
         if let Some(at) = self.next_lapse.filter(|at| *at <= now && deadline.is_none_or(|deadline| *at < deadline)) {
             return self.lapse(at).map(|event| vec![event]);
         }
-        let (deadline, id) = self.deadlines.first()?;
+        let (deadline, id) = self.holds.first()?;
         if *deadline > now {
             return None;
         }
@@ -208,7 +216,10 @@ impl Ledger {
             .quotas
             .iter()
             .filter(|(id, state)| state.source == QuotaSource::Plan && !onboard.plan.quotas.contains_key(*id));
-        let removed: Vec<Event> = gone.map(|(id, _)| Event::QuotaRemoved { quota_id: id.clone() }).collect();
+        let removed: Vec<Event> = gone
+            // A quota that was credited is the tenant's and not the plan's.
+            .map(|(id, _)| Event::QuotaRemoved { quota_id: id.clone(), forfeited: None })
+            .collect();
         let kept = self.quotas.len().saturating_sub(removed.len());
         let added = onboard.plan.quotas.keys().filter(|id| !self.quotas.contains_key(*id)).count();
         if kept.saturating_add(added) > MAX_QUOTAS {
@@ -243,8 +254,9 @@ impl Ledger {
             return Ok(Decision { events: Vec::new(), outcome });
         }
         // It would begin anew, without what was paid for.
-        if let Some(field) =
-            known.filter(|state| state.has_credit(now)).and_then(|state| state.quota.counts_otherwise(quota))
+        if let Some(field) = known
+            .filter(|state| !self.credit_left(id, state, now).is_zero())
+            .and_then(|state| state.quota.counts_otherwise(quota))
         {
             return Err(invalid(field, "the quota has credits; revoke them first, or take another quota's id"));
         }
@@ -253,11 +265,15 @@ impl Ledger {
         Ok(Decision { events: vec![event], outcome })
     }
 
-    fn remove_quota(&self, id: &QuotaId) -> Result<Decision, Rejection> {
-        if !self.quotas.contains_key(id) {
-            return Err(Rejection::QuotaNotFound(id.clone()));
+    fn remove_quota(&self, id: &QuotaId, forfeit: bool, now: Timestamp) -> Result<Decision, Rejection> {
+        let state = self.quotas.get(id).ok_or_else(|| Rejection::QuotaNotFound(id.clone()))?;
+        let left = self.credit_left(id, state, now);
+        if !left.is_zero() && !forfeit && !fault::on(Fault::CreditsGoWithQuota) {
+            return Err(Rejection::CreditsLeft { id: id.clone(), left, unit: state.quota.unit });
         }
-        Ok(Decision { events: vec![Event::QuotaRemoved { quota_id: id.clone() }], outcome: Outcome::QuotaRemoved })
+        let forfeited = Some(left).filter(|left| !left.is_zero());
+        let event = Event::QuotaRemoved { quota_id: id.clone(), forfeited };
+        Ok(Decision { events: vec![event], outcome: Outcome::QuotaRemoved })
     }
 
     fn reset_quota(&self, id: &QuotaId, now: Timestamp) -> Result<Decision, Rejection> {
@@ -275,13 +291,13 @@ impl Ledger {
                 && matches!(&known.opening, Opening::Reserve(terms) if *terms == request.terms);
             return replay(same, Outcome::Reserved { id, replayed: true }, request.id.as_str());
         }
-        if self.open_holds() >= MAX_OPEN_HOLDS {
-            return Err(Rejection::TooManyHolds);
-        }
-        let (granted, bound, counted_on) = self.grant(catalog, request, now)?;
+        self.holds.check(request.call.user_id.as_ref(), now).map_err(Rejection::TooManyHolds)?;
+        let names = CallNames::new(&request.call, catalog, &self.prices, now);
+        let (granted, bound, counted_on) = self.grant(catalog, request, &names, now)?;
         let event = Event::Reserved {
             id: id.clone(),
             call: request.call.clone(),
+            rated_as: names.rated_as(),
             terms: request.terms.clone(),
             granted,
             held: bound.amounts,
@@ -294,9 +310,15 @@ impl Ledger {
     }
 
     /// What a reserve holds: all that it asks for, or, where it says so, the largest part that fits.
-    fn grant(&self, catalog: &Catalog, request: &ReserveRequest, now: Timestamp) -> Result<Grant, Rejection> {
+    fn grant(
+        &self,
+        catalog: &Catalog,
+        request: &ReserveRequest,
+        names: &CallNames<'_>,
+        now: Timestamp,
+    ) -> Result<Grant, Rejection> {
         let asked = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
-        let denial = match self.admit(&request.call, &asked, now) {
+        let denial = match self.admit(names, &asked, now) {
             Ok(counted_on) => return Ok((None, asked, counted_on)),
             Err(Rejection::QuotaExceeded(denial)) => denial,
             Err(other) => return Err(other),
@@ -309,7 +331,7 @@ impl Ledger {
         };
         let Some(smaller) = smaller else { return Err(Rejection::QuotaExceeded(denial)) };
         let bound = self.upper_bound(catalog, &request.call, &smaller, now)?;
-        let counted_on = self.admit(&request.call, &bound, now)?;
+        let counted_on = self.admit(names, &bound, now)?;
         Ok((Some(smaller), bound, counted_on))
     }
 
@@ -459,6 +481,17 @@ impl Ledger {
         }
     }
 
+    /// What each gives back is its own, so that it does not matter that the others end with it.
+    fn release_holds(&self, filter: &HoldsFilter, now: Timestamp) -> Decision {
+        let mut meant = self.filtered_reservations(filter, None);
+        let next = meant.by_ref().take(MAX_BULK_RELEASE);
+        let released =
+            |hold: &Reservation| Event::Released { id: hold.id.clone(), drawn: self.draws_when_released(hold, now) };
+        let events: Vec<Event> = next.map(released).collect();
+        let outcome = Outcome::HoldsReleased { released: events.len(), remaining: meant.count() };
+        Decision { events, outcome }
+    }
+
     fn record(&self, catalog: &Catalog, request: &RecordRequest, now: Timestamp) -> Result<Decision, Rejection> {
         let id = request.id.clone();
         if let Some(known) = self.reservations.get(&id) {
@@ -468,17 +501,19 @@ impl Ledger {
             return replay(same, Outcome::Recorded { id, replayed: true }, request.id.as_str());
         }
         let (charge, spent) = self.charge(catalog, &request.call, &request.actual, now)?;
+        let names = CallNames::new(&request.call, catalog, &self.prices, now);
         let counted_on = match request.mode {
-            RecordMode::Always => self.placements(&request.call, now),
+            RecordMode::Always => self.placements(&names, now),
             RecordMode::WithinLimit => {
                 let bound = UpperBound::of_amounts(spent);
-                let admitted = self.admit_needing(Unit::spent, &request.call, &bound, now);
-                if fault::on(Fault::RecordMindsNoLimit) { self.placements(&request.call, now) } else { admitted? }
+                let admitted = self.admit_needing(Unit::spent, &names, &bound, now);
+                if fault::on(Fault::RecordMindsNoLimit) { self.placements(&names, now) } else { admitted? }
             }
         };
         let mut charged = Charged {
             id: id.clone(),
             call: request.call.clone(),
+            rated_as: names.rated_as(),
             reserved_at: now,
             actual: Some(request.actual.clone()),
             charge,
@@ -494,21 +529,26 @@ impl Ledger {
     }
 
     /// All or nothing: the quotas that will count the amounts, or a denial by those that cannot.
-    pub(super) fn admit(&self, call: &Call, bound: &UpperBound, now: Timestamp) -> Result<Arc<[Placement]>, Rejection> {
-        self.admit_needing(Unit::held, call, bound, now)
+    pub(super) fn admit(
+        &self,
+        names: &CallNames<'_>,
+        bound: &UpperBound,
+        now: Timestamp,
+    ) -> Result<Arc<[Placement]>, Rejection> {
+        self.admit_needing(Unit::held, names, bound, now)
     }
 
     /// The same, for what each unit needs: a hold needs what it holds, a record, which opens nothing, what it spends.
     fn admit_needing(
         &self,
         need: fn(Unit, &Amounts) -> Amount,
-        call: &Call,
+        names: &CallNames<'_>,
         bound: &UpperBound,
         now: Timestamp,
     ) -> Result<Arc<[Placement]>, Rejection> {
         let mut tight = Vec::new();
         let mut placements = Vec::new();
-        for (id, state) in self.applicable(call) {
+        for (id, state) in self.applicable(names) {
             let requested = need(state.quota.unit, &bound.amounts);
             if let Some(placement) = state.placement_with_room(id, requested, now) {
                 placements.push(placement);
@@ -569,8 +609,8 @@ impl Ledger {
     }
 
     /// The quotas that count a call, whether or not it fits.
-    fn placements(&self, call: &Call, now: Timestamp) -> Arc<[Placement]> {
-        self.applicable(call).map(|(id, state)| state.placement(id, &state.view(id, now), now)).collect()
+    fn placements(&self, names: &CallNames<'_>, now: Timestamp) -> Arc<[Placement]> {
+        self.applicable(names).map(|(id, state)| state.placement(id, &state.view(id, now), now)).collect()
     }
 
     /// How many changes of a hold are remembered with one more, if there may be one more.
@@ -598,6 +638,7 @@ pub(super) fn charged(reservation: &Reservation, actual: Option<Actual>, charge:
     Charged {
         id: reservation.id.clone(),
         call: reservation.call.clone(),
+        rated_as: reservation.rated_as.clone(),
         reserved_at: reservation.created_at,
         actual,
         charge,

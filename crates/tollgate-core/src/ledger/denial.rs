@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::counter::QuotaView;
+use super::open_holds::TooManyHolds;
 use super::reservation::EndState;
 use crate::amount::Amount;
 use crate::bounds::Amounts;
@@ -10,7 +11,7 @@ use crate::estimate::Affordable;
 use crate::ids::{QuotaId, ReservationId};
 use crate::period::Window;
 use crate::price::Unpriced;
-use crate::quota::Quota;
+use crate::quota::{Quota, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
 
@@ -21,8 +22,8 @@ pub enum Rejection {
     #[error("{}", .0.sentence())]
     QuotaExceeded(Box<Denial>),
     /// Too many reservations are open: settle or release some.
-    #[error("the tenant has 10000 open holds, the most there may be: settle or release some")]
-    TooManyHolds,
+    #[error("{}", .0.sentence())]
+    TooManyHolds(Box<TooManyHolds>),
     /// A hold has had too many extensions or readings, or the tenant's open holds have: settle it, and reserve anew.
     #[error(
         "too many {0}: a hold takes 10000 extensions and 10000 readings, and a tenant's open holds remember 250000 in all; settle this one, and reserve anew"
@@ -37,6 +38,16 @@ pub enum Rejection {
     /// There is no such quota.
     #[error("there is no quota `{0}`")]
     QuotaNotFound(QuotaId),
+    /// Something that was paid for is left of a quota: spend it, revoke it, or forfeit it.
+    #[error("quota `{id}` has {left} {} of credits left: revoke them first, or say `forfeit`", .unit.noun())]
+    CreditsLeft {
+        /// Which.
+        id: QuotaId,
+        /// How much.
+        left: Amount,
+        /// Of what.
+        unit: Unit,
+    },
     /// A quota has no such credit or increase.
     #[error("{0}")]
     NotFound(String),

@@ -16,7 +16,7 @@ use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::catalog::{OverridesDocument, OverridesScope};
+use crate::catalog::{ModelName, OverridesDocument, OverridesScope};
 use crate::ids::{AdjustmentId, CreditId, IncreaseId, Name, PlanName, QuotaId, ReservationId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
@@ -65,6 +65,7 @@ struct Members {
 
     id: Option<ReservationId>,
     call: Option<Arc<Call>>,
+    rated_as: Option<Arc<ModelName>>,
     terms: Option<HoldTerms>,
     granted: Option<Estimate>,
     held: Option<Amounts>,
@@ -102,6 +103,7 @@ struct Members {
     generation: Option<u64>,
     period_start: Option<Timestamp>,
     dropped: Option<Amount>,
+    forfeited: Option<Amount>,
     threshold: Option<Ratio>,
     limit: Option<Amount>,
 
@@ -187,7 +189,9 @@ impl Members {
                 source: take!(it.source as "source"),
                 generation: take!(it.generation as "generation"),
             },
-            Type::QuotaRemoved => Event::QuotaRemoved { quota_id: take!(it.quota_id as "quotaId") },
+            Type::QuotaRemoved => {
+                Event::QuotaRemoved { quota_id: take!(it.quota_id as "quotaId"), forfeited: it.forfeited }
+            }
             Type::QuotaReset => Event::QuotaReset {
                 quota_id: take!(it.quota_id as "quotaId"),
                 period_start: take!(it.period_start as "periodStart"),
@@ -196,6 +200,7 @@ impl Members {
             Type::Reserved => Event::Reserved {
                 id: take!(it.id as "id"),
                 call: take!(it.call as "call"),
+                rated_as: it.rated_as,
                 terms: take!(it.terms as "terms"),
                 granted: it.granted,
                 held: take!(it.held as "held"),
@@ -278,6 +283,7 @@ impl Members {
         let charged = Charged {
             id: take!(it.id as "id"),
             call: take!(it.call as "call"),
+            rated_as: it.rated_as,
             reserved_at: take!(it.reserved_at as "reservedAt"),
             actual: it.actual,
             charge: take!(it.charge as "charge"),
@@ -318,18 +324,19 @@ mod tests {
     fn examples() -> Vec<(Value, &'static [&'static str])> {
         let at = "2026-11-01T00:00:00.000Z";
         let call = json!({ "resource": "llm", "provider": "openai", "model": "gpt-4o" });
+        let rated_as = json!({ "provider": "openai", "model": "gpt-4o-2024-08-06" });
         let amounts = json!({ "usd": "0.011", "tokens": 2000, "requests": 1 });
         let basis = json!({ "catalog": "2026-11-24", "rateCard": "openai/gpt-4o@2024-10-01" });
         let counted_on = json!([{ "quotaId": "q", "generation": 3, "periodStart": at, "dropped": "0.1" }]);
         let drawn = json!([{ "quotaId": "q", "credit": "c", "amount": "0.2" }]);
         let charged = json!({
-            "id": "r-1", "call": call, "reservedAt": at, "actual": { "usd": "0.2" },
+            "id": "r-1", "call": call, "ratedAs": rated_as, "reservedAt": at, "actual": { "usd": "0.2" },
             "charge": { "usd": "0.2", "lines": [], "flags": [] }, "spent": amounts, "replaces": { "seq": 1, "amounts": amounts },
             "drawn": drawn, "drew": drawn, "resets": [{ "quotaId": "q", "amount": "0.1" }],
         });
         let with_charge = |r#type: &str, more: Value| joined(joined(json!({ "type": r#type }), more), charged.clone());
-        let of_charge: &[&str] = &["actual", "replaces", "drawn", "drew", "resets"];
-        let of_metering: &[&str] = &["actual", "replaces", "drawn", "drew", "resets", "known"];
+        let of_charge: &[&str] = &["ratedAs", "actual", "replaces", "drawn", "drew", "resets"];
+        let of_metering: &[&str] = &["ratedAs", "actual", "replaces", "drawn", "drew", "resets", "known"];
         vec![
             (
                 json!({ "type": "plan_applied", "tenant": "acme", "plan": "default", "policyVersion": 2, "unknownModel": "deny", "withoutQuota": "allow" }),
@@ -340,12 +347,12 @@ mod tests {
                     { "scope": "tenant", "resource": "all", "unit": "usd", "limit": "50", "period": "month", "warnAt": ["0.8", "1"] } }),
                 &[],
             ),
-            (json!({ "type": "quota_removed", "quotaId": "q" }), &[]),
+            (json!({ "type": "quota_removed", "quotaId": "q", "forfeited": "5" }), &["forfeited"]),
             (json!({ "type": "quota_reset", "quotaId": "q", "periodStart": at, "dropped": "0.5" }), &[]),
             (
-                json!({ "type": "reserved", "id": "r-1", "call": call, "terms": { "estimate": { "usd": "1" }, "ttlSeconds": 600, "onExpiry": "release" },
+                json!({ "type": "reserved", "id": "r-1", "call": call, "ratedAs": rated_as, "terms": { "estimate": { "usd": "1" }, "ttlSeconds": 600, "onExpiry": "release" },
                     "granted": { "usd": "0.5" }, "held": amounts, "input": amounts, "expiresAt": at, "basis": basis, "countedOn": counted_on }),
-                &["granted", "basis"],
+                &["ratedAs", "granted", "basis"],
             ),
             (
                 json!({ "type": "extended", "id": "r-1", "extension": { "id": "x", "ttlSeconds": 60 }, "held": amounts, "input": amounts,

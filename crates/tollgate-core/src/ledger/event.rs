@@ -11,7 +11,7 @@ use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
-use crate::catalog::{OverridesDocument, OverridesScope};
+use crate::catalog::{ModelName, OverridesDocument, OverridesScope};
 use crate::ids::{AdjustmentId, CreditId, IncreaseId, Name, PlanName, QuotaId, ReservationId, TenantId};
 use crate::policy::{UnknownModel, WithoutQuota};
 use crate::price::{Basis, Charge};
@@ -89,6 +89,9 @@ pub enum Event {
     QuotaRemoved {
         /// Which.
         quota_id: QuotaId,
+        /// What was left of its credits and went with it, where anything was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forfeited: Option<Amount>,
     },
     /// A quota's period started again.
     QuotaReset {
@@ -105,6 +108,9 @@ pub enum Event {
         id: ReservationId,
         /// What is to be paid for.
         call: Arc<Call>,
+        /// The model whose rates it has, where that is not what it was called.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rated_as: Option<Arc<ModelName>>,
         /// How much, how long, and what then.
         terms: HoldTerms,
         /// The estimate that was held, where the one that was asked for did not fit.
@@ -317,6 +323,9 @@ pub struct Charged {
     pub id: ReservationId,
     /// What was paid for.
     pub call: Arc<Call>,
+    /// The model whose rates it has, where that is not what it was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rated_as: Option<Arc<ModelName>>,
     /// When it was reserved or recorded: the instant that decides its periods.
     pub reserved_at: Timestamp,
     /// What was reported, where anything was.

@@ -40,8 +40,10 @@ impl Ledger {
             Event::QuotaSet { quota_id, quota, source, generation } => {
                 self.quota_set(quota_id, quota, *source, *generation, at);
             }
-            Event::QuotaRemoved { quota_id } => {
-                self.quotas.remove(quota_id);
+            Event::QuotaRemoved { quota_id, .. } => {
+                if let Some(gone) = self.quotas.remove(quota_id) {
+                    self.remember_ids(quota_id, gone);
+                }
                 self.index_quotas();
             }
             Event::QuotaReset { quota_id, period_start, .. } => {
@@ -58,13 +60,14 @@ impl Ledger {
                     }
                 }
             }
-            Event::Reserved { id, call, terms, granted, held, input, expires_at, basis, counted_on } => {
+            Event::Reserved { id, call, rated_as, terms, granted, held, input, expires_at, basis, counted_on } => {
                 let mut drawn = Vec::new();
                 let draws = Draws::new(&mut drawn, None, at);
                 count(&mut self.quotas, counted_on, draws, entry, u64::MAX, &|_, unit| Change::hold(unit.held(held)));
                 self.open(Reservation {
                     id: id.clone(),
                     call: call.clone(),
+                    rated_as: rated_as.clone(),
                     opening: Opening::Reserve(terms.clone()),
                     granted: granted.clone(),
                     held: *held,
@@ -155,6 +158,7 @@ impl Ledger {
                     Reservation {
                         id: charged.id.clone(),
                         call: charged.call.clone(),
+                        rated_as: charged.rated_as.clone(),
                         opening: Opening::Record(*mode),
                         granted: None,
                         held: Amounts::default(),
@@ -182,7 +186,9 @@ impl Ledger {
                 }
             }
             Event::CreditAdded { quota_id, credit } => {
-                self.fund(quota_id, at, |funds| funds.add_credit(credit.clone()));
+                let mut forgotten = None;
+                self.fund(quota_id, at, |funds| forgotten = funds.add_credit(credit.clone()));
+                self.used_ids.add_all(quota_id, forgotten);
             }
             Event::CreditRevoked { quota_id, credit_id, .. } => {
                 self.fund(quota_id, at, |funds| {
@@ -200,7 +206,9 @@ impl Ledger {
                 });
             }
             Event::LimitIncreased { quota_id, increase } => {
-                self.fund(quota_id, at, |funds| funds.add_increase(increase.clone(), at));
+                let mut forgotten = Vec::new();
+                self.fund(quota_id, at, |funds| forgotten = funds.add_increase(increase.clone(), at));
+                self.used_ids.add_all(quota_id, forgotten);
             }
             Event::IncreaseEnded { quota_id, increase_id } => {
                 self.fund(quota_id, at, |funds| funds.end_increase(increase_id, at));
@@ -240,10 +248,20 @@ impl Ledger {
                 if let Some(to) = self.kept {
                     state.keep(to);
                 }
-                self.quotas.insert(id.clone(), state);
+                let gone = self.quotas.insert(id.clone(), state);
+                if let Some(gone) = gone {
+                    self.remember_ids(id, gone);
+                }
             }
         }
         self.index_quotas();
+    }
+
+    /// The ids of what was paid into a quota outlive it: none of them pays in again.
+    fn remember_ids(&mut self, id: &QuotaId, gone: QuotaState) {
+        if let Some(funds) = gone.funds.filter(|_| !fault::on(Fault::IdsGoWithQuota)) {
+            self.used_ids.add_all(id, funds.into_ids());
+        }
     }
 
     /// Changes what adds to a quota's limit. What was paid for belongs to the tenant, so its quota outlives plans.
@@ -276,6 +294,9 @@ impl Ledger {
     }
 
     fn end(&mut self, state: EndState, charged: &Charged, entry: &Entry) {
+        if state == EndState::Expired && fault::on(Fault::ExpiredHoldStaysCounted) {
+            self.holds.count(charged.call.user_id.as_ref());
+        }
         if let Some((quotas, reservation)) = self.close(&charged.id) {
             note_resets(reservation, &charged.resets);
             let mut drawn = core::mem::take(&mut reservation.drawn);
@@ -387,7 +408,7 @@ impl Ledger {
 
     pub(super) fn open(&mut self, reservation: Reservation) {
         self.fingerprints = self.fingerprints.saturating_add(reservation.fingerprints());
-        self.deadlines.insert((reservation.expires_at, reservation.id.clone()));
+        self.holds.insert((reservation.expires_at, reservation.id.clone()), reservation.call.user_id.as_ref());
         self.reservations.insert(reservation.id.clone(), reservation);
     }
 
@@ -395,14 +416,15 @@ impl Ledger {
     fn reopened(&mut self, id: &ReservationId) {
         let Some(reservation) = self.reservations.get(id) else { return };
         self.fingerprints = self.fingerprints.saturating_add(reservation.fingerprints());
-        self.deadlines.insert((reservation.expires_at, id.clone()));
+        self.holds.insert((reservation.expires_at, id.clone()), reservation.call.user_id.as_ref());
     }
 
     /// An open reservation, which has no deadline any more, and the quotas that count it.
     fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
         let reservation = self.reservations.get_mut(id)?;
-        self.deadlines.remove(&(reservation.expires_at, reservation.id.clone()));
         self.fingerprints = self.fingerprints.saturating_sub(reservation.fingerprints());
+        let place = (reservation.expires_at, reservation.id.clone());
+        self.holds.remove(&place);
         Some((&mut self.quotas, reservation))
     }
 }

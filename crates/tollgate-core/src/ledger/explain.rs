@@ -1,10 +1,11 @@
 //! What a reservation would be answered, without making it.
 
+use super::Ledger;
 use super::command::ReserveRequest;
 use super::counter::QuotaView;
 use super::denial::{Denial, Rejection};
-use super::{Ledger, MAX_OPEN_HOLDS};
 use crate::bounds::Amounts;
+use crate::call_names::CallNames;
 use crate::catalog::Catalog;
 use crate::price::Basis;
 use crate::time::Timestamp;
@@ -46,11 +47,10 @@ impl Ledger {
         if self.tenant().is_none() {
             return Err(Rejection::TenantNotFound);
         }
-        if self.open_holds() >= MAX_OPEN_HOLDS {
-            return Err(Rejection::TooManyHolds);
-        }
+        self.holds.check(request.call.user_id.as_ref(), now).map_err(Rejection::TooManyHolds)?;
         let bound = self.upper_bound(catalog, &request.call, &request.terms.estimate, now)?;
-        let views = self.quotas.iter().filter(|(_, state)| state.quota.applies_to(&request.call));
+        let names = CallNames::new(&request.call, catalog, &self.prices, now);
+        let views = self.quotas.iter().filter(|(_, state)| state.quota.applies_to(&names));
         let quotas = views
             .map(|(id, state)| {
                 let view = state.view(id, now);
@@ -60,7 +60,7 @@ impl Ledger {
                 (view, fit)
             })
             .collect();
-        let denial = match self.admit(&request.call, &bound, now) {
+        let denial = match self.admit(&names, &bound, now) {
             Ok(_) => None,
             Err(Rejection::QuotaExceeded(denial)) => Some(denial),
             Err(other) => return Err(other),

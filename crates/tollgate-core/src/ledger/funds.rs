@@ -7,14 +7,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::set_back::RestoredCredit;
+use super::used_ids::Used;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::ids::{CreditId, IncreaseId, QuotaId};
 use crate::objects;
 use crate::time::Timestamp;
 
-/// The most credits, and the most increases, of one quota that are remembered. The oldest that have ended are forgotten first, and with
-/// them their ids.
+/// The most credits, and the most increases, of one quota that are remembered. The oldest that have ended are forgotten first; that
+/// their ids were used is remembered by the ledger.
 pub const MAX_FUNDS: usize = 1_000;
 
 /// Money, or another unit, that was paid for in advance.
@@ -278,14 +279,19 @@ impl Funds {
         Some((credit.expires_at?, credit))
     }
 
-    pub(super) fn add_credit(&mut self, credit: Credit) {
+    /// Adds a credit. Where one is forgotten for it, that one is returned.
+    pub(super) fn add_credit(&mut self, credit: Credit) -> Option<Used> {
+        let mut forgotten = None;
         if self.credits.len() >= MAX_FUNDS
             && let Some(oldest) = self.credits.iter().position(|credit| credit.ended)
         {
-            self.forgotten = self.forgotten.plus(self.credits.remove(oldest).drawn);
+            let oldest = self.credits.remove(oldest);
+            self.forgotten = self.forgotten.plus(oldest.drawn);
+            forgotten = Some(Used::Credit(oldest.credit));
         }
         let (amount, expires_at) = (credit.amount, credit.expires_at);
         self.place(CreditState { credit, amount, drawn: Amount::ZERO, expires_at, ended: false });
+        forgotten
     }
 
     /// A credit's end: what is left lapses, but for what goes on.
@@ -353,12 +359,34 @@ impl Funds {
         }
     }
 
-    pub(super) fn add_increase(&mut self, increase: Increase, now: Timestamp) {
+    /// Adds an increase. Those that are forgotten for it are returned.
+    pub(super) fn add_increase(&mut self, increase: Increase, now: Timestamp) -> Vec<Used> {
+        let mut forgotten = Vec::new();
         if self.increases.len() >= MAX_FUNDS {
-            self.increases.retain(|known| now < known.until);
+            let (kept, over) =
+                core::mem::take(&mut self.increases).into_iter().partition(|known: &IncreaseState| now < known.until);
+            let over: Vec<IncreaseState> = over;
+            self.increases = kept;
+            forgotten = over.into_iter().map(|known| Used::Increase(known.increase)).collect();
         }
         let until = increase.until;
         self.increases.push(IncreaseState { increase, until });
+        forgotten
+    }
+
+    /// Everything that has an id.
+    pub(super) fn into_ids(self) -> impl Iterator<Item = Used> {
+        let credits = self.credits.into_iter().map(|known| Used::Credit(known.credit));
+        credits.chain(self.increases.into_iter().map(|known| Used::Increase(known.increase)))
+    }
+
+    /// What of a hold is drawn on credits that have not ended: what comes back to them, where it is not spent.
+    pub(super) fn held_of(&self, quota_id: &QuotaId, drawn: &[Drawn], held: Amount, now: Timestamp) -> Amount {
+        let is_alive = |drawn: &&Drawn| {
+            drawn.quota_id == *quota_id && self.credit(&drawn.credit).is_some_and(|credit| !credit.is_over(now))
+        };
+        let of_alive = drawn.iter().filter(is_alive).fold(Amount::ZERO, |sum, drawn| sum.plus(drawn.amount));
+        of_alive.min(held)
     }
 
     pub(super) fn end_increase(&mut self, id: &IncreaseId, now: Timestamp) {

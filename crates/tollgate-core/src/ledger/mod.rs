@@ -16,6 +16,7 @@ mod evolve;
 mod explain;
 mod fund;
 mod funds;
+mod open_holds;
 mod rates;
 mod refund;
 mod repeats;
@@ -24,13 +25,14 @@ mod reservation;
 mod rolling;
 mod set_back;
 mod snapshot;
+mod used_ids;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
-use std::collections::{BTreeSet, HashMap};
 
 pub use command::{
-    Actual, Adjustment, Command, ExtendRequest, HoldTerms, OnExpiry, OnInsufficient, Onboard, OverridesOrder, Reading,
-    RecordMode, RecordRequest, RefundRequest, ReserveRequest,
+    Actual, Adjustment, Command, ExtendRequest, HoldTerms, HoldsFilter, OnExpiry, OnInsufficient, Onboard,
+    OverridesOrder, Reading, RecordMode, RecordRequest, RefundRequest, ReserveRequest,
 };
 pub use compare::{Difference, MAX_DIFFERENCES};
 pub use counter::{Counter, QuotaState, QuotaView};
@@ -39,12 +41,19 @@ pub use denial::{Denial, DenyingQuota, Rejection};
 pub use event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 pub use explain::{Explanation, Fit};
 pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover};
+#[cfg(feature = "seeded-bugs")]
+pub use open_holds::set_caps;
+pub use open_holds::{Caps, HoldPlace, MAX_BULK_RELEASE, MAX_OPEN_HOLDS, MAX_USER_HOLDS, TooManyHolds};
 pub use repeats::{Fingerprints, MAX_CHANGES, MAX_FINGERPRINTS};
 pub use rerate::{RerateBy, Rerated};
 pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Refund, Reservation};
 pub use set_back::{Beginning, OVERRULED_SECONDS, Pace, Refolding, Restored, RestoredCredit};
 pub use snapshot::Snapshot;
+use used_ids::UsedIds;
 
+use open_holds::OpenHolds;
+
+use crate::call_names::CallNames;
 use crate::catalog::{Catalog, PriceBook};
 use crate::fault::{self, Fault};
 use crate::ids::{PlanName, QuotaId, ReservationId, TenantId, UserId};
@@ -52,8 +61,6 @@ use crate::policy::{UnknownModel, WithoutQuota};
 use crate::sorted_map::SortedMap;
 use crate::time::Timestamp;
 
-/// The most holds that one tenant may have open.
-pub const MAX_OPEN_HOLDS: usize = 10_000;
 /// How often one charge may be adjusted.
 pub const MAX_ADJUSTMENTS: usize = 32;
 /// How many refunds one charge may have.
@@ -77,8 +84,8 @@ pub struct Ledger {
     by_user: ByName<UserId, Vec<usize>>,
     /// Every open reservation, and those ended ones that the owner has not let go of.
     reservations: ByName<ReservationId, Reservation>,
-    /// The open reservations by deadline.
-    deadlines: BTreeSet<(Timestamp, ReservationId)>,
+    /// The open reservations by deadline, and how many each user has.
+    holds: OpenHolds,
     /// When the next credit ends.
     next_lapse: Option<Timestamp>,
     /// The time of the last entry. It runs backwards only by entries that say so: see [`Ledger::set_back`].
@@ -97,6 +104,8 @@ pub struct Ledger {
     fingerprints: usize,
     /// Own rates, aliases and markups.
     prices: PriceBook,
+    /// The ids of credits and increases that no quota remembers any more.
+    used_ids: UsedIds,
 }
 
 /// What the ledger knows of its tenant.
@@ -191,18 +200,32 @@ impl Ledger {
     /// How many reservations are open.
     #[must_use]
     pub fn open_holds(&self) -> usize {
-        self.deadlines.len()
+        self.holds.len()
     }
 
     /// Every open reservation, by deadline and id.
     pub fn open_reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.deadlines.iter().filter_map(|(_, id)| self.reservations.get(id))
+        self.open_reservations_after(None)
+    }
+
+    /// Those behind a place, which need not be one of an open reservation any more.
+    pub fn open_reservations_after(&self, place: Option<&HoldPlace>) -> impl Iterator<Item = &Reservation> {
+        self.holds.after(place).filter_map(|(_, id)| self.reservations.get(id))
+    }
+
+    /// Those behind a place that a filter lets through.
+    pub fn filtered_reservations<'a>(
+        &'a self,
+        filter: &'a HoldsFilter,
+        place: Option<&HoldPlace>,
+    ) -> impl Iterator<Item = &'a Reservation> {
+        self.open_reservations_after(place).filter(|reservation| filter.matches(reservation))
     }
 
     /// The earliest deadline of an open reservation.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.holds.first().map(|(deadline, _)| *deadline)
     }
 
     /// How many extensions and readings the open reservations remember by their fingerprints.
@@ -231,7 +254,7 @@ impl Ledger {
         let decision = self.decide(catalog, clock, command);
         #[cfg(feature = "seeded-bugs")]
         if decision.is_err() && fault::on(Fault::DenialLeavesHold) {
-            self.leave_a_hold(command);
+            self.leave_a_hold(catalog, command);
         }
         let decision = decision?;
         self.commit(clock, decision.events, entries);
@@ -240,10 +263,11 @@ impl Ledger {
 
     /// What [`Fault::DenialLeavesHold`] does.
     #[cfg(feature = "seeded-bugs")]
-    fn leave_a_hold(&mut self, command: &Command) {
+    fn leave_a_hold(&mut self, catalog: &Catalog, command: &Command) {
         let Command::Reserve(request) = command else { return };
-        let first = self.applicable(&request.call).map(|(id, _)| id.clone()).next();
         let now = self.clock;
+        let names = CallNames::new(&request.call, catalog, &self.prices, now);
+        let first = self.applicable(&names).map(|(id, _)| id.clone()).next();
         if let Some((id, state)) = first.and_then(|id| Some((id.clone(), self.quotas.get_mut(&id)?))) {
             let start = state.placement(&id, &state.view(&id, now), now).period_start;
             if let Some(counter) = state.open_counter(start, now) {
@@ -307,12 +331,12 @@ impl Ledger {
     }
 
     /// The quotas that a call draws on.
-    fn applicable<'a>(&'a self, call: &'a crate::call::Call) -> impl Iterator<Item = (&'a QuotaId, &'a QuotaState)> {
-        let of_user = call.user_id.as_ref().and_then(|user| self.by_user.get(user));
+    fn applicable<'a>(&'a self, names: &'a CallNames<'_>) -> impl Iterator<Item = (&'a QuotaId, &'a QuotaState)> {
+        let of_user = names.call().user_id.as_ref().and_then(|user| self.by_user.get(user));
         self.tenant_wide
             .iter()
             .chain(of_user.into_iter().flatten())
             .filter_map(|place| self.quotas.at(*place))
-            .filter(move |(_, state)| state.quota.applies_to(call))
+            .filter(move |(_, state)| state.quota.applies_to(names))
     }
 }

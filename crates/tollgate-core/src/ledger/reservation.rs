@@ -11,6 +11,7 @@ use super::repeats::{self, Fingerprints};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
+use crate::catalog::ModelName;
 use crate::fault::{self, Fault};
 use crate::ids::{AdjustmentId, Name, Reason, RefundId, ReservationId};
 use crate::money::Usd;
@@ -26,6 +27,9 @@ pub struct Reservation {
     pub id: ReservationId,
     /// What is paid for.
     pub call: Arc<Call>,
+    /// The model whose rates it has, where that is not what it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rated_as: Option<Arc<ModelName>>,
     /// What was asked first; a repeat must ask the same.
     pub opening: Opening,
     /// The estimate that was held, where the one that was asked for did not fit.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::Counter;
 use super::event::{Entry, Event, Placement};
+use super::open_holds::OpenHolds;
 use super::{Ledger, Reservation};
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
@@ -236,7 +237,7 @@ impl Ledger {
             state.step_back(step);
         }
         let quotas = &self.quotas;
-        self.deadlines.clear();
+        self.holds = OpenHolds::default();
         for reservation in self.reservations.values_mut().filter(|reservation| reservation.is_open()) {
             let moved = moved(&reservation.counted_on, &[step], |on| {
                 let (_, state) = quotas.get_key_value_near(on.hint.0, &on.quota_id)?;
@@ -252,7 +253,7 @@ impl Ledger {
             if let Some(moved) = moved {
                 reservation.counted_on = moved;
             }
-            self.deadlines.insert((ends, reservation.id.clone()));
+            self.holds.insert((ends, reservation.id.clone()), reservation.call.user_id.as_ref());
         }
         if self.set_backs.len() >= MAX_SET_BACKS {
             self.set_backs.remove(0);

@@ -6,6 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::set_back::SetBack;
+use super::used_ids::UsedIds;
 use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
 use crate::fault::{self, Fault};
@@ -34,6 +35,9 @@ pub struct Snapshot {
     /// The platform's and the tenant's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     overrides: Vec<OverridesSnapshot>,
+    /// Those of credits and increases that no quota remembers any more.
+    #[serde(default, skip_serializing_if = "UsedIds::is_empty")]
+    used_ids: UsedIds,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,7 +90,14 @@ impl Ledger {
                     document: overrides.document.clone(),
                 })
                 .collect(),
+            used_ids: self.used_ids.clone(),
         }
+    }
+
+    /// Takes over which ids of credits and increases were used that no quota remembers: a state that an older version has stored does not
+    /// have them, and the same entries folded again do.
+    pub fn remember_ids_of(&mut self, refolded: &Self) {
+        self.used_ids.clone_from(&refolded.used_ids);
     }
 
     /// The state that a snapshot was taken of.
@@ -107,6 +118,7 @@ impl Ledger {
             peak: snapshot.peak.unwrap_or(snapshot.clock),
             set_backs: snapshot.set_backs,
             seq: snapshot.seq,
+            used_ids: snapshot.used_ids,
             ..Self::default()
         };
         ledger.index_quotas();

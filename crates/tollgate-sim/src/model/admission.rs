@@ -42,7 +42,7 @@ impl Model {
         let covering: Vec<_> = self
             .quotas
             .iter()
-            .filter(|(_, quota)| quota.definition.covers(call))
+            .filter(|(_, quota)| quota.definition.covers(call, &self.overrides, now))
             .map(|(id, quota)| {
                 let unit = quota.definition.unit;
                 let needed = if holds { unit.held(amounts) } else { unit.spent(amounts) };

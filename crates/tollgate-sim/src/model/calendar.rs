@@ -37,6 +37,8 @@ pub enum Zone {
     NewYork,
     /// India: five and a half hours ahead.
     Kolkata,
+    /// Nepal: a quarter of an hour more.
+    Kathmandu,
 }
 
 /// Where calendar periods begin.
@@ -61,6 +63,7 @@ impl Zone {
             Self::Berlin => "Europe/Berlin",
             Self::NewYork => "America/New_York",
             Self::Kolkata => "Asia/Kolkata",
+            Self::Kathmandu => "Asia/Kathmandu",
         }
     }
 
@@ -69,6 +72,7 @@ impl Zone {
         match self {
             Self::Utc => (0, None),
             Self::Kolkata => (11 * HOUR / 2, None),
+            Self::Kathmandu => (23 * HOUR / 4, None),
             Self::Berlin => {
                 let last_sunday = |month| sunday_from(year, month, days_of(year, month) - 6) * DAY + HOUR;
                 (HOUR, Some((last_sunday(3), last_sunday(10))))
@@ -81,7 +85,8 @@ impl Zone {
     }
 
     /// How far its clocks are ahead at an instant.
-    fn offset(self, at: i64) -> i64 {
+    #[must_use]
+    pub fn offset(self, at: i64) -> i64 {
         let (winter, summer) = self.rules(date(at.div_euclid(DAY)).0);
         let is_summer = summer.is_some_and(|(spring, autumn)| (spring..autumn).contains(&at));
         if is_summer { winter + HOUR } else { winter }

@@ -14,6 +14,8 @@ use super::{CONFLICT, INVALID, Model, NOT_FOUND, Place, QUOTA_NOT_FOUND, Quota, 
 #[derive(Clone, Debug)]
 pub(super) struct Credit {
     asked: words::Credit,
+    /// The name of its quota, also of one that is gone.
+    named: String,
     quota: u64,
     /// What there is of it, whoever has drawn it: less than was asked for once a part has lapsed.
     amount: Pico,
@@ -42,6 +44,8 @@ pub(super) struct Draw {
 #[derive(Clone, Debug)]
 pub(super) struct Raise {
     asked: words::Increase,
+    /// The name of its quota, also of one that is gone.
+    named: String,
     quota: u64,
     until: i64,
 }
@@ -139,14 +143,22 @@ impl Model {
         (quota.definition.limit - used).max(0).min(most)
     }
 
+    /// Whether something that was paid for is not spent: nobody has drawn it, or a hold that is open has, and has not used it.
     pub(super) fn has_credit_left(&self, quota: &Quota, now: i64) -> bool {
-        self.credits(quota, now).iter().any(|credit| credit.remaining > 0)
+        let credits = self.credits(quota, now);
+        let is_held = |draw: &Draw| {
+            let open = self.reservations.get(&draw.by).filter(|known| known.state == State::Held);
+            draw.quota == quota.identity
+                && credits.iter().any(|credit| credit.id == draw.credit)
+                && open.is_some_and(|open| quota.definition.unit.resting(&open.held, open.metered) > 0)
+        };
+        credits.iter().any(|credit| credit.remaining > 0) || self.draws.iter().any(is_held)
     }
 
     pub(super) fn add_credit(&mut self, id: &str, asked: &words::Credit, now: i64) -> Verdict {
         let Some(quota) = self.quotas.get(id) else { return QUOTA_NOT_FOUND };
         let identity = quota.identity;
-        if let Some(known) = self.credits.iter().find(|known| known.quota == identity && known.asked.id == asked.id) {
+        if let Some(known) = self.credits.iter().find(|known| known.named == id && known.asked.id == asked.id) {
             return if known.asked == *asked { Verdict::Replayed } else { CONFLICT };
         }
         let is_prepaid = quota.definition.period == Period::Lifetime && quota.definition.unit != Unit::Concurrent;
@@ -161,6 +173,7 @@ impl Model {
         }
         self.credits.push(Credit {
             asked: asked.clone(),
+            named: id.to_owned(),
             quota: identity,
             amount: asked.amount,
             ends: asked.ends,
@@ -189,13 +202,13 @@ impl Model {
     pub(super) fn increase(&mut self, id: &str, asked: &words::Increase, now: i64) -> Verdict {
         let Some(quota) = self.quotas.get(id) else { return QUOTA_NOT_FOUND };
         let identity = quota.identity;
-        if let Some(known) = self.raises.iter().find(|known| known.quota == identity && known.asked.id == asked.id) {
+        if let Some(known) = self.raises.iter().find(|known| known.named == id && known.asked.id == asked.id) {
             return if known.asked == *asked { Verdict::Replayed } else { CONFLICT };
         }
         if asked.amount <= 0 || !quota.definition.can_count(asked.amount) || asked.until <= now {
             return INVALID;
         }
-        self.raises.push(Raise { asked: asked.clone(), quota: identity, until: asked.until });
+        self.raises.push(Raise { asked: asked.clone(), named: id.to_owned(), quota: identity, until: asked.until });
         self.is_funded(identity, now);
         Verdict::Done
     }

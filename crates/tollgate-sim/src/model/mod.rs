@@ -6,21 +6,24 @@ pub mod amounts;
 pub mod calendar;
 mod charges;
 mod funds;
+mod holds;
 pub mod prices;
 mod render;
+mod report;
 mod rerate;
 mod set_back;
 pub mod words;
 
 pub use admission::Denial;
 pub use funds::CreditLeft;
+pub use holds::Full;
 pub use render::Expected;
 pub use rerate::Rerated;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use admission::shrunk;
-use amounts::{Amounts, ONE, Pico, Unit};
+use amounts::{Amounts, Pico, Unit};
 use calendar::{Period, SECOND};
 use funds::{Credit, Draw, Raise};
 use prices::{Document, Rates};
@@ -53,6 +56,8 @@ const MAX_REFUNDS: usize = 32;
 /// A tenant's budget, and what became of it.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    /// How many holds may be open, of the tenant and of a user, where that is not what ships.
+    caps: Option<(usize, usize)>,
     /// When anything last happened.
     last: i64,
     /// How often anything has happened.
@@ -113,6 +118,8 @@ pub struct Reservation {
     opening: Command,
     /// What it is for.
     pub call: Call,
+    /// The model that this meant when it was opened.
+    meant: words::Model,
     counted_on: Vec<Place>,
     /// What it holds, or held last.
     pub held: Amounts,
@@ -178,6 +185,10 @@ pub enum Verdict {
     Replayed,
     /// It does not fit.
     Denied(Denial),
+    /// There are too many holds.
+    Full(Full),
+    /// So many holds are released, and so many more are meant.
+    ReleasedMany(usize, usize),
     /// It is refused with this status and code.
     Refused(u16, &'static str),
     /// It asked, and this is the answer.
@@ -194,6 +205,7 @@ const ARCHIVED: Verdict = Verdict::Refused(410, "archived");
 const STILL_HELD: Verdict = Verdict::Refused(409, "still_held");
 const CONFLICT: Verdict = Verdict::Refused(409, "idempotency_conflict");
 const UNPRICED: Verdict = Verdict::Refused(422, "unpriced");
+const CREDITS_LEFT: Verdict = Verdict::Refused(409, "credits_left");
 const INVALID: Verdict = Verdict::Refused(400, "invalid_request");
 
 impl State {
@@ -219,6 +231,12 @@ impl State {
 }
 
 impl Model {
+    /// One with other caps on open holds, of the tenant and of a user, than those that ship.
+    #[must_use]
+    pub fn with_caps(caps: Option<(usize, usize)>) -> Self {
+        Self { caps, ..Self::default() }
+    }
+
     /// The instant at which something happens, given what the clock says.
     #[must_use]
     pub fn now(&self, clock: i64) -> i64 {
@@ -345,13 +363,6 @@ impl Model {
         self.moment
     }
 
-    /// All that was ever charged, and for how many calls.
-    #[must_use]
-    pub fn total(&self) -> (Pico, Pico) {
-        let sum = self.reservations.values().fold(Amounts::default(), |sum, reservation| sum + reservation.charged);
-        (sum.usd, sum.requests / ONE)
-    }
-
     /// Follows the clock, and ends the holds and credits whose time is up, in the order of time, holds first.
     pub fn expire(&mut self, clock: i64) {
         self.follow(clock);
@@ -408,7 +419,14 @@ impl Model {
                     Verdict::Done
                 }
             }
-            Command::DeleteQuota(id) => self.quotas.remove(id).map_or(QUOTA_NOT_FOUND, |_| Verdict::Done),
+            Command::DeleteQuota(id, forfeit) => match self.quotas.get(id) {
+                None => QUOTA_NOT_FOUND,
+                Some(quota) if !forfeit && self.has_credit_left(quota, now) => CREDITS_LEFT,
+                Some(_) => {
+                    self.quotas.remove(id);
+                    Verdict::Done
+                }
+            },
             Command::ResetQuota(id) => self.reset_quota(id, now),
             Command::AddCredit(id, credit) => self.add_credit(id, credit, now),
             Command::RevokeCredit(id, credit) => self.revoke_credit(id, credit, now),
@@ -422,14 +440,21 @@ impl Model {
             Command::Release { id } => self.release(id),
             Command::Record { .. } => self.record(command, now),
             Command::Refund { id, usd, .. } => self.refund(command, id, *usd, now),
-            Command::Explain { call, estimate } => match self.rates(call, now).bound(*estimate) {
-                None => UNPRICED,
-                Some((held, _)) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
+            Command::ReleaseHolds { user, touchpoint, opened_before } => {
+                self.release_holds(*user, *touchpoint, *opened_before)
+            }
+            Command::Explain { call, estimate } => match (self.full(call.user), self.rates(call, now).bound(*estimate))
+            {
+                (Some(full), _) => Verdict::Full(full),
+                (None, None) => UNPRICED,
+                (None, Some((held, _))) => Verdict::Explained(self.admit(call, &held, true, now).map(|_| ())),
             },
             Command::GetReservation { id } if !self.reservations.contains_key(id) => RESERVATION_NOT_FOUND,
-            Command::GetReservation { .. } | Command::ListQuotas | Command::Usage => Verdict::Told,
+            Command::GetReservation { .. } | Command::ListHolds { .. } | Command::ListQuotas | Command::Usage(_) => {
+                Verdict::Told
+            }
         };
-        if verdict == Verdict::Done {
+        if matches!(verdict, Verdict::Done | Verdict::ReleasedMany(1.., _)) {
             self.last = now;
             self.changes += 1;
         }
@@ -489,7 +514,7 @@ impl Model {
 
     fn rates(&self, call: &Call, at: i64) -> Rates {
         let fallback = self.plan.and_then(|which| plan(which).fallback);
-        Rates::of(call.model, at, &self.overrides, fallback)
+        Rates::of(call, at, &self.overrides, fallback)
     }
 
     fn put_overrides(&mut self, document: &Document) -> Verdict {
@@ -550,6 +575,9 @@ impl Model {
         if let Some(known) = self.reservations.get(id) {
             return if known.opening == *command { Verdict::Replayed } else { CONFLICT };
         }
+        if let Some(full) = self.full(call.user) {
+            return Verdict::Full(full);
+        }
         let rates = self.rates(call, now);
         let Some((mut held, mut input)) = rates.bound(*estimate) else { return UNPRICED };
         let mut estimate = *estimate;
@@ -572,6 +600,7 @@ impl Model {
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
+            meant: self.overrides.meant(call.model, now),
             counted_on,
             held,
             input,
@@ -799,7 +828,7 @@ impl Model {
                 Err(denial) => return Verdict::Denied(denial),
             }
         } else {
-            let covering = self.quotas.values().filter(|quota| quota.definition.covers(call));
+            let covering = self.quotas.values().filter(|quota| quota.definition.covers(call, &self.overrides, now));
             let places: Vec<Place> = covering.map(|quota| (quota.identity, quota.definition.place(now))).collect();
             for place in &places {
                 self.overrun(*place, &|unit| unit.spent(&cost));
@@ -811,6 +840,7 @@ impl Model {
         let reservation = Reservation {
             opening: command.clone(),
             call: *call,
+            meant: self.overrides.meant(call.model, now),
             counted_on,
             held: Amounts::default(),
             input: Amounts::default(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::amounts::{self, Amounts, ONE, Pico};
 use super::calendar;
-use super::words::{Actual, Estimate, Fallback, Model};
+use super::words::{Actual, Call, Estimate, Fallback, Model};
 
 const SANDBOX_SECOND: Pico = ONE / 1000;
 
@@ -104,12 +104,20 @@ impl Document {
         json!({ "rates": own.collect::<Vec<_>>(), "aliases": alias.collect::<Vec<_>>(), "markups": markups.collect::<Vec<_>>() })
     }
 
-    /// Hundredths that the rates of a model are multiplied by: those of the markup that says most.
-    fn hundredths(&self, model: Model, at: i64) -> Pico {
+    /// The model that another one's name stands for, or itself.
+    #[must_use]
+    pub fn meant(&self, model: Model, at: i64) -> Model {
+        let is_alias = model == Model::Unknown && self.alias.is_some_and(|dates| dates.hold(at));
+        if is_alias { Model::Gpt4o } else { model }
+    }
+
+    /// Hundredths that the rates of a model are multiplied by: those of the markup that says most. It names models as the price list does.
+    fn hundredths(&self, model: Model, is_plain: bool, at: i64) -> Pico {
         let means = |marked: Marked| match marked {
             Marked::All => true,
             Marked::Llm => model != Model::Sandbox,
-            Marked::OpenAi | Marked::Gpt4o => model == Model::Gpt4o,
+            Marked::OpenAi => model == Model::Gpt4o,
+            Marked::Gpt4o => model == Model::Gpt4o && is_plain,
         };
         let in_force = self.markups.iter().filter(|(marked, _, dates)| means(*marked) && dates.hold(at));
         in_force.max_by_key(|(marked, ..)| *marked).map_or(100, |(_, hundredths, _)| *hundredths)
@@ -117,12 +125,14 @@ impl Document {
 }
 
 impl Rates {
-    /// The rates of a model at an instant, by a document and a plan's rates for unknown models.
+    /// The rates of a call at an instant, by a document and a plan's rates for unknown models.
     #[must_use]
-    pub fn of(model: Model, at: i64, document: &Document, fallback: Fallback) -> Self {
-        let is_alias = model == Model::Unknown && document.alias.is_some_and(|dates| dates.hold(at));
-        let named = if is_alias { Model::Gpt4o } else { model };
-        let own = document.own.filter(|(of, _, _, dates)| *of == named && dates.hold(at));
+    pub fn of(call: &Call, at: i64, document: &Document, fallback: Fallback) -> Self {
+        let Call { model, naming, .. } = *call;
+        // Own rates and markups are for the very name that the price list has.
+        let is_plain = model.written(naming) == model.names().1;
+        let named = document.meant(model, at);
+        let own = document.own.filter(|(of, _, _, dates)| *of == named && is_plain && dates.hold(at));
         let listed = match (own, named) {
             (Some((_, input, output, _)), _) => Some([input, input, input / 2, output]),
             (None, Model::Gpt4o) => Some([2_500_000, 2_500_000, 1_250_000, 10_000_000]),
@@ -130,7 +140,7 @@ impl Rates {
             (None, Model::Unknown) => fallback.map(|(input, output)| [input, input, input, output]),
             (None, Model::Sandbox) => None,
         };
-        let hundredths = document.hundredths(named, at);
+        let hundredths = document.hundredths(named, is_plain, at);
         let tokens = listed.map(|rates| rates.map(|rate| rate * hundredths / 100));
         Self { model, tokens, second: SANDBOX_SECOND * hundredths / 100 }
     }

@@ -26,6 +26,10 @@ impl Model {
         let (status, body) = match verdict {
             Verdict::Refused(status, code) => (*status, json!({ "code": code })),
             Verdict::Denied(denial) => (429, json!({ "code": "quota_exceeded", "denial": denied(denial) })),
+            Verdict::Full(full) => (429, json!({ "code": "too_many_holds", "holds": full.to_json() })),
+            Verdict::ReleasedMany(released, remaining) => {
+                (200, json!({ "released": released, "remaining": remaining }))
+            }
             Verdict::Explained(Ok(())) => (200, json!({ "allowed": true })),
             Verdict::Explained(Err(denial)) => (200, json!({ "allowed": false, "denial": denied(denial) })),
             Verdict::Done | Verdict::Replayed | Verdict::Told => match command {
@@ -40,14 +44,17 @@ impl Model {
                     (200, quota.unwrap_or_default())
                 }
                 Command::PutOverrides(_) => (200, json!({ "version": self.overrides_version })),
-                Command::DeleteQuota(_) => (204, Value::Null),
+                Command::DeleteQuota(..) => (204, Value::Null),
                 Command::Explain { .. } => (200, Value::Null),
-                Command::Usage => {
-                    let (usd, calls) = self.total();
-                    let calls = i64::try_from(calls).unwrap_or(i64::MAX);
-                    (200, json!({ "total": { "usd": amounts::text(usd), "calls": calls } }))
-                }
+                Command::Usage(report) => (200, self.report(report)),
                 Command::GetReservation { id } => (200, self.told(id)),
+                Command::ListHolds { user, touchpoint } => {
+                    let open = self.open_holds_of(*user, *touchpoint, None);
+                    let told: Vec<Value> = open.iter().map(|id| self.told(id)).collect();
+                    (200, json!({ "reservations": told, "next": null }))
+                }
+                // Its verdict says it.
+                Command::ReleaseHolds { .. } => (200, Value::Null),
                 Command::Reserve { id, .. } => (201, self.held_reply(id, replayed, now)),
                 Command::Extend { id, .. } => (200, self.held_reply(id, replayed, now)),
                 Command::Meter { id, .. } => (200, self.metered_reply(id, replayed, now)),

@@ -1,11 +1,24 @@
 //! What can be asked of a ledger, as the simulator says it, and how the wire says it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::Span;
 use super::amounts::{self, ONE, Pico, Unit};
 use super::calendar::{self, Calendar, Period, Zone};
 use super::prices::Document;
+
+fn meant(op: &str, user: Option<u8>, touchpoint: Option<u8>) -> Value {
+    let mut body = json!({ "op": op });
+    if let Some(user) = user {
+        body["userId"] = user_id(user).into();
+    }
+    if let Some(touchpoint) = touchpoint {
+        body["touchpoint"] = touchpoint_name(touchpoint).into();
+    }
+    body
+}
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +27,8 @@ pub enum Command {
     Onboard(usize),
     /// Creates or changes a quota.
     PutQuota(String, Definition),
-    /// Removes a quota.
-    DeleteQuota(String),
+    /// Removes a quota; what is left of its credits is forfeited, where that is said.
+    DeleteQuota(String, bool),
     /// Starts a quota's period again.
     ResetQuota(String),
     /// Credits a quota.
@@ -75,6 +88,22 @@ pub enum Command {
         /// Which.
         id: String,
     },
+    /// Ends the open holds that have all that is named.
+    ReleaseHolds {
+        /// Whose.
+        user: Option<u8>,
+        /// From where.
+        touchpoint: Option<u8>,
+        /// Opened before.
+        opened_before: Option<i64>,
+    },
+    /// Asks for the open holds that have all that is named.
+    ListHolds {
+        /// Whose.
+        user: Option<u8>,
+        /// From where.
+        touchpoint: Option<u8>,
+    },
     /// Charges without a hold.
     Record {
         /// The key.
@@ -112,7 +141,7 @@ pub enum Command {
     /// Asks about all quotas.
     ListQuotas,
     /// Asks what was spent.
-    Usage,
+    Usage(Report),
 }
 
 /// What is paid for in advance.
@@ -144,6 +173,8 @@ pub struct Increase {
 pub struct Call {
     /// Which model.
     pub model: Model,
+    /// How its name is written.
+    pub naming: Naming,
     /// Which user.
     pub user: Option<u8>,
     /// Which place in the app.
@@ -161,6 +192,18 @@ pub enum Model {
     Unknown,
     /// E2B's `gpu` at 0.001 USD a second.
     Sandbox,
+}
+
+/// How the name of a model is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Naming {
+    /// As the price list has it.
+    #[default]
+    Plain,
+    /// With its provider in front.
+    Prefixed,
+    /// By another name that the price list has for it.
+    Listed,
 }
 
 /// What is known beforehand.
@@ -232,10 +275,12 @@ pub struct Definition {
     pub calendar: Calendar,
     /// Thousandths of the limit that are reported, ascending.
     pub warn_at: Vec<Pico>,
-    /// Calls from there only.
-    pub touchpoint: Option<u8>,
-    /// Calls of that model only.
-    pub model: Option<Model>,
+    /// Calls from one of these only; from anywhere, where there are none.
+    pub touchpoints: Vec<u8>,
+    /// Calls that a provider of one of these bills only.
+    pub providers: Vec<Model>,
+    /// Calls of one of these only, written so.
+    pub models: Vec<(Model, Naming)>,
     /// Whether it lets everything pass.
     pub warns_only: bool,
     /// How much of what a period leaves goes on into the next at most.
@@ -285,8 +330,9 @@ pub fn plan(which: usize) -> Plan {
             period,
             calendar: Calendar::default(),
             warn_at,
-            touchpoint: None,
-            model: None,
+            touchpoints: Vec::new(),
+            providers: Vec::new(),
+            models: Vec::new(),
             warns_only: false,
             rollover: None,
         };
@@ -371,12 +417,104 @@ impl Model {
             Self::Sandbox => ("e2b", "gpu"),
         }
     }
+
+    /// Its name in one of the ways in which it can be written.
+    #[must_use]
+    pub const fn written(self, naming: Naming) -> &'static str {
+        match (self, naming) {
+            (Self::Gpt4o, Naming::Prefixed) => "openai/gpt-4o",
+            (Self::Gpt4o, Naming::Listed) => "gpt-4o-2024-11-20",
+            (Self::Sonnet, Naming::Prefixed) => "anthropic/claude-sonnet-4-5",
+            (Self::Sonnet, Naming::Listed) => "claude-sonnet-4-5-20250929",
+            _ => self.names().1,
+        }
+    }
+}
+
+/// A report of what was spent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What it is grouped by.
+    pub by: Vec<Dimension>,
+    /// From when.
+    pub from: Option<i64>,
+    /// Before when.
+    pub to: Option<i64>,
+    /// Whose days.
+    pub zone: Zone,
+    /// How many groups at most.
+    pub limit: Option<usize>,
+    /// The last group of the page before: what was spent in it, and its values.
+    pub after: Option<(Pico, Vec<Option<String>>)>,
+}
+
+/// What a report is grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// Users.
+    User,
+    /// Models whose rates calls had.
+    Model,
+    /// What was called.
+    Called,
+    /// Places in the app.
+    Touchpoint,
+    /// Days.
+    Day,
+    /// Models or sandboxes.
+    Resource,
+}
+
+impl Dimension {
+    /// Every one.
+    pub const ALL: [Self; 6] = [Self::User, Self::Model, Self::Called, Self::Touchpoint, Self::Day, Self::Resource];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Model => "model",
+            Self::Called => "calledModel",
+            Self::Touchpoint => "touchpoint",
+            Self::Day => "day",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+impl Report {
+    /// How the wire points at a group, for the page after it.
+    #[must_use]
+    pub fn cursor(usd: Pico, values: &[Option<String>]) -> String {
+        let text = json!([usd.to_string(), values]).to_string();
+        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn to_json(&self) -> Value {
+        let mut query = json!({ "op": "usage", "groupBy": self.by.iter().map(|by| by.name()).collect::<Vec<_>>() });
+        for (name, instant) in [("from", self.from), ("to", self.to)] {
+            if let Some(instant) = instant {
+                query[name] = calendar::text(instant).into();
+            }
+        }
+        if self.by.contains(&Dimension::Day) {
+            query["timeZone"] = self.zone.name().into();
+        }
+        if let Some(limit) = self.limit {
+            query["limit"] = limit.into();
+        }
+        if let Some((usd, values)) = &self.after {
+            query["after"] = Self::cursor(*usd, values).into();
+        }
+        query
+    }
 }
 
 impl Definition {
-    /// Whether a call draws on it.
+    /// Whether a call draws on it, where names mean what a document says.
     #[must_use]
-    pub fn covers(&self, call: &Call) -> bool {
+    pub fn covers(&self, call: &Call, document: &Document, at: i64) -> bool {
         let resource = match self.resource {
             Resource::Llm => call.model != Model::Sandbox,
             Resource::E2b => call.model == Model::Sandbox,
@@ -384,8 +522,25 @@ impl Definition {
         };
         resource
             && (self.user.is_none() || self.user == call.user)
-            && (self.touchpoint.is_none() || self.touchpoint == call.touchpoint)
-            && (self.model.is_none() || self.model == Some(call.model))
+            && (self.touchpoints.is_empty() || call.touchpoint.is_some_and(|from| self.touchpoints.contains(&from)))
+            && self.names(call, document, at)
+    }
+
+    /// Whether a call is by one of its providers and of one of its models: by what was called, or by what that means.
+    fn names(&self, call: &Call, document: &Document, at: i64) -> bool {
+        let by = |provider: &str| {
+            self.providers.is_empty() || self.providers.iter().any(|model| model.names().0 == provider)
+        };
+        let is_written = |name: &str| {
+            self.models.is_empty() || self.models.iter().any(|(model, naming)| model.written(*naming) == name)
+        };
+        let (provider, name) = (call.model.names().0, call.model.written(call.naming));
+        let meant = document.meant(call.model, at);
+        // All that is written of one model means that model; a name of the tenant's own means another as long as it says so.
+        let means = |(model, _): &(Model, Naming)| by(model.names().0) && document.meant(*model, at) == meant;
+        by(provider) && is_written(name)
+            || by(meant.names().0) && self.models.is_empty()
+            || self.models.iter().any(means)
     }
 
     /// Whether there can be such a quota, as far as the simulator asks for what cannot be: only calendar periods leave something.
@@ -426,8 +581,18 @@ impl Definition {
     /// Whether what was counted for the other counts for this one.
     #[must_use]
     pub fn counts_the_same_as(&self, other: &Self) -> bool {
-        let counted = |it: &Self| (it.user, it.resource, it.unit, it.period, it.calendar, it.touchpoint, it.model);
-        counted(self) == counted(other)
+        let counted = |it: &Self| (it.user, it.resource, it.unit, it.period, it.calendar);
+        fn listed<T: ToString>(names: impl Iterator<Item = T>) -> BTreeSet<String> {
+            names.map(|name| name.to_string()).collect()
+        }
+        let names = |it: &Self| {
+            (
+                listed(it.touchpoints.iter()),
+                listed(it.providers.iter().map(|model| model.names().0)),
+                listed(it.models.iter().map(|(model, naming)| model.written(*naming))),
+            )
+        };
+        counted(self) == counted(other) && names(self) == names(other)
     }
 
     /// As the wire has it.
@@ -444,11 +609,17 @@ impl Definition {
         if let Some(user) = self.user {
             quota["scopeId"] = user_id(user).into();
         }
-        if let Some(touchpoint) = self.touchpoint {
-            quota["filter"]["touchpoint"] = touchpoint_name(touchpoint).into();
-        }
-        if let Some(model) = self.model {
-            quota["filter"]["model"] = model.names().1.into();
+        let touchpoints = self.touchpoints.iter().map(|touchpoint| touchpoint_name(*touchpoint));
+        let providers = self.providers.iter().map(|model| model.names().0.to_owned());
+        let models = self.models.iter().map(|(model, naming)| model.written(*naming).to_owned());
+        let all: [(&str, Vec<String>); 3] =
+            [("touchpoint", touchpoints.collect()), ("provider", providers.collect()), ("model", models.collect())];
+        for (name, mut names) in all {
+            if names.len() > 1 {
+                quota["filter"][name] = names.into();
+            } else if let Some(one) = names.pop() {
+                quota["filter"][name] = one.into();
+            }
         }
         let Calendar { zone, sundays, month_day, hour } = self.calendar;
         if zone != Zone::Utc {
@@ -480,7 +651,7 @@ impl Command {
         Some(match self {
             Self::Onboard(_) | Self::Settle { actual: Actual::Incomplete { .. }, .. } => return None,
             Self::PutQuota(id, definition) => json!({ "op": "putQuota", "id": id, "quota": definition.to_json() }),
-            Self::DeleteQuota(id) => json!({ "op": "deleteQuota", "id": id }),
+            Self::DeleteQuota(id, forfeit) => json!({ "op": "deleteQuota", "id": id, "forfeit": forfeit }),
             Self::ResetQuota(id) => json!({ "op": "resetQuota", "id": id }),
             Self::AddCredit(id, credit) => json!({ "op": "addCredit", "id": id, "credit": credit.to_json() }),
             Self::RevokeCredit(id, credit) => json!({ "op": "revokeCredit", "id": id, "creditId": credit }),
@@ -489,6 +660,17 @@ impl Command {
             }
             Self::EndIncrease(id, increase) => json!({ "op": "endIncrease", "id": id, "increaseId": increase }),
             Self::PutOverrides(document) => json!({ "op": "putOverrides", "overrides": document.to_json() }),
+            Self::ReleaseHolds { user, touchpoint, opened_before } => {
+                let mut body = meant("releaseReservations", *user, *touchpoint);
+                if let Some(before) = opened_before {
+                    body["openedBefore"] = calendar::text(*before).into();
+                }
+                if user.is_none() && touchpoint.is_none() && opened_before.is_none() {
+                    body["all"] = true.into();
+                }
+                body
+            }
+            Self::ListHolds { user, touchpoint } => meant("listReservations", *user, *touchpoint),
             Self::Reserve { id, call, estimate, ttl_seconds, on_expiry, shrink } => {
                 let mut body = json!({ "op": "reserve", "id": id, "estimate": estimate.to_json(), "ttlSeconds": ttl_seconds, "onExpiry": on_expiry.name() });
                 call.write(&mut body, matches!(estimate, Estimate::Seconds(_)));
@@ -541,7 +723,7 @@ impl Command {
             }
             Self::GetReservation { id } => json!({ "op": "getReservation", "id": id }),
             Self::ListQuotas => json!({ "op": "listQuotas" }),
-            Self::Usage => json!({ "op": "usage" }),
+            Self::Usage(report) => report.to_json(),
         })
     }
 
@@ -596,7 +778,7 @@ impl Increase {
 
 impl Call {
     fn write(&self, body: &mut Value, names_its_tier: bool) {
-        let (provider, model) = self.model.names();
+        let (provider, model) = (self.model.names().0, self.model.written(self.naming));
         body["resource"] = if self.model == Model::Sandbox { "e2b" } else { "llm" }.into();
         if !names_its_tier {
             body["provider"] = provider.into();
@@ -653,6 +835,8 @@ pub fn user_id(user: u8) -> String {
     format!("u-{user}")
 }
 
-fn touchpoint_name(touchpoint: u8) -> String {
+/// A place in the app.
+#[must_use]
+pub fn touchpoint_name(touchpoint: u8) -> String {
     format!("t-{touchpoint}")
 }
