@@ -36,7 +36,8 @@ export class Delivery implements BatchSender {
   readonly #options: DeliveryOptions;
   #connection: Connection | undefined;
   #isGettingTicket = false;
-  #notBefore = 0;
+  #pausedAt = 0;
+  #isAllowed = true;
   #countedSince = 0;
   #counted = 0;
 
@@ -56,7 +57,7 @@ export class Delivery implements BatchSender {
   #usable(): Connection | undefined {
     const connection = this.#connection;
     if (connection?.isOpen !== true) return undefined;
-    if (Date.now() - connection.openedAt < RENEW_AFTER_MS) return connection;
+    if (elapsed(connection.openedAt) < RENEW_AFTER_MS) return connection;
     // What it still has to answer, it answers.
     this.#connection = undefined;
     connection.retire();
@@ -65,12 +66,11 @@ export class Delivery implements BatchSender {
   }
 
   #considerConnecting(): void {
-    const now = Date.now();
-    if (now - this.#countedSince > BUSY_WITHIN_MS) {
-      this.#countedSince = now;
+    if (elapsed(this.#countedSince) > BUSY_WITHIN_MS) {
+      this.#countedSince = Date.now();
       this.#counted = 0;
     }
-    if (++this.#counted >= BUSY && now >= this.#notBefore) this.#connect();
+    if (++this.#counted >= BUSY && this.#isAllowed && elapsed(this.#pausedAt) >= PAUSE_MS) this.#connect();
   }
 
   #connect(): void {
@@ -79,7 +79,7 @@ export class Delivery implements BatchSender {
     this.#isGettingTicket = true;
     void this.#ticket().then((ticket) => {
       this.#isGettingTicket = false;
-      if (ticket === undefined) this.#notBefore = Date.now() + PAUSE_MS;
+      if (ticket === undefined) this.#pausedAt = Date.now();
       else this.#open(Socket, ticket);
     });
   }
@@ -98,21 +98,21 @@ export class Delivery implements BatchSender {
     const url = `${baseUrl.replace(/^http/, "ws")}${path}/connect`;
     try {
       const connection: Connection = new Connection(Socket, url, ticket, timeoutMs, (wasOfUse) => {
-        if (!wasOfUse) this.#notBefore = Date.now() + PAUSE_MS;
+        if (!wasOfUse) this.#pausedAt = Date.now();
         if (this.#connection === connection) this.#connection = undefined;
       });
       this.#connection = connection;
       this.#closeWhenIdle(connection);
     } catch {
       // Not allowed here. HTTP is.
-      this.#notBefore = Number.POSITIVE_INFINITY;
+      this.#isAllowed = false;
     }
   }
 
   #closeWhenIdle(connection: Connection): void {
     const timer: unknown = setTimeout(() => {
       if (this.#connection !== connection) return;
-      if (connection.isOpen && Date.now() - connection.usedAt >= IDLE_MS) {
+      if (connection.isOpen && elapsed(connection.usedAt) >= IDLE_MS) {
         this.#connection = undefined;
         connection.retire();
       } else {
@@ -122,4 +122,10 @@ export class Delivery implements BatchSender {
     // In Node, the connection keeps the process alive, not this.
     (timer as { unref?(): void }).unref?.();
   }
+}
+
+/** How long ago something was, by a clock that also counts while a machine sleeps. Where it was set back, long ago. */
+function elapsed(since: number): number {
+  const passed = Date.now() - since;
+  return passed < 0 ? Number.POSITIVE_INFINITY : passed;
 }

@@ -830,6 +830,7 @@ export type ErrorCode =
   | "invalid_payload"
   | "quota_exceeded"
   | "too_many_holds"
+  | "too_many_changes"
   | "internal"
   | "unavailable"
   | "not_configured"

@@ -41,8 +41,26 @@ pub enum Fault {
     RollingWindowIsShort,
     /// A hold that grows counts in a rolling window from when it was small.
     GrownHoldStays,
-    /// A clock that is set back is believed.
+    /// A clock that is set back by less than an hour is believed.
     ClockRunsBackwards,
+    /// A clock that was set back by more than an hour is overruled as one that was set back by less.
+    SetBackIsOverruled,
+    /// A period that comes again after the clock was set back begins with nothing spent.
+    SetBackForgetsCounters,
+    /// What was called under a clock that was wrong is in no rolling window once the clock is set back.
+    SetBackForgetsWindow,
+    /// A hold that was made under a clock that was wrong keeps its deadline.
+    SetBackKeepsDeadlines,
+    /// A credit that lapsed under a clock that was wrong stays lapsed.
+    SetBackKeepsLapses,
+    /// An increase that was ended under a clock that was wrong is in force again.
+    SetBackRevivesIncreases,
+    /// A period that a wrong clock has opened begins with nothing spent when it comes.
+    WrongPeriodsAreForgotten,
+    /// An extension or reading that is not among the latest is carried out again.
+    OldRepeatIsForgotten,
+    /// An older extension's or reading's id is taken for a repeat, whatever else it says.
+    OldRepeatMayDiffer,
     /// A threshold that was crossed is crossed again by the next charge.
     ThresholdIsForgotten,
     /// A reset drops what is held, too.
@@ -131,7 +149,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 68] = [
         Self::HeldIsIgnored,
         Self::OnlyFirstQuotaIsChecked,
         Self::DenialLeavesHold,
@@ -149,6 +167,15 @@ impl Fault {
         Self::RollingWindowIsShort,
         Self::GrownHoldStays,
         Self::ClockRunsBackwards,
+        Self::SetBackIsOverruled,
+        Self::SetBackForgetsCounters,
+        Self::SetBackForgetsWindow,
+        Self::SetBackKeepsDeadlines,
+        Self::SetBackKeepsLapses,
+        Self::SetBackRevivesIncreases,
+        Self::WrongPeriodsAreForgotten,
+        Self::OldRepeatIsForgotten,
+        Self::OldRepeatMayDiffer,
         Self::ThresholdIsForgotten,
         Self::ResetDropsHolds,
         Self::RedefinedQuotaKeepsCount,
@@ -215,7 +242,28 @@ impl Fault {
             Self::ZoneIsIgnored => "every time zone is taken for UTC",
             Self::RollingWindowIsShort => "half the length of a rolling window counts",
             Self::GrownHoldStays => "a hold that grows counts in a rolling window from when it was small",
-            Self::ClockRunsBackwards => "a clock that is set back is believed",
+            Self::ClockRunsBackwards => "a clock that is set back by less than an hour is believed",
+            Self::SetBackIsOverruled => {
+                "a clock that was set back by more than an hour is overruled as one that was set back by less"
+            }
+            Self::SetBackForgetsCounters => {
+                "a period that comes again after the clock was set back begins with nothing spent"
+            }
+            Self::SetBackForgetsWindow => {
+                "what was called under a clock that was wrong is in no rolling window once the clock is set back"
+            }
+            Self::SetBackKeepsDeadlines => "a hold that was made under a clock that was wrong keeps its deadline",
+            Self::SetBackKeepsLapses => "a credit that lapsed under a clock that was wrong stays lapsed",
+            Self::SetBackRevivesIncreases => {
+                "an increase that was ended under a clock that was wrong is in force again"
+            }
+            Self::WrongPeriodsAreForgotten => {
+                "a period that a wrong clock has opened begins with nothing spent when it comes"
+            }
+            Self::OldRepeatIsForgotten => "an extension or reading that is not among the latest is carried out again",
+            Self::OldRepeatMayDiffer => {
+                "an older extension's or reading's id is taken for a repeat, whatever else it says"
+            }
             Self::ThresholdIsForgotten => "a threshold that was crossed is crossed again by the next charge",
             Self::ResetDropsHolds => "a reset drops what is held, too",
             Self::RedefinedQuotaKeepsCount => "a quota that now counts something else keeps what it has counted",

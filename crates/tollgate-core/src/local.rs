@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::api::{self, Answer, EntriesPage, HistoryQuery, Problem, Request};
 use crate::catalog::{Catalog, OverridesDocument, OverridesScope};
 use crate::ids::{PlanName, ReservationId, TenantId};
-use crate::ledger::{Command, Entry, Ledger, Onboard, OverridesOrder};
+use crate::ledger::{Beginning, Command, Entry, Ledger, Onboard, OverridesOrder, Pace, Refolding};
 use crate::objects;
 use crate::policy::{Plan, Policy};
 use crate::sight::Sight;
@@ -51,6 +51,7 @@ pub struct LocalLedger {
     entries: VecDeque<Entry>,
     usage: SortedMap<UsageKey, UsageTotals>,
     ended: VecDeque<ReservationId>,
+    pace: Pace,
 }
 
 impl LocalLedger {
@@ -63,8 +64,13 @@ impl LocalLedger {
         let plan_name = PlanName::default_plan();
         let plan = config.plan.or_else(|| policy.plans.remove(&plan_name)).unwrap_or_default();
         let onboard = Onboard { tenant: config.tenant, plan_name, plan, policy_version: 0 };
-        let mut local =
-            Self { ledger: Ledger::new(), entries: VecDeque::new(), usage: SortedMap::new(), ended: VecDeque::new() };
+        let mut local = Self {
+            ledger: Ledger::new(),
+            entries: VecDeque::new(),
+            usage: SortedMap::new(),
+            ended: VecDeque::new(),
+            pace: Pace::default(),
+        };
         let mut entries = Vec::new();
         local.ledger.execute(catalog, now, &Command::Onboard(onboard), &mut entries)?;
         if let Some(document) = config.overrides {
@@ -76,9 +82,10 @@ impl LocalLedger {
         Ok(local)
     }
 
-    /// Carries out one request. Holds whose deadline has passed end first.
+    /// Carries out one request. Where the clock was set back, the ledger follows first; then holds end whose deadline has passed.
     pub fn execute(&mut self, catalog: &Catalog, now: Timestamp, request: &Request) -> Answer {
         let mut entries = Vec::new();
+        self.begin(now, &mut entries);
         self.ledger.expire(now, usize::MAX, &mut entries);
         let answer = match request {
             Request::Command(command) => match self.ledger.execute(catalog, now, command, &mut entries) {
@@ -100,6 +107,37 @@ impl LocalLedger {
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Where the clock was set back by more than an hour, the ledger follows it, before anything else happens.
+    fn begin(&mut self, clock: Timestamp, entries: &mut Vec<Entry>) {
+        let all = self.ledger.last_seq();
+        match self.pace.begin(&self.ledger, clock) {
+            None => {}
+            Some(Beginning::StepBack(refolds)) => {
+                let refolding = refolds.then(|| self.refold(clock));
+                self.ledger.set_back(clock, refolding, entries);
+                self.pace.has_stepped(&self.ledger, if refolds { all } else { 0 });
+            }
+            Some(Beginning::TakeIn) => {
+                let refolding = self.refold(self.ledger.now(clock));
+                self.ledger.take_in(&refolding, entries);
+            }
+        }
+    }
+
+    /// Folds the entries again, or, where the first ones are not kept any more, goes by the roll-up.
+    fn refold(&self, to: Timestamp) -> Refolding {
+        if self.entries.front().is_some_and(|first| first.seq == 1) {
+            let mut refolding = Refolding::new(Ledger::new(), to);
+            self.entries.iter().for_each(|entry| refolding.fold(entry));
+            return refolding;
+        }
+        let mut refolding = Refolding::new(Ledger::restore(self.ledger.snapshot()), to);
+        if refolding.missing().is_some() {
+            refolding.add_usage(self.usage.iter());
+        }
+        refolding
     }
 
     fn history(&self, query: &HistoryQuery) -> Answer {

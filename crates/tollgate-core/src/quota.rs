@@ -15,6 +15,7 @@ use crate::money::Usd;
 use crate::objects;
 use crate::period::{Calendar, Period, Weekday};
 use crate::ratio::Ratio;
+use crate::usage_report::UsageKey;
 use crate::zone::Zone;
 
 /// The most quotas of one tenant.
@@ -522,6 +523,23 @@ impl Quota {
             && match self.scope {
                 Scope::Tenant => true,
                 Scope::User => self.scope_id == call.user_id,
+            }
+    }
+
+    /// Whether calls that are rolled up together may have drawn on this quota.
+    pub(crate) fn may_count(&self, key: &UsageKey) -> bool {
+        let Filter { provider, model, touchpoint } = &self.filter;
+        let has = |wanted: &Option<Names>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted.has(found));
+        let is_model = [&key.model, &key.called].into_iter().flatten().any(|found| {
+            let (by, name) = found.split_once('/').unwrap_or(("", found));
+            has(provider, by) && (has(model, name) || has(model, found))
+        });
+        self.resource.covers(key.resource)
+            && (is_model || (provider.is_none() && model.is_none()))
+            && touchpoint.as_ref().is_none_or(|wanted| key.touchpoint.as_deref().is_some_and(|found| wanted.has(found)))
+            && match self.scope {
+                Scope::Tenant => true,
+                Scope::User => self.scope_id.as_ref().map(ToString::to_string) == key.user,
             }
     }
 

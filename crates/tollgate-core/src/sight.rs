@@ -143,6 +143,8 @@ fn without_platforms(entry: &Entry) -> SeenEntry<'_> {
         | Event::IncreaseEnded { .. }
         | Event::ThresholdCrossed { .. }
         | Event::OverridesSet { scope: OverridesScope::Tenant, .. }
+        | Event::ClockSetBack { .. }
+        | Event::CountersRestored { .. }
         | Event::Archived { .. } => return SeenEntry::Whole(entry),
     }
     SeenEntry::Partly(Box::new(seen))

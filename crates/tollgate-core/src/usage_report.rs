@@ -43,6 +43,14 @@ pub struct UsageKey {
     pub touchpoint: Option<String>,
 }
 
+impl UsageKey {
+    /// Whether a part of the hour that begins with the quarter lies from one instant up to, not including, another.
+    #[must_use]
+    pub const fn overlaps(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.quarter.millis() < until.millis() && self.quarter.millis() + 3_600_000 > from.millis()
+    }
+}
+
 /// What was spent in a cell, or by a charge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {

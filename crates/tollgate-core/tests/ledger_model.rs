@@ -358,6 +358,7 @@ fn verdict(rejection: &Rejection) -> Verdict {
         Rejection::Unpriced(_) | Rejection::Invalid { .. } => Verdict::Unfit,
         // Nothing is credited here.
         Rejection::TooManyHolds(_)
+        | Rejection::TooManyChanges(_)
         | Rejection::TenantNotFound
         | Rejection::NotFound(_)
         | Rejection::CreditsLeft { .. } => panic!("{rejection:?}"),

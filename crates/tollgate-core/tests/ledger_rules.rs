@@ -455,10 +455,11 @@ fn periods_start_on_the_calendar_and_by_themselves() {
 
 /// A clock that is set back neither reopens a period nor brings a deadline back.
 #[test]
-fn time_never_runs_backwards_in_a_ledger() {
+fn a_clock_that_is_set_back_by_an_hour_is_overruled() {
     let mut desk = Desk::open(json!({ "quotas": { "day": tenant_quota("llm", "10", "day") } }));
     desk.at("2026-11-25T00:00:01Z").ask(reserve("a", "10")).expect(201, json!({}));
-    desk.at("2026-11-24T23:00:00Z");
+    // An hour back the last entry overrules it; more, and the ledger follows: `clock.rs`.
+    desk.at("2026-11-24T23:00:01Z");
     desk.ask(reserve("b", "1")).expect_denial("day");
     assert_eq!(desk.quota("day")["periodStart"], "2026-11-25T00:00:00.000Z");
     desk.expect(settle("a", "4"), 200, json!({}));
@@ -680,35 +681,92 @@ fn an_extension_names_the_new_total_and_never_shortens() {
     assert_eq!(desk.spent_and_held("month"), "9.5/0");
 }
 
-/// A sandbox that lives for days is extended without end, so what is remembered of extensions is bounded.
+/// A sandbox that lives for days is extended again and again. A repeat is recognized however old it is, also after the end; what cannot be remembered is refused.
 #[test]
-fn a_hold_is_extended_without_end_and_remembers_the_latest_extensions() {
+fn a_hold_remembers_every_extension_and_refuses_one_too_many() {
     let extend = |n: usize, ttl: u32| json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": ttl } });
     let mut local = Local::open(json!({ "tenant": "acme" }));
     let mut ask = |command: Value| local.ask(at(OPENING), &command).status;
     assert_eq!(ask(reserve("a", "4")), 201);
-    assert!((0..1000).all(|n| ask(extend(n, 600)) == 200));
-    let oldest = 1000 - tollgate_core::ledger::REMEMBERED_EXTENSIONS;
-    assert_eq!(ask(extend(999, 601)), 409);
-    assert_eq!(ask(extend(oldest, 601)), 409);
-    assert_eq!(ask(extend(oldest - 1, 601)), 200, "one that is forgotten counts as new");
+    let most = tollgate_core::ledger::MAX_CHANGES;
+    assert!((0..most).all(|n| ask(extend(n, 600)) == 200));
+    for n in [0, 1, most / 2, most - 1] {
+        assert_eq!(ask(extend(n, 600)), 200);
+        assert_eq!(ask(extend(n, 601)), 409);
+    }
+    let refused = local.ask(at(OPENING), &extend(most, 600));
+    refused.expect(429, json!({ "code": "too_many_changes" }));
+    assert_eq!(local.ledger().fingerprints(), most - 2);
+    let mut ask = |command: Value| local.ask(at(OPENING), &command).status;
     assert_eq!(ask(settle("a", "4")), 200);
+    assert_eq!(ask(extend(3, 600)), 200);
+    assert_eq!(ask(extend(3, 601)), 409);
+    assert_eq!(ask(extend(most, 600)), 409);
+    assert_eq!(local.ledger().fingerprints(), 0, "what has ended is its owner's");
 }
 
-/// A reading that is forgotten is overtaken: readings are totals, and it says less than the latest.
+/// A lower estimate comes between an extension and its repeat: carried out again, it would hold what was given back.
 #[test]
-fn a_hold_is_metered_without_end_and_remembers_the_latest_readings() {
+fn an_old_extension_does_not_hold_again() {
+    let extend = |id: String, usd: &str| json!({ "op": "extend", "id": "a", "extend": { "id": id, "estimate": { "usd": usd } } });
+    let mut desk = Desk::with_monthly_limit("100");
+    desk.expect(reserve("a", "4"), 201, json!({}));
+    desk.expect(extend("first".to_owned(), "50"), 200, json!({}));
+    for n in 0..9 {
+        desk.expect(extend(format!("x-{n}"), "5"), 200, json!({}));
+    }
+    for restart in [false, true] {
+        if restart {
+            desk.restart();
+        }
+        desk.expect(extend("first".to_owned(), "50"), 200, json!({ "replayed": true, "held": { "usd": "5" } }));
+        desk.ask(extend("first".to_owned(), "51")).expect(409, json!({ "code": "idempotency_conflict" }));
+        assert_eq!(desk.spent_and_held("month"), "0/5");
+    }
+}
+
+/// Entries of before say nothing of older extensions, and are folded as they were: all but the latest eight are forgotten.
+#[test]
+fn entries_of_before_forget_older_extensions() {
+    let extend =
+        |n: usize| json!({ "op": "extend", "id": "a", "extend": { "id": format!("x-{n}"), "ttlSeconds": 600 } });
+    let mut desk = Desk::with_monthly_limit("100");
+    desk.expect(reserve("a", "4"), 201, json!({}));
+    for n in 0..20 {
+        desk.expect(extend(n), 200, json!({}));
+    }
+    let mut ledger = Ledger::new();
+    for mut entry in desk.history() {
+        if let Event::Extended { known, .. } = &mut entry.event {
+            assert!(known.take().is_some());
+        }
+        ledger.evolve(&entry);
+    }
+    let hold = ledger.reservation(&"a".parse().unwrap()).unwrap();
+    let ids: Vec<String> = hold.extensions.iter().map(|extension| extension.id.to_string()).collect();
+    assert_eq!(ids, (12..20).map(|n| format!("x-{n}")).collect::<Vec<_>>());
+    assert!(hold.older_extensions.is_none());
+}
+
+/// The same of readings.
+#[test]
+fn a_hold_remembers_every_reading() {
     let meter = |n: usize, usd: usize| json!({ "op": "meter", "id": "a", "meter": { "id": format!("m-{n}"), "usd": usd.to_string() } });
     let mut desk = Desk::with_monthly_limit("100");
     desk.expect(reserve("a", "100"), 201, json!({}));
     for n in 1..=20 {
         desk.expect(meter(n, n), 200, json!({ "metered": { "usd": n.to_string() } }));
     }
-    let oldest = 21 - tollgate_core::ledger::REMEMBERED_EXTENSIONS;
-    desk.expect(meter(oldest, oldest), 200, json!({ "replayed": true }));
-    desk.expect(meter(oldest, 1), 409, json!({ "code": "idempotency_conflict" }));
-    desk.expect(meter(oldest - 1, 1), 200, json!({ "metered": { "usd": "20" } }));
-    assert_eq!(desk.spent_and_held("month"), "20/80");
+    for restart in [false, true] {
+        if restart {
+            desk.restart();
+        }
+        for n in [1, 10, 20] {
+            desk.expect(meter(n, n), 200, json!({ "replayed": true, "metered": { "usd": "20" } }));
+            desk.expect(meter(n, 50), 409, json!({ "code": "idempotency_conflict" }));
+        }
+        assert_eq!(desk.spent_and_held("month"), "20/80");
+    }
 }
 
 // Idempotency.

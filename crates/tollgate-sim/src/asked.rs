@@ -38,6 +38,20 @@ pub(crate) fn about(model: &Model, id: String, wanted: Move) -> Command {
     }
 }
 
+/// More changes of a hold than are remembered whole, the first of them again, and another one under its id.
+pub(crate) fn insisting(id: &str, meters: bool) -> Vec<Command> {
+    let change = |number: u32, much: u32| {
+        let id = id.to_owned();
+        if meters {
+            Command::Meter { id, reading: format!("i{number}"), actual: Actual::Usd(Pico::from(much) * (ONE / 10_000)) }
+        } else {
+            Command::Extend { id, extension: format!("i{number}"), ttl_seconds: Some(much), estimate: None }
+        }
+    };
+    let numbers = (0..4).chain([0]).map(|number| change(number, number + 1));
+    numbers.chain([change(0, 9)]).collect()
+}
+
 /// What the administrator takes back: every eighth time of an id that may have no charge. None where there is nothing.
 pub(crate) fn refund(model: &Model, pick: u16, reclaim: Reclaim) -> Option<Command> {
     let Reclaim { number, hundredths, why } = reclaim;
@@ -158,7 +172,11 @@ pub(crate) fn funding(model: &Model, clock: i64, fund: &Fund) -> Option<Command>
             Some(Command::Increase(quota.clone(), increase))
         }
         Fund::EndIncrease(pick, number) => {
-            let (quota, known) = pick_of(model.quotas().iter(), pick)?;
+            // One that has been raised, where there is one.
+            let is_raised = |(_, known): &(&String, &Quota)| model.increases(known, model.now(clock)).next().is_some();
+            let raised: Vec<(&String, &Quota)> = model.quotas().iter().filter(is_raised).collect();
+            let raised = pick_of(raised.into_iter(), pick);
+            let (quota, known) = raised.or_else(|| pick_of(model.quotas().iter(), pick))?;
             let in_force: Vec<&Increase> = model.increases(known, model.now(clock)).collect();
             let id = match usize::from(number).checked_rem(in_force.len()) {
                 Some(at) if number > 0 => in_force[at].id.clone(),

@@ -125,6 +125,20 @@ impl Disk {
         rows.iter().map(|cells| row(cells).ok_or_else(|| SqlError(format!("no row: {cells:?}")))).collect()
     }
 
+    /// The rows of the journal after an entry, as they are stored.
+    ///
+    /// # Errors
+    /// SQLite's message.
+    pub fn entries_after(&self, entry: i64) -> Result<Vec<String>, SqlError> {
+        let statement = format!("SELECT entries FROM journal WHERE last_entry > {entry} ORDER BY last_entry");
+        let rows = self.0.database.query(&statement, &[])?;
+        let row = |row: &Vec<Value>| match row.as_slice() {
+            [Value::Text(entries)] => Some(entries.clone()),
+            _ => None,
+        };
+        rows.iter().map(|cells| row(cells).ok_or_else(|| SqlError(format!("no row: {cells:?}")))).collect()
+    }
+
     /// The ended reservations of which only the id is left.
     ///
     /// # Errors

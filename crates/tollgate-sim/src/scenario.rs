@@ -51,6 +51,10 @@ pub enum Step {
     Fund(Fund),
     /// Something that was asked about credits and increases is asked again.
     FundAgain(u16),
+    /// An extension or a reading that was answered long ago is asked again.
+    AskAgain(u16),
+    /// Someone extends or meters a hold several times in one turn, then asks for the first once more, and for something else under its id.
+    Insist(u16, bool),
     /// The administrator releases open holds in bulk.
     ReleaseHolds(Meant),
     /// A quota that was credited, or raised, is removed, with what is left where that is said, and made anew; and what was asked about it is asked again.
@@ -225,6 +229,10 @@ pub enum Tick {
     ToEndOfFunds(i64),
     /// The clock is set back.
     Back(i64),
+    /// The clock is wrong from now on, by so many milliseconds.
+    Jump(i64),
+    /// The clock is set to what it said before it last went wrong, and so many milliseconds more.
+    Return(i64),
 }
 
 /// The clients there are.
@@ -263,7 +271,7 @@ impl Scenario {
             plan: if storm.funds > 0 && rng.bool() { PREPAID } else { rng.usize(..PLANS) },
             snapshot_every: [1, 3, 8, 1000][rng.usize(..4)],
             keeps_failed_instance: rng.bool(),
-            skew: [0, 1, -1, 5 * SECOND, -60 * SECOND][rng.usize(..5)],
+            skew: [0, 1, -1, 5 * SECOND, -60 * SECOND, -2 * 3_600 * SECOND, 40 * DAY][rng.usize(..7)],
             caps: None,
             steps: (0..count).map(|_| storm.step(&mut rng)).collect(),
         };
@@ -330,15 +338,17 @@ impl Storm {
             41..44 => Step::Record(call(rng), pieces(rng), rng.bool()),
             44..47 if self.resets => Step::Administer(Admin::Reset(8 * rng.u8(..QUOTAS) + 1)),
             44 if self.admin == 1 => Step::Administer(Admin::Reset(rng.u8(..8 * QUOTAS))),
-            44..47 if self.admin > 0 => Step::Administer(administer(rng, self.funds > 0)),
-            44..47 => Step::Ask(question(rng)),
+            44 => Step::AskAgain(rng.u16(..)),
+            45..47 if self.admin > 0 => Step::Administer(administer(rng, self.funds > 0)),
+            45..47 => Step::Ask(question(rng)),
             47..72 => {
                 let picks = (0..rng.usize(1..5)).map(|_| rng.u16(..)).collect();
                 Step::Deliver(picks, self.forks && rng.u32(..5) == 0, self.failure(rng))
             }
             72..85 => Step::Answer(rng.u16(..), rng.u32(..5) == 0),
             85 => Step::Lose(rng.u16(..)),
-            86..88 => Step::Double(rng.u16(..)),
+            86 => Step::Double(rng.u16(..)),
+            87 => Step::Insist(rng.u16(..), rng.bool()),
             88..93 => Step::Tick(tick(rng)),
             93..95 => Step::Alarm(rng.u32(..3) == 0, self.failure(rng)),
             95 => Step::Evict,
@@ -599,7 +609,7 @@ fn fund(rng: &mut Rng) -> Fund {
             Fund::Credit(quota, number, much, (rng.u32(..4) > 0).then_some(lasts), rolls)
         }
         6..8 => Fund::Revoke(quota, number),
-        8..11 => Fund::Increase(quota, number, much, lasts),
+        8..10 => Fund::Increase(quota, number, much, lasts),
         _ => Fund::EndIncrease(quota, number),
     }
 }
@@ -632,11 +642,13 @@ fn question(rng: &mut Rng) -> Question {
 }
 
 fn tick(rng: &mut Rng) -> Tick {
-    match rng.u32(..12) {
+    match rng.u32(..15) {
+        12 => Tick::Jump(one_of(rng, &[7_200 * SECOND, DAY, 7 * DAY, 31 * DAY, 400 * DAY, 1_300 * DAY])),
+        13.. => Tick::Return(one_of(rng, &[0, 1, SECOND, 60 * SECOND, 3_600 * SECOND])),
         0..3 => Tick::By(one_of(rng, &[0, 1, SECOND, 59 * SECOND, 600 * SECOND, 3_600 * SECOND])),
         3..7 => Tick::ToDeadline(one_of(rng, &[-1, 0, 0, 1, SECOND, 3_600 * SECOND])),
         7..10 => Tick::ToBoundary(one_of(rng, &[-1, 0, 0, 1, SECOND])),
         10 => Tick::By(one_of(rng, &[DAY, 7 * DAY, 31 * DAY])),
-        _ => Tick::Back(one_of(rng, &[1, SECOND, 7_200 * SECOND, 2 * DAY])),
+        _ => Tick::Back(one_of(rng, &[1, SECOND, 1_800 * SECOND, 7_200 * SECOND, 2 * DAY, 40 * DAY, 400 * DAY])),
     }
 }

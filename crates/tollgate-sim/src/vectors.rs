@@ -57,7 +57,13 @@ fn replayable(mut scenario: Scenario) -> Scenario {
                 | Step::Rerate(..)
                 | Step::Repair(..)
                 | Step::Administer(Admin::Onboard(_))
-                | Step::Tick(Tick::Back(_) | Tick::ToDeadline(..0) | Tick::ToBoundary(..0) | Tick::ToEndOfFunds(..0))
+                | Step::Tick(
+                    Tick::Back(_)
+                        | Tick::Return(_)
+                        | Tick::ToDeadline(..0)
+                        | Tick::ToBoundary(..0)
+                        | Tick::ToEndOfFunds(..0)
+                )
         )
     };
     scenario.steps.retain(stays);

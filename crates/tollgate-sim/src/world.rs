@@ -24,6 +24,8 @@ type Store = TenantStore<Disk>;
 
 /// How soon the alarm goes off again after its work failed, as in the Worker.
 const AGAIN: i64 = 5 * SECOND;
+/// The beginnings of 2026, when all prices were there, and of 2038.
+const YEARS: (i64, i64) = (1_767_225_600_000, 2_145_916_800_000);
 /// More alarms than that after everybody has stopped mean that they do not come to an end.
 const MOST_ALARMS: usize = 400;
 
@@ -103,7 +105,10 @@ struct World<'a> {
     acknowledged: Vec<(Command, Value)>,
     /// What was asked about credits and increases, for whoever asks again.
     funding: Vec<Command>,
-    has_archived: bool,
+    /// The latest time of any entry that is archived. None where none is.
+    archived: Option<i64>,
+    /// What the clock said before it jumped.
+    before_jump: i64,
     /// The entries that somebody has read.
     exported: Vec<Entry>,
     others: u32,
@@ -150,7 +155,8 @@ impl<'a> World<'a> {
             ids: Vec::new(),
             acknowledged: Vec::new(),
             funding: Vec::new(),
-            has_archived: false,
+            archived: None,
+            before_jump: scenario.start,
             exported: Vec::new(),
             others: 0,
         })
@@ -226,6 +232,28 @@ impl<'a> World<'a> {
                     self.ask(command);
                 }
             }
+            Step::AskAgain(pick) => {
+                let changes = |command: &&Command| matches!(command, Command::Extend { .. } | Command::Meter { .. });
+                let asked: Vec<&Command> =
+                    self.acknowledged.iter().map(|(command, _)| command).filter(changes).collect();
+                if let Some(command) = pick_of(&asked, *pick).map(|command| (*command).clone()) {
+                    self.ask(command);
+                }
+            }
+            Step::Insist(pick, meters) => {
+                let open: Vec<String> = self
+                    .model
+                    .reservations()
+                    .iter()
+                    .filter(|(_, known)| known.state == State::Held)
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                if let Some(id) = pick_of(&open, *pick) {
+                    let requests = asked::insisting(id, *meters).into_iter();
+                    let requests = requests.map(|command| Request { client: None, serial: 0, command }).collect();
+                    self.turn(requests, false, None)?;
+                }
+            }
             Step::Renew(pick, forfeit) => {
                 let Some(again) = pick_of(&self.funding, *pick).cloned() else { return Ok(()) };
                 let (Command::AddCredit(id, _) | Command::Increase(id, _)) = &again else { return Ok(()) };
@@ -283,11 +311,16 @@ impl<'a> World<'a> {
                 let target = match tick {
                     Tick::By(millis) => Some(self.clock + millis),
                     Tick::Back(millis) => Some(self.clock - millis),
+                    Tick::Jump(millis) => {
+                        self.before_jump = self.clock;
+                        Some(self.clock + millis)
+                    }
+                    Tick::Return(more) => Some(self.before_jump + more),
                     Tick::ToDeadline(more) => self.model.next_deadline().map(|deadline| deadline + more),
                     Tick::ToEndOfFunds(more) => self.model.next_end(self.clock).map(|end| end + more),
                     Tick::ToBoundary(more) => self.model.next_boundary(self.clock).map(|end| end + more),
                 };
-                self.clock = target.unwrap_or(self.clock).max(0);
+                self.clock = self.possible(target.unwrap_or(self.clock));
                 self.note(|| "the clock is set".to_owned());
             }
             Step::Alarm(early, failure) => {
@@ -308,6 +341,12 @@ impl<'a> World<'a> {
             Step::Archive(pick, failure) => self.archive(*pick, *failure)?,
         }
         Ok(())
+    }
+
+    /// What a clock can say: in the years whose calendar the model has. What is archived cannot be counted again exactly, so that a clock is not set back behind it.
+    fn possible(&self, clock: i64) -> i64 {
+        let (first, last) = YEARS;
+        clock.clamp(first.max(self.archived.unwrap_or(first)), last)
     }
 
     /// A client sends a request and waits for its answer.
@@ -377,7 +416,7 @@ impl<'a> World<'a> {
     /// Requests are carried out in one turn. Afterwards everything must be as the model says.
     fn turn(&mut self, requests: Vec<Request>, overtaken: bool, failure: Option<Failure>) -> Result<(), String> {
         let overtaken = overtaken && self.overtaken.is_some();
-        let clock = if overtaken { (self.clock + self.scenario.skew).max(0) } else { self.clock };
+        let clock = if overtaken { self.possible(self.clock + self.scenario.skew) } else { self.clock };
         let asked = requests.iter().map(|request| order(&request.command)).collect::<Result<Vec<_>, _>>()?;
         let before = self.disk.last_entry().map_err(|error| error.to_string())?;
         let result = self.execute(overtaken, clock, &asked, failure);
@@ -391,6 +430,11 @@ impl<'a> World<'a> {
             };
             format!("{who} takes a turn of {}{fate}; entries {before} to {after}", requests.len())
         });
+        if self.record.trace && after > before {
+            for row in self.disk.entries_after(before).map_err(|error| error.to_string())? {
+                self.note(|| format!("  stores {row}"));
+            }
+        }
         match result {
             Ok(answers) => {
                 let mut next = self.model.clone();
@@ -560,7 +604,7 @@ impl<'a> World<'a> {
             .collect();
         for (command, body) in &self.acknowledged {
             let Some(id) = command.subject() else { continue };
-            check::is_borne_out(command, body, told.get(id).unwrap_or(&Value::Null))?;
+            check::is_borne_out(command, body, told.get(id).unwrap_or(&Value::Null), &self.model)?;
         }
         check::audit(&store)?;
         check::export(&mut store, self.catalog, now, &mut self.exported)?;

@@ -20,6 +20,7 @@ mod policy_store;
 mod repair;
 mod rerate;
 mod schema;
+mod set_back;
 mod snapshot;
 mod sql;
 #[cfg(feature = "rusqlite")]

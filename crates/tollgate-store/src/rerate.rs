@@ -12,7 +12,7 @@ use crate::closed;
 use crate::journal;
 use crate::sql::{Sql, StoreError};
 
-/// A page of it: the report, and the entries that were posted and are yet to be stored.
+/// A page of it. The entries that are posted are appended to `posted`, and are yet to be stored.
 pub(crate) fn page(
     sql: &impl Sql,
     ledger: &mut Ledger,
@@ -20,7 +20,8 @@ pub(crate) fn page(
     now: Timestamp,
     request: &RerateRequest,
     by: &RerateBy,
-) -> Result<(RerateReport, Vec<Entry>), StoreError> {
+    posted: &mut Vec<Entry>,
+) -> Result<RerateReport, StoreError> {
     let mut page = Vec::new();
     journal::read(sql, request.after, request.limit, |entry| {
         page.push(entry);
@@ -45,7 +46,6 @@ pub(crate) fn page(
     let ids: BTreeSet<&ReservationId> =
         charges.iter().filter_map(|entry| entry.charge()).map(|charged| &charged.id).collect();
     closed::recall(sql, ids.iter().copied(), ledger, usize::MAX)?.put_all_into(ledger)?;
-    let mut posted = Vec::new();
     for (at, entry) in charges.iter().enumerate() {
         if report.is_full() {
             // The next page begins with this charge.
@@ -54,7 +54,7 @@ pub(crate) fn page(
         }
         let Some(mut line) = line(ledger, catalog, entry, by) else { continue };
         if let Some(order) = request.post.as_ref().and_then(|id| line.adjustment(id)) {
-            match ledger.execute(catalog, now, &Command::Adjust(order), &mut posted) {
+            match ledger.execute(catalog, now, &Command::Adjust(order), posted) {
                 Ok(Outcome::Adjusted { replayed: true, .. }) => line.leave("adjusted before under this id"),
                 Ok(_) => report.posted = report.posted.saturating_add(1),
                 Err(rejection) => line.leave(&rejection.to_string()),
@@ -69,7 +69,7 @@ pub(crate) fn page(
             ledger.forget(id);
         }
     }
-    Ok((report, posted))
+    Ok(report)
 }
 
 fn line(ledger: &Ledger, catalog: &Catalog, entry: &Entry, by: &RerateBy) -> Option<Rerated> {

@@ -9,7 +9,7 @@ use tollgate_core::api::{
 use tollgate_core::catalog::Catalog;
 use tollgate_core::fault::{self, Fault};
 use tollgate_core::ids::ReservationId;
-use tollgate_core::ledger::{Command, Entry, Ledger, Outcome, Rejection};
+use tollgate_core::ledger::{Beginning, Command, Entry, Ledger, Outcome, Pace, Refolding, Rejection};
 use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
 use tollgate_core::usage_report::{self, UsageKey, UsageTotals};
@@ -21,6 +21,7 @@ use crate::journal::{self, JournalPage};
 use crate::repair::{self, RepairReport};
 use crate::rerate;
 use crate::schema;
+use crate::set_back;
 use crate::snapshot::{self, SNAPSHOT};
 use crate::sql::{Sql, StoreError};
 use crate::usage::{self, USAGE};
@@ -61,6 +62,8 @@ struct State {
     /// Whether a turn has begun to change it and was not committed: then memory may be ahead of the database. A turn that fails before, where it only reads, costs
     /// nothing.
     stale: bool,
+    /// How often the clock is followed back.
+    pace: Pace,
 }
 
 impl<S: Sql> TenantStore<S> {
@@ -81,7 +84,8 @@ impl<S: Sql> TenantStore<S> {
         self
     }
 
-    /// Carries out what callers ask in order, in one turn and one commit, with an answer for each caller. Holds whose deadline has passed end first.
+    /// Carries out what callers ask in order, in one turn and one commit, with an answer for each caller. Where the clock was set back, the ledger follows first; then
+    /// holds end whose deadline has passed.
     /// A request that is refused, or about something that cannot be read, does not touch the others. Nothing is answered that is not stored, and a turn starts from
     /// what is stored, also where another instance has written it.
     ///
@@ -122,7 +126,9 @@ impl<S: Sql> TenantStore<S> {
         sight: Sight,
     ) -> Result<Answer, StoreError> {
         self.catch_up()?;
-        if self.state.ledger.decide_expiry(now).is_some() {
+        // Also where the clock was set back, or a period comes again.
+        let has_to_begin = |ledger: &Ledger| ledger.is_set_back_by(now) || ledger.has_unknown(now);
+        if has_to_begin(&self.state.ledger) || self.state.ledger.decide_expiry(now).is_some() {
             self.expire(catalog, now)?;
         }
         match request {
@@ -219,9 +225,13 @@ impl<S: Sql> TenantStore<S> {
                 Ok(by) => by,
                 Err(problem) => return Ok(Err(problem)),
             };
-            // A dry run leaves everything as it is.
-            state.stale = request.post.is_some();
-            let (report, posted) = rerate::page(sql, &mut state.ledger, catalog, now, request, &by)?;
+            let mut posted = Vec::new();
+            if request.post.is_some() {
+                // A dry run leaves everything as it is.
+                state.stale = true;
+                state.follow(sql, now, &mut posted)?;
+            }
+            let report = rerate::page(sql, &mut state.ledger, catalog, now, request, &by, &mut posted)?;
             state.commit(sql, &posted)?;
             for id in posted.iter().filter_map(closed::changed_by) {
                 state.ledger.forget(id);
@@ -303,6 +313,7 @@ impl State {
             snapshot_every: None,
             has_schema,
             stale: false,
+            pace: Pace::default(),
         };
         if !has_schema {
             return Ok(state);
@@ -362,6 +373,7 @@ impl State {
         self.stale = true;
         recalled.put_into(&mut self.ledger);
         let mut entries = Vec::new();
+        self.follow(sql, now, &mut entries)?;
         self.ledger.expire(now, usize::MAX, &mut entries);
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(asked.len());
         for (asked, sight) in asked {
@@ -384,6 +396,29 @@ impl State {
             self.ledger.forget(id);
         }
         Ok(answers)
+    }
+
+    /// Where the clock was set back by more than an hour, the ledger follows it, before anything else happens.
+    fn follow(&mut self, sql: &impl Sql, clock: Timestamp, entries: &mut Vec<Entry>) -> Result<(), StoreError> {
+        match self.pace.begin(&self.ledger, clock) {
+            None => {}
+            Some(Beginning::StepBack(refolds)) => {
+                let refolded = if refolds { Some(self.refold(sql, clock)?) } else { None };
+                let (refolding, folded) = refolded.unzip();
+                self.ledger.set_back(clock, refolding, entries);
+                self.pace.has_stepped(&self.ledger, folded.unwrap_or(0));
+            }
+            Some(Beginning::TakeIn) => {
+                let (refolding, _) = self.refold(sql, self.ledger.now(clock))?;
+                self.ledger.take_in(&refolding, entries);
+            }
+        }
+        Ok(())
+    }
+
+    fn refold(&self, sql: &impl Sql, to: Timestamp) -> Result<(Refolding, u64), StoreError> {
+        let kept = set_back::Kept { ledger: &self.ledger, pending: &self.pending };
+        set_back::refold(sql, to, &kept, set_back::MAX_FOLDED)
     }
 
     fn batch(
@@ -545,6 +580,7 @@ impl State {
         self.pending.clear();
         self.ledger = ledger;
         let mut entries = Vec::new();
+        self.follow(sql, now, &mut entries)?;
         self.ledger.note(now, repair::event(order, &report.differences), &mut entries);
         self.commit(sql, &entries)?;
         self.snapshot(sql)?;
@@ -569,6 +605,7 @@ impl State {
             let event = archive::write(sql, &mut step)?;
             let mut entries = Vec::new();
             self.stale = true;
+            self.follow(sql, now, &mut entries)?;
             self.ledger.note(now, event, &mut entries);
             self.commit(sql, &entries)?;
             archive::drop_folded(sql, &step)?;

@@ -135,13 +135,33 @@ pub(crate) fn rebuild(sql: &impl Sql, through: u64) -> Result<Ledger, StoreError
 
 /// Every cell of a stored roll-up.
 pub(crate) fn cells(sql: &impl Sql, table: &str) -> Result<BTreeMap<UsageKey, UsageTotals>, StoreError> {
+    cells_where(sql, table, "true", &[])
+}
+
+/// Those of which an hour overlaps a stretch of time.
+pub(crate) fn cells_between(
+    sql: &impl Sql,
+    table: &str,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<BTreeMap<UsageKey, UsageTotals>, StoreError> {
+    let stretch = [Param::Integer(from.millis() - 3_600_000), Param::Integer(until.millis())];
+    cells_where(sql, table, "quarter > ?1 AND quarter < ?2", &stretch)
+}
+
+fn cells_where(
+    sql: &impl Sql,
+    table: &str,
+    condition: &str,
+    params: &[Param<'_>],
+) -> Result<BTreeMap<UsageKey, UsageTotals>, StoreError> {
     let mut cells = BTreeMap::<UsageKey, UsageTotals>::new();
     // The quarter is the one dimension of a cell that is no dimension of a report.
     let statement = format!(
         "SELECT resource, user, model, called, touchpoint, CAST(usd_whole AS TEXT), CAST(usd_pico AS TEXT), \
-         CAST(calls AS TEXT), CAST(input_tokens AS TEXT), CAST(output_tokens AS TEXT), quarter FROM {table}"
+         CAST(calls AS TEXT), CAST(input_tokens AS TEXT), CAST(output_tokens AS TEXT), quarter FROM {table} WHERE {condition}"
     );
-    for row in sql.query(&statement, &[])? {
+    for row in sql.query(&statement, params)? {
         let (group, totals) = read(&row, 5)?;
         let Some(Cell::Integer(quarter)) = row.last() else {
             return Err(StoreError::Damaged("usage: expected an instant".to_owned()));

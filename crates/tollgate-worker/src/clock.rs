@@ -13,7 +13,7 @@ pub const TEST_HEADER: &str = "tollgate-now";
 pub fn now() -> Timestamp {
     let millis = js_sys::Date::now();
     #[expect(clippy::cast_possible_truncation, reason = "Date.now() is a whole number within ±2⁵³")]
-    // A clock outside 1970 to 9998 is no clock; the ledger's own time never runs backwards.
+    // A clock outside 1970 to 9998 is no clock, and neither is one that says 1970: the last entry overrules it.
     Timestamp::from_millis(millis as i64).unwrap_or_default()
 }
 

@@ -119,6 +119,12 @@ pub fn ends(now: Timestamp, until: Option<Timestamp>) -> Timestamp {
     until.map_or(longest, |until| longest.min(until))
 }
 
+/// Whether a connection may not be used any more. Nor one whose end is farther away than any can be: it was opened by a clock that has been set back since.
+#[must_use]
+pub fn is_over(ends: Timestamp, now: Timestamp) -> bool {
+    ends <= now || now.plus_seconds(LIFETIME_SECONDS) < ends
+}
+
 fn listed(protocols: &str) -> impl Iterator<Item = &str> {
     protocols.split(',').map(str::trim)
 }
@@ -169,5 +175,6 @@ mod tests {
         assert_eq!(ends(at(1_000), None), at(1_060));
         assert_eq!(ends(at(1_000), Some(at(1_400))), at(1_060));
         assert_eq!(ends(at(1_000), Some(at(1_020))), at(1_020));
+        assert_eq!([999, 1_000, 1_059, 1_060].map(|now| is_over(at(1_060), at(now))), [true, false, false, true]);
     }
 }

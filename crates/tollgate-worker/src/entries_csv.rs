@@ -134,6 +134,8 @@ impl<'a> Facts<'a> {
         match event {
             Event::PlanApplied { .. }
             | Event::OverridesSet { .. }
+            | Event::ClockSetBack { .. }
+            | Event::CountersRestored { .. }
             | Event::Archived { .. }
             | Event::Repaired { .. } => Self::default(),
             Event::QuotaSet { quota_id, .. }
@@ -184,6 +186,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::QuotaSet { .. } => "quota_set",
         Event::QuotaRemoved { .. } => "quota_removed",
         Event::QuotaReset { .. } => "quota_reset",
+        Event::ClockSetBack { .. } => "clock_set_back",
+        Event::CountersRestored { .. } => "counters_restored",
         Event::CreditAdded { .. } => "credit_added",
         Event::CreditRevoked { .. } => "credit_revoked",
         Event::CreditLapsed { .. } => "credit_lapsed",

@@ -82,7 +82,8 @@ pub fn forget() {
 impl Seen {
     fn get(&mut self, now: Timestamp) -> Option<Rc<PlatformPrices>> {
         let at = self.at?;
-        if at.plus_seconds(FRESH_SECONDS) <= now {
+        // What was seen by a clock that has been set back since may be of any age.
+        if at.plus_seconds(FRESH_SECONDS) <= now || now < at {
             self.at = Some(now);
             return None;
         }
@@ -123,6 +124,8 @@ mod tests {
         assert_eq!(seen(at(60)).unwrap().version, 3);
         assert_eq!(last_seen(at(70)).version, 3);
         assert_eq!(seen(at(129)).unwrap().version, 3);
+        assert!(seen(at(69)).is_none(), "the clock was set back");
+        assert_eq!(seen(at(70)).unwrap().version, 3);
         forget();
         assert!(seen(at(129)).is_none());
         assert!(note("{}", at(130)).is_err());

@@ -201,7 +201,7 @@ impl Inner {
     async fn message_came(self: &Rc<Self>, socket: &WebSocket, message: &JsValue) -> Result<()> {
         let terms: Option<String> = socket.deserialize_attachment()?;
         let terms = terms.and_then(|terms| serde_json::from_str::<Terms>(&terms).ok());
-        let Some(Terms { sight, .. }) = terms.filter(|terms| terms.ends > clock::now()) else {
+        let Some(Terms { sight, .. }) = terms.filter(|terms| !connection::is_over(terms.ends, clock::now())) else {
             return socket.close(Some(connection::ENDED), Some("open another one"));
         };
         let not_understood = || socket.close(Some(connection::NOT_UNDERSTOOD), Some("see docs/http-api.md"));

@@ -61,6 +61,8 @@ pub enum Code {
     QuotaExceeded,
     /// Settle or release some holds.
     TooManyHolds,
+    /// Settle the hold, and reserve anew.
+    TooManyChanges,
     /// Retry with the same id.
     Internal,
     /// Retry with the same id, later.
@@ -108,6 +110,7 @@ impl Code {
             Self::InvalidPayload => ("invalid_payload", 422, "Invalid payload"),
             Self::QuotaExceeded => ("quota_exceeded", 429, "Quota exceeded"),
             Self::TooManyHolds => ("too_many_holds", 429, "Too many holds"),
+            Self::TooManyChanges => ("too_many_changes", 429, "Too many changes"),
             Self::Internal => ("internal", 500, "Internal error"),
             Self::Unavailable => ("unavailable", 503, "Unavailable"),
             Self::NotConfigured => ("not_configured", 503, "Not configured"),
@@ -168,6 +171,7 @@ impl From<Rejection> for Problem {
         let code = match &rejection {
             Rejection::QuotaExceeded(_) => Code::QuotaExceeded,
             Rejection::TooManyHolds(_) => Code::TooManyHolds,
+            Rejection::TooManyChanges(_) => Code::TooManyChanges,
             Rejection::TenantNotFound => Code::TenantNotFound,
             Rejection::ReservationNotFound(_) => Code::ReservationNotFound,
             Rejection::QuotaNotFound(_) => Code::QuotaNotFound,

@@ -132,10 +132,11 @@ impl Ledger {
 
     /// Where a reservation counts, with what resets have dropped of it by now: all that it had come to, where one came after what charged that.
     fn with_resets(&self, reservation: &Reservation) -> Arc<[Placement]> {
+        let places = self.places_of(reservation);
         let (Some(replaced), Some(charged_by)) = (reservation.replaced(), reservation.charged_by()) else {
-            return reservation.counted_on.clone();
+            return places;
         };
-        let mut counted_on = reservation.counted_on.to_vec();
+        let mut counted_on = places.to_vec();
         for placement in &mut counted_on {
             let Some(state) = self.counting(placement) else { continue };
             let is_reset = |counter: &Counter| counter.reset_seq > charged_by;
@@ -146,7 +147,7 @@ impl Ledger {
         if fault::on(Fault::ResetIsForgotten) {
             counted_on.iter_mut().for_each(|placement| placement.dropped = None);
         }
-        if counted_on[..] == reservation.counted_on[..] { reservation.counted_on.clone() } else { counted_on.into() }
+        if counted_on[..] == places[..] { places } else { counted_on.into() }
     }
 
     /// What a reservation draws now. Where it had ended before a reset, that gave back all of it.
@@ -157,7 +158,7 @@ impl Ledger {
         if drawn.is_empty() {
             return drawn;
         }
-        for placement in reservation.counted_on.iter() {
+        for placement in self.places_of(reservation).iter() {
             let counter = self.counting(placement).and_then(|state| state.counter(placement.period_start));
             if counter.is_some_and(|counter| counter.reset_seq > since) {
                 Drawn::give_all_back(&mut drawn, &placement.quota_id);

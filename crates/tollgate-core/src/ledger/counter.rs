@@ -8,15 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::event::{Hint, Placement, QuotaSource};
 use super::funds::Funds;
 use super::rolling::Rolling;
+use super::set_back::SetBack;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::ids::QuotaId;
 use crate::period::{Calendar, Period, Window};
-use crate::quota::Quota;
+use crate::quota::{Quota, Unit};
 use crate::ratio::Ratio;
 use crate::time::Timestamp;
+use crate::usage_report::{UsageKey, UsageTotals};
 
 const HOUR_MS: i64 = 3_600_000;
+/// The most periods of a quota that wait because a wrong clock has opened them, but for those with open holds.
+const MAX_AHEAD: usize = 32;
 
 /// A quota and its counters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,12 +34,21 @@ pub struct QuotaState {
     pub generation: u64,
     /// Ascending by period: the latest one, and earlier ones that still have holds. Of a rolling window, the [points](Rolling).
     pub(super) counters: Vec<Counter>,
+    /// Periods that were counted in before the clock was set back, and that are still to come, ascending: the nearest, and those that have holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ahead: Vec<Counter>,
+    /// From this period on there may be others. None where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_from: Option<Timestamp>,
     /// What adds to its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) funds: Option<Box<Funds>>,
     /// Since when periods leave something to the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
+    /// What is kept although it is over, where the clock will be set back.
+    #[serde(skip)]
+    kept: Option<Window>,
     /// Where its periods begin, made from the quota when it is first needed.
     #[serde(skip)]
     calendar: OnceLock<Calendar>,
@@ -143,6 +156,11 @@ fn fits(amount: Amount, spent: Amount, held: Amount, limit: Amount) -> bool {
     spent.plus(held).plus(amount) <= limit
 }
 
+/// Whether what began at an instant is kept although it is over.
+fn is_kept(kept: Option<Window>, at: Timestamp) -> bool {
+    kept.is_some_and(|kept| kept.contains(at))
+}
+
 const fn is_nothing(amount: &Amount) -> bool {
     amount.is_zero()
 }
@@ -235,6 +253,9 @@ impl QuotaState {
             source,
             generation,
             counters: Vec::new(),
+            ahead: Vec::new(),
+            unknown_from: None,
+            kept: None,
             funds: None,
             calendar: OnceLock::new(),
             latest: None,
@@ -359,29 +380,228 @@ impl QuotaState {
 
     /// The counter of a period, where anything was counted in it. Of a rolling window, the point that stands for an instant.
     pub(super) fn counter(&self, period_start: Timestamp) -> Option<&Counter> {
-        self.place(period_start).and_then(|at| self.counters.get(at))
+        match self.place(period_start) {
+            Some(at) => self.counters.get(at),
+            None => self.ahead.iter().find(|ahead| ahead.period_start == period_start),
+        }
     }
 
     pub(super) fn counter_mut(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
-        self.place(period_start).and_then(|at| self.counters.get_mut(at))
+        match self.place(period_start) {
+            Some(at) => self.counters.get_mut(at),
+            None => self.ahead.iter_mut().find(|ahead| ahead.period_start == period_start),
+        }
     }
 
     /// The counter of a period that something is about to be counted in. Opening a later period drops the earlier ones that no
-    /// hold is open in: nothing can change them any more in a way that matters. A period that was dropped is not opened again.
-    pub(super) fn open_counter(&mut self, period_start: Timestamp) -> Option<&mut Counter> {
-        if self.is_later(period_start) {
-            let mut carried = Amount::ZERO;
-            match self.rolling() {
-                Some(rolling) => rolling.make_room(&mut self.counters, period_start),
-                None => {
-                    self.latest = Some(self.window(period_start));
-                    carried = self.carried_into(period_start);
-                    self.counters.retain(|counter| counter.holds > 0);
+    /// hold is open in: nothing can change them any more in a way that matters, unless the clock is set back. A period that was dropped is not
+    /// opened again, nor is one opened that is still to come.
+    pub(super) fn open_counter(&mut self, period_start: Timestamp, now: Timestamp) -> Option<&mut Counter> {
+        if period_start <= now && self.is_later(period_start) {
+            let opened = match self.rolling() {
+                Some(rolling) => {
+                    let kept = self.kept;
+                    rolling.make_room(&mut self.counters, period_start, |at| is_kept(kept, at));
+                    Counter::new(period_start)
                 }
-            }
-            self.counters.push(Counter { carried, ..Counter::new(period_start) });
+                None => self.open_period(period_start),
+            };
+            self.counters.push(opened);
         }
         self.counter_mut(period_start)
+    }
+
+    /// The counter of a calendar period that comes after all others but those that a wrong clock has opened. Where it is one of these, it goes on.
+    fn open_period(&mut self, period_start: Timestamp) -> Counter {
+        self.latest = Some(self.window(period_start));
+        let come = self.ahead.partition_point(|ahead| ahead.period_start <= period_start);
+        self.counters.extend(self.ahead.drain(..come));
+        let opened = self.counters.pop_if(|latest| latest.period_start == period_start);
+        let opened = opened.filter(|_| !fault::on(Fault::WrongPeriodsAreForgotten));
+        let opened = opened
+            .unwrap_or_else(|| Counter { carried: self.carried_into(period_start), ..Counter::new(period_start) });
+        let kept = self.kept;
+        self.counters.retain(|counter| counter.holds > 0 || is_kept(kept, counter.period_start));
+        if let Some(kept) = kept {
+            self.forget_farthest(kept.start);
+        }
+        opened
+    }
+
+    /// Of periods after an instant all but the nearest are forgotten, unless a hold is open in them.
+    fn forget_farthest(&mut self, after: Timestamp) {
+        loop {
+            let is_idle = |counter: &&Counter| counter.holds == 0 && counter.period_start > after;
+            let idle = self.counters.iter().chain(&self.ahead).filter(is_idle);
+            let starts: Vec<Timestamp> = idle.map(|counter| counter.period_start).collect();
+            if starts.len() <= MAX_AHEAD {
+                return;
+            }
+            let Some(farthest) = starts.into_iter().max() else { return };
+            self.counters.retain(|counter| counter.period_start != farthest);
+            self.ahead.retain(|counter| counter.period_start != farthest);
+            self.unknown_from = Some(self.unknown_from.map_or(farthest, |known| known.min(farthest)));
+        }
+    }
+
+    /// Keeps what counts at an instant, also when it is over.
+    pub(super) fn keep(&mut self, to: Timestamp) {
+        let (start, end) = match self.rolling() {
+            Some(rolling) => {
+                let after = |at: Timestamp| Timestamp::from_calendar(at.millis() + 1);
+                (after(rolling.since(to)), Some(after(to)))
+            }
+            None => {
+                let before = |at: Timestamp| Timestamp::from_calendar(at.millis() - 1);
+                let calendar = self.calendar.get_or_init(|| self.quota.calendar());
+                let start = |at| calendar.window(self.quota.period, at).start;
+                // What the period before has left counts, too, also where another table of time zones has begun it a little earlier.
+                (Timestamp::from_calendar(start(before(start(to))).millis() - self.tolerance()), None)
+            }
+        };
+        self.kept = Some(Window { start, end });
+    }
+
+    /// Whether something that counts from an earlier instant on may have been let go of.
+    pub(super) fn has_let_go_of(&self, to: Timestamp) -> bool {
+        let funds = self.funds.as_ref().is_some_and(|funds| funds.has_lapsed_after(to));
+        let later = self.counters.last().is_some_and(|latest| latest.period_start > to);
+        let was_ahead = !self.ahead.is_empty() || self.unknown_from.is_some();
+        // A rolling window lets go of its points at any time.
+        funds || later || was_ahead || (self.rolling().is_some() && !self.counters.is_empty())
+    }
+
+    /// Whether the period that has come may have been counted in before, and is not known.
+    pub(super) fn has_unknown(&self, now: Timestamp) -> bool {
+        self.unknown_from.is_some_and(|from| {
+            let start = self.window(now).start;
+            from <= start && self.counter(start).is_none()
+        })
+    }
+
+    /// It was at its latest later than an instant, and of what it was before only what it says itself is known.
+    pub(super) fn begins_beyond(&mut self, to: Timestamp, peak: Timestamp) {
+        if self.rolling().is_none()
+            && let Some(end) = self.window(to).end.filter(|end| *end <= peak)
+        {
+            self.unknown_from = Some(self.unknown_from.map_or(end, |known| known.min(end)));
+        }
+    }
+
+    /// From when to when something may have been counted that counts at an instant, and is not known: what was at its latest beyond that has let go of it.
+    pub(super) fn lacks_history(&self, to: Timestamp, peak: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        if let Some(rolling) = self.rolling() {
+            return (peak > to).then(|| (rolling.since(to).max(Timestamp::default()), to));
+        }
+        let window = self.window(to);
+        let end = window.end.filter(|end| *end <= peak)?;
+        self.counter(window.start).is_none().then_some((window.start, end))
+    }
+
+    /// Counts what a roll-up says of a stretch that is not known.
+    pub(super) fn count_usage<'a>(
+        &mut self,
+        from: Timestamp,
+        until: Timestamp,
+        to: Timestamp,
+        cells: impl Iterator<Item = (&'a UsageKey, &'a UsageTotals)>,
+    ) {
+        let cells = cells.filter(|(key, _)| key.overlaps(from, until) && self.quota.may_count(key));
+        let used = cells.fold(UsageTotals::default(), |mut sum, (_, totals)| {
+            sum.add(totals);
+            sum
+        });
+        let whole = |count: i64| Amount::from_picos(i128::from(count) * Amount::ONE.picos());
+        let spent = match self.quota.unit {
+            Unit::Usd => Amount::from(used.usd),
+            Unit::Tokens => whole(used.input_tokens.saturating_add(used.output_tokens)),
+            Unit::Requests => whole(used.calls),
+            // It has no seconds.
+            Unit::Seconds if used.calls > 0 => self.quota.limit,
+            Unit::Seconds | Unit::Concurrent => Amount::ZERO,
+        };
+        // What is still known of it is part of that.
+        for known in self.counters.iter_mut().filter(|known| from <= known.period_start && known.period_start <= to) {
+            known.spent = Amount::ZERO;
+        }
+        if spent <= Amount::ZERO {
+            return;
+        }
+        let (warned, ..) = self.crossed(spent, self.quota.limit, &[]);
+        let start = if self.rolling().is_some() { to } else { from };
+        let place = self.counters.partition_point(|counter| counter.period_start < start);
+        self.counters.insert(place, Counter { spent, warned, ..Counter::new(start) });
+    }
+
+    /// Whether a place in time counts at an instant, or is kept.
+    pub(super) fn counts_at(&self, period_start: Timestamp, now: Timestamp) -> bool {
+        let Some(rolling) = self.rolling() else { return true };
+        is_kept(self.kept, period_start) || (period_start > rolling.since(now) && period_start <= now)
+    }
+
+    /// The clock was set back: periods that are still to come wait.
+    pub(super) fn step_back(&mut self, step: SetBack) {
+        self.since = self.since.map(|since| since.min(step.to));
+        if let Some(funds) = &mut self.funds {
+            funds.step_back(step.to);
+        }
+        if let Some(rolling) = self.rolling() {
+            rolling.step_back(&mut self.counters, step);
+            return;
+        }
+        self.counters.append(&mut self.ahead);
+        let come = self.counters.partition_point(|counter| counter.period_start <= step.to);
+        self.ahead = self.counters.split_off(come);
+        self.forget_farthest(self.kept.map_or(step.to, |kept| kept.start));
+    }
+
+    /// The counters that another fold of the same entries has kept, and that count from an instant on, but are not here.
+    pub(super) fn lacking_of(&self, kept: &Self, to: Timestamp) -> Vec<Counter> {
+        if let Some(rolling) = self.rolling() {
+            let since = rolling.since(to);
+            let counts = |point: &&Counter| point.period_start > since || point.holds > 0;
+            let points = |state: &Self| state.counters.iter().filter(counts).cloned().collect::<Vec<_>>();
+            let wanted = points(kept);
+            return if wanted == points(self) { Vec::new() } else { wanted };
+        }
+        let all = || kept.counters.iter().chain(&kept.ahead).filter(|counter| is_kept(kept.kept, counter.period_start));
+        let start = self.window(to).start;
+        // Where nothing was counted in it, what the period before has left counts.
+        let latest = all().filter(|counter| counter.period_start <= start).max_by_key(|counter| counter.period_start);
+        let first = latest.filter(|latest| latest.period_start == start || self.quota.rollover.is_some());
+        let later = all().filter(|counter| counter.period_start > start);
+        let lacks = |counter: &&Counter| self.counter(counter.period_start).is_none();
+        first.into_iter().chain(later).filter(lacks).cloned().collect()
+    }
+
+    /// From which period on there may be more than another fold has kept.
+    pub(super) const fn unknown_from(&self) -> Option<Timestamp> {
+        self.unknown_from
+    }
+
+    /// Takes back counters that were let go of.
+    pub(super) fn restore(&mut self, restored: &[Counter], unknown_from: Option<Timestamp>, at: Timestamp) {
+        let kept = self.kept;
+        if let Some(rolling) = self.rolling() {
+            if !restored.is_empty() {
+                // All of its points come anew, but for what is kept for another instant.
+                let is_kept = |point: &Counter| is_kept(kept, point.period_start);
+                self.counters.retain(|point| is_kept(point) && point.period_start <= rolling.since(at));
+                self.counters.extend_from_slice(restored);
+            }
+            return;
+        }
+        if kept.is_none() {
+            self.unknown_from = unknown_from;
+        }
+        self.counters.append(&mut self.ahead);
+        for counter in restored {
+            if let Err(place) = self.counters.binary_search_by_key(&counter.period_start, |known| known.period_start) {
+                self.counters.insert(place, counter.clone());
+            }
+        }
+        let come = self.counters.partition_point(|counter| counter.period_start <= at);
+        self.ahead = self.counters.split_off(come);
     }
 
     /// Whether a period comes after every one that something was counted in.
@@ -414,7 +634,8 @@ impl QuotaState {
             // Nearly always: without working out what a view has besides.
             return self.crossed(counter.spent.plus(more), self.limit_of(counter, now).plus(raised), &counter.warned);
         } else {
-            self.is_later(placement.period_start).then(|| self.view(id, now))
+            let begins = self.is_later(placement.period_start) && placement.period_start == self.window(now).start;
+            begins.then(|| self.view(id, now))
         };
         // Without a view, the period is over and its counter gone; who should be warned was.
         let nothing = (Vec::new(), Amount::ZERO, Amount::ZERO);
@@ -435,13 +656,17 @@ impl QuotaState {
         if let Some(rolling) = self.rolling() {
             let within = rolling.within(&self.counters, now);
             let spent = within.iter().fold(Amount::ZERO, |spent, point| spent.plus(point.spent));
+            let (kept, since) = (self.kept, rolling.since(now));
+            // What has left the window has warned of what was in it then, and may be in it again where the clock is set back.
+            let is_gone = |point: &&mut Counter| kept.is_some() && point.period_start <= since;
             self.counters
                 .iter_mut()
+                .filter(|point| !is_gone(point))
                 .for_each(|point| point.warned.retain(|fraction| fraction.is_reached(spent, limit)));
         } else {
             // What the periods were left counts as long as the quota says so.
             let rolls_over = self.quota.rollover.is_some();
-            for counter in &mut self.counters {
+            for counter in self.counters.iter_mut().chain(&mut self.ahead) {
                 let carried = if rolls_over { counter.carried } else { Amount::ZERO };
                 let (spent, limit) = (counter.spent, limit.plus(carried));
                 counter.warned.retain(|fraction| fraction.is_reached(spent, limit));
@@ -456,7 +681,8 @@ impl QuotaState {
             return Amount::ZERO;
         }
         let previous = self.window(Timestamp::from_calendar(period_start.millis() - 1)).start;
-        let before = self.counters.iter().rev().find(|counter| counter.period_start < period_start);
+        let earlier = |counter: &&Counter| counter.period_start < period_start;
+        let before = self.ahead.iter().rev().chain(self.counters.iter().rev()).find(earlier);
         // A period in which nothing was counted left all of it.
         let before = before.filter(|counter| counter.period_start >= previous);
         let used = before.map_or(Amount::ZERO, Counter::used);
@@ -481,6 +707,14 @@ impl QuotaState {
         }
     }
 
+    /// By how many milliseconds another table of time zones may begin a period earlier or later.
+    const fn tolerance(&self) -> i64 {
+        match self.quota.period {
+            Period::Hour => HOUR_MS / 2,
+            _ => 12 * HOUR_MS,
+        }
+    }
+
     /// The calendar period that holds an instant.
     fn window(&self, now: Timestamp) -> Window {
         if let Some(latest) = self.latest.filter(|latest| latest.contains(now)) {
@@ -490,10 +724,7 @@ impl QuotaState {
         let mut window = calendar.window(self.quota.period, now);
         // A newer table of time zones may begin a period at another hour than the one that it was opened under. It is the same
         // period, and what was counted in it counts.
-        let half = match self.quota.period {
-            Period::Hour => HOUR_MS / 2,
-            _ => 12 * HOUR_MS,
-        };
+        let half = self.tolerance();
         if let Some(opened) = self.counters.last().map(|counter| counter.period_start)
             && opened <= now
             && opened.millis() + half > window.start.millis()
@@ -519,7 +750,7 @@ mod tests {
         let quota = Quota::new(Scope::Tenant, ResourceFilter::All, Unit::Requests, Amount::ONE, period);
         let mut state = QuotaState::new(quota, QuotaSource::Custom, 1, Timestamp::default());
         let change = Change { spent: Amount::ONE, ..Change::NONE };
-        state.open_counter(at(start)).unwrap().add(change);
+        state.open_counter(at(start), at(start)).unwrap().add(change);
         // As it is read back, under the table of now.
         serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap()
     }
@@ -545,7 +776,10 @@ mod tests {
             );
             // What is spent from then on goes to the same period.
             let placement = state.placement(&id, &view, at(now));
-            state.open_counter(placement.period_start).unwrap().add(Change { spent: Amount::ONE, ..Change::NONE });
+            state
+                .open_counter(placement.period_start, at(now))
+                .unwrap()
+                .add(Change { spent: Amount::ONE, ..Change::NONE });
             assert_eq!(state.view(&id, at(now)).spent.to_string(), "2", "{now}");
         }
         // The next one is another.

@@ -10,6 +10,7 @@ use super::counter::{QuotaState, QuotaView};
 use super::denial::{Denial, Rejection, Tight};
 use super::event::{Charged, Event, Placement, QuotaSource};
 use super::funds::Drawn;
+use super::repeats::{MAX_CHANGES, MAX_FINGERPRINTS};
 use super::reservation::{EndState, Opening, Reservation};
 use super::{HoldsFilter, Ledger, MAX_BULK_RELEASE};
 use crate::amount::Amount;
@@ -342,9 +343,9 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Decision, Rejection> {
         let reservation = self.find(id)?;
-        if let Some(known) = reservation.extensions.iter().find(|extension| extension.id == request.id) {
+        if let Some(same) = reservation.knows_extension(request) {
             let outcome = Outcome::Extended { id: id.clone(), replayed: true };
-            return replay(known == request, outcome, request.id.as_str());
+            return replay(same, outcome, request.id.as_str());
         }
         if let Some(end) = &reservation.end {
             return Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state });
@@ -352,6 +353,7 @@ impl Ledger {
         if request.ttl_seconds.is_none() && request.estimate.is_none() {
             return Err(invalid("ttlSeconds", "an extension names `ttlSeconds`, `estimate` or both"));
         }
+        let known = self.one_more(reservation.known_extensions(), "extensions")?;
         let mut held = reservation.held;
         let mut input = reservation.input;
         let mut basis = reservation.basis.clone();
@@ -384,6 +386,7 @@ impl Ledger {
             input,
             expires_at: prolonged.max(reservation.expires_at),
             basis,
+            known: Some(known),
             drawn,
         };
         Ok(Decision { events: vec![event], outcome: Outcome::Extended { id: id.clone(), replayed: false } })
@@ -399,9 +402,8 @@ impl Ledger {
         let reservation = self.find(id)?;
         let outcome = |replayed| Outcome::Metered { id: id.clone(), replayed };
         let before = reservation.metered.as_deref();
-        let readings = before.map_or(&[][..], |before| &before.readings);
-        if let Some(known) = readings.iter().find(|known| known.id == reading.id) {
-            return replay(known == reading, outcome(true), reading.id.as_str());
+        if let Some(same) = reservation.knows_reading(reading) {
+            return replay(same, outcome(true), reading.id.as_str());
         }
         if let Some(end) = &reservation.end {
             return Err(Rejection::AlreadyEnded { id: id.clone(), state: end.state });
@@ -419,6 +421,7 @@ impl Ledger {
             // A later reading overtook it.
             return Ok(Decision { events: Vec::new(), outcome: outcome(false) });
         }
+        let known = self.one_more(reservation.known_readings(), "readings")?;
         // What was seen of tokens or seconds is not unseen by a reading that says nothing of them.
         let spent = before.map_or(spent, |before| spent.at_least(&before.spent));
         let mut charged = charged(reservation, None, charge, spent);
@@ -429,7 +432,7 @@ impl Ledger {
         if let Some(drawn) = &mut charged.drawn {
             Drawn::strip(drawn);
         }
-        let event = Event::Metered { reading: reading.clone(), charged };
+        let event = Event::Metered { reading: reading.clone(), known: Some(known), charged };
         Ok(Decision { events: followed(event, booked.crossed), outcome: outcome(false) })
     }
 
@@ -608,6 +611,14 @@ impl Ledger {
     /// The quotas that count a call, whether or not it fits.
     fn placements(&self, names: &CallNames<'_>, now: Timestamp) -> Arc<[Placement]> {
         self.applicable(names).map(|(id, state)| state.placement(id, &state.view(id, now), now)).collect()
+    }
+
+    /// How many changes of a hold are remembered with one more, if there may be one more.
+    fn one_more(&self, known: usize, what: &'static str) -> Result<u32, Rejection> {
+        if known >= MAX_CHANGES || self.fingerprints >= MAX_FINGERPRINTS {
+            return Err(Rejection::TooManyChanges(what));
+        }
+        Ok(u32::try_from(known).unwrap_or(u32::MAX).saturating_add(1))
     }
 
     pub(super) fn find(&self, id: &ReservationId) -> Result<&Reservation, Rejection> {

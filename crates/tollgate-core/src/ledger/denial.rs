@@ -24,6 +24,11 @@ pub enum Rejection {
     /// Too many reservations are open: settle or release some.
     #[error("{}", .0.sentence())]
     TooManyHolds(Box<TooManyHolds>),
+    /// A hold has had too many extensions or readings, or the tenant's open holds have: settle it, and reserve anew.
+    #[error(
+        "too many {0}: a hold takes 10000 extensions and 10000 readings, and a tenant's open holds remember 250000 in all; settle this one, and reserve anew"
+    )]
+    TooManyChanges(&'static str),
     /// The tenant is not onboarded.
     #[error("the tenant is not onboarded")]
     TenantNotFound,

@@ -12,6 +12,7 @@ use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use super::event::{Charged, Dropped, Entry, Event, Placement, QuotaSource, Repair, Replaced};
 use super::funds::{Credit, Drawn, Increase, Rollover};
 use super::reservation::Refund;
+use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
@@ -48,6 +49,8 @@ enum Type {
     OverridesSet,
     Adjusted,
     Refunded,
+    ClockSetBack,
+    CountersRestored,
     Archived,
     Repaired,
 }
@@ -72,6 +75,7 @@ struct Members {
     counted_on: Option<Arc<[Placement]>>,
     extension: Option<ExtendRequest>,
     reading: Option<Reading>,
+    known: Option<u32>,
     mode: Option<RecordMode>,
     adjustment: Option<AdjustmentId>,
     refund: Option<Refund>,
@@ -113,6 +117,9 @@ struct Members {
     scope: Option<OverridesScope>,
     version: Option<u64>,
     document: Option<Arc<OverridesDocument>>,
+
+    from: Option<Timestamp>,
+    restored: Option<Vec<Restored>>,
 
     through: Option<u64>,
     head: Option<String>,
@@ -209,6 +216,7 @@ impl Members {
                 input: take!(it.input as "input"),
                 expires_at: take!(it.expires_at as "expiresAt"),
                 basis: it.basis,
+                known: it.known,
                 drawn: it.drawn,
             },
             Type::Released => Event::Released { id: take!(it.id as "id"), drawn: it.drawn },
@@ -249,6 +257,8 @@ impl Members {
                 version: take!(it.version as "version"),
                 document: take!(it.document as "document"),
             },
+            Type::ClockSetBack => Event::ClockSetBack { from: take!(it.from as "from") },
+            Type::CountersRestored => Event::CountersRestored { restored: take!(it.restored as "restored") },
             Type::Archived => Event::Archived {
                 through: take!(it.through as "through"),
                 head: take!(it.head as "head"),
@@ -288,7 +298,7 @@ impl Members {
         };
         let counted_on = it.counted_on.ok_or(Missing("countedOn"));
         Ok(match it.r#type {
-            Type::Metered => Event::Metered { reading: take!(it.reading as "reading"), charged },
+            Type::Metered => Event::Metered { reading: take!(it.reading as "reading"), known: it.known, charged },
             Type::SettledLate => Event::SettledLate { counted_on: counted_on?, charged },
             Type::Recorded => Event::Recorded { mode: take!(it.mode as "mode"), counted_on: counted_on?, charged },
             Type::Adjusted => {
@@ -326,6 +336,7 @@ mod tests {
         });
         let with_charge = |r#type: &str, more: Value| joined(joined(json!({ "type": r#type }), more), charged.clone());
         let of_charge: &[&str] = &["ratedAs", "actual", "replaces", "drawn", "drew", "resets"];
+        let of_metering: &[&str] = &["ratedAs", "actual", "replaces", "drawn", "drew", "resets", "known"];
         vec![
             (
                 json!({ "type": "plan_applied", "tenant": "acme", "plan": "default", "policyVersion": 2, "unknownModel": "deny", "withoutQuota": "allow" }),
@@ -345,10 +356,13 @@ mod tests {
             ),
             (
                 json!({ "type": "extended", "id": "r-1", "extension": { "id": "x", "ttlSeconds": 60 }, "held": amounts, "input": amounts,
-                    "expiresAt": at, "basis": basis, "drawn": drawn }),
-                &["basis", "drawn"],
+                    "expiresAt": at, "basis": basis, "known": 9, "drawn": drawn }),
+                &["basis", "known", "drawn"],
             ),
-            (with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } } })), of_charge),
+            (
+                with_charge("metered", json!({ "reading": { "id": "m", "actual": { "usd": "0.2" } }, "known": 9 })),
+                of_metering,
+            ),
             (with_charge("settled", json!({})), of_charge),
             (with_charge("settled_late", json!({ "countedOn": counted_on })), of_charge),
             (json!({ "type": "released", "id": "r-1", "drawn": drawn }), &["drawn"]),
@@ -383,6 +397,12 @@ mod tests {
                 of_charge,
             ),
             (json!({ "type": "archived", "through": 7, "head": "sha256:1", "state": "sha256:2" }), &[]),
+            (json!({ "type": "clock_set_back", "from": at }), &[]),
+            (
+                json!({ "type": "counters_restored", "restored": [{ "quotaId": "q", "generation": 3, "credits": [{ "creditId": "c", "amount": "5" }],
+                    "counters": [{ "periodStart": at, "spent": "1", "held": "0", "holds": 0, "resetSeq": 0, "warned": ["0.8"] }] }] }),
+                &[],
+            ),
             (
                 json!({ "type": "repaired", "by": "ops", "differences": [{ "place": "p", "kept": "1", "refolded": "2" }] }),
                 &[],
@@ -413,7 +433,7 @@ mod tests {
             assert_eq!(written, Value::Object(members));
             types.insert(event["type"].as_str().unwrap().to_owned());
         }
-        assert_eq!(types.len(), 23, "an example of each variant");
+        assert_eq!(types.len(), 25, "an example of each variant");
     }
 
     #[test]

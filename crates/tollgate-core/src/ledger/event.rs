@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use super::funds::{Credit, Drawn, Increase, Rollover};
 use super::reservation::Refund;
+use super::set_back::Restored;
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
 use crate::call::Call;
@@ -25,7 +26,7 @@ use crate::time::Timestamp;
 pub struct Entry {
     /// 1, 2, 3, … without gaps.
     pub seq: u64,
-    /// When it was decided; never earlier than the line before.
+    /// When it was decided; earlier than the line before only where that line's clock was wrong: then this one is a [`Event::ClockSetBack`].
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -142,6 +143,9 @@ pub enum Event {
         /// Where the rates of the new bound come from.
         #[serde(skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
+        /// How many extensions the hold remembers, with this one. Entries without it are older: they forgot all but the latest eight.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known: Option<u32>,
         /// What it draws on credits from then on, where that changes.
         #[serde(skip_serializing_if = "Option::is_none")]
         drawn: Option<Vec<Drawn>>,
@@ -150,6 +154,9 @@ pub enum Event {
     Metered {
         /// What was reported.
         reading: Reading,
+        /// How many readings the hold remembers, with this one. Entries without it are older: they forgot all but the latest eight.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known: Option<u32>,
         /// What it comes to so far, and what the reading before had come to.
         #[serde(flatten)]
         charged: Charged,
@@ -267,6 +274,16 @@ pub enum Event {
         /// The charge, what of it counts now, and what had counted before.
         #[serde(flatten)]
         charged: Charged,
+    },
+    /// The clock was set back by more than an hour, to the time of this entry, and the ledger follows it. The next one may say what counts again.
+    ClockSetBack {
+        /// What the time was.
+        from: Timestamp,
+    },
+    /// What counts again because the clock was set back.
+    CountersRestored {
+        /// Of each quota.
+        restored: Vec<Restored>,
     },
     /// Entries were exported, and then dropped here. The ledger goes on from the state that they led to.
     Archived {

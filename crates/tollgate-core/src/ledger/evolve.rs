@@ -6,7 +6,8 @@ use super::command::Reading;
 use super::counter::Change;
 use super::event::{Charged, Dropped, Entry, Event, Hint, Placement, QuotaSource};
 use super::funds::{Drawn, Funds};
-use super::reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Reservation};
+use super::repeats::{self, Fingerprints};
+use super::reservation::{End, EndState, Metered, Opening, Reservation};
 use super::{Ledger, QuotaState, Quotas, Tenant};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate};
@@ -22,6 +23,7 @@ impl Ledger {
     pub fn evolve(&mut self, entry: &Entry) {
         let at = entry.at;
         self.clock = self.clock.max(at);
+        self.peak = self.peak.max(self.clock);
         self.seq = entry.seq;
         match &entry.event {
             Event::PlanApplied { tenant, plan, policy_version, unknown_model, without_quota } => {
@@ -79,13 +81,14 @@ impl Ledger {
                         Estimate::Tokens(_) | Estimate::Usd(_) => None,
                     },
                     extensions: Vec::new(),
+                    older_extensions: None,
                     drawn,
                     metered: None,
                     end: None,
                     opened_by: Some(entry.seq),
                 });
             }
-            Event::Extended { id, extension, held, input, expires_at, basis, drawn: told } => {
+            Event::Extended { id, extension, held, input, expires_at, basis, known, drawn: told } => {
                 if let Some((quotas, reservation)) = self.close(id) {
                     let before = if fault::on(Fault::ExtensionAddsUp) { Amounts::default() } else { reservation.held };
                     move_grown(quotas, reservation, held, at);
@@ -104,15 +107,11 @@ impl Ledger {
                     if let Some(Estimate::Sandbox(bounds)) = &extension.estimate {
                         reservation.sandbox = Some(bounds.clone());
                     }
-                    if reservation.extensions.len() >= REMEMBERED_EXTENSIONS {
-                        reservation.extensions.remove(0);
-                    }
-                    reservation.extensions.push(extension.clone());
-                    let call = Arc::clone(&reservation.call);
-                    self.holds.insert((*expires_at, id.clone()), call.user_id.as_ref());
+                    reservation.remember_extension(extension, known.is_some());
+                    self.reopened(id);
                 }
             }
-            Event::Metered { reading, charged } => self.metered(reading, charged, entry),
+            Event::Metered { reading, known, charged } => self.metered(reading, known.is_some(), charged, entry),
             Event::Settled(charged) => self.end(EndState::Settled, charged, entry),
             Event::Expired(charged) => self.end(EndState::Expired, charged, entry),
             Event::Released { id, drawn: told } => {
@@ -170,6 +169,7 @@ impl Ledger {
                         expires_at: at,
                         sandbox: None,
                         extensions: Vec::new(),
+                        older_extensions: None,
                         drawn: charged.drawn.clone().unwrap_or_default(),
                         metered: None,
                         end: Some(ended(EndState::Recorded, charged, entry)),
@@ -198,7 +198,12 @@ impl Ledger {
                 });
             }
             Event::CreditLapsed { quota_id, credit_id, rolled, .. } => {
-                self.fund(quota_id, at, |funds| funds.lapse(credit_id, *rolled));
+                let kept = self.kept;
+                self.fund(quota_id, at, |funds| {
+                    if !kept.is_some_and(|to| funds.lasts_beyond(credit_id, to)) {
+                        funds.lapse(credit_id, *rolled);
+                    }
+                });
             }
             Event::LimitIncreased { quota_id, increase } => {
                 let mut forgotten = Vec::new();
@@ -225,6 +230,8 @@ impl Ledger {
                     end.refunds.push(refund.clone());
                 }
             }
+            Event::ClockSetBack { from } => self.step_back(entry.seq, *from, at),
+            Event::CountersRestored { restored } => self.restore_counters(restored, at),
             // They tell of the store. The state is what the other entries lead to.
             Event::Archived { .. } | Event::Repaired { .. } => {}
         }
@@ -237,7 +244,11 @@ impl Ledger {
                 state.edit(quota, source, at);
             }
             _ => {
-                let gone = self.quotas.insert(id.clone(), QuotaState::new(quota.clone(), source, generation, at));
+                let mut state = QuotaState::new(quota.clone(), source, generation, at);
+                if let Some(to) = self.kept {
+                    state.keep(to);
+                }
+                let gone = self.quotas.insert(id.clone(), state);
                 if let Some(gone) = gone {
                     self.remember_ids(id, gone);
                 }
@@ -254,7 +265,7 @@ impl Ledger {
     }
 
     /// Changes what adds to a quota's limit. What was paid for belongs to the tenant, so its quota outlives plans.
-    fn fund(&mut self, id: &QuotaId, at: Timestamp, change: impl FnOnce(&mut Funds)) {
+    pub(super) fn fund(&mut self, id: &QuotaId, at: Timestamp, change: impl FnOnce(&mut Funds)) {
         if let Some(state) = self.quotas.get_mut(id) {
             state.source = QuotaSource::Custom;
             change(state.funds.get_or_insert_default());
@@ -309,7 +320,7 @@ impl Ledger {
     }
 
     /// A reading: so much of the hold is spent now.
-    fn metered(&mut self, reading: &Reading, charged: &Charged, entry: &Entry) {
+    fn metered(&mut self, reading: &Reading, counted: bool, charged: &Charged, entry: &Entry) {
         let Some(reservation) = self.reservations.get_mut(&charged.id) else { return };
         note_resets(reservation, &charged.resets);
         let before = reservation.metered.take();
@@ -317,23 +328,23 @@ impl Ledger {
             seq: entry.seq,
             first: charged.replaces.map(|replaced| replaced.since()),
             readings: Vec::new(),
+            older_readings: Fingerprints::default(),
             charge: charged.charge.clone(),
             spent: charged.spent,
             input_tokens: charged.charge.sum(MeterKind::InputTokens),
             output_tokens: charged.charge.sum(MeterKind::OutputTokens),
         };
         let corrects = charged.replaces.map_or(u64::MAX, |replaced| replaced.since());
-        if let Some(before) = &before {
-            metered.readings.clone_from(&before.readings);
-            if metered.readings.len() >= REMEMBERED_EXTENSIONS {
-                metered.readings.remove(0);
-            }
+        if let Some(before) = before {
+            (metered.readings, metered.older_readings) = (before.readings, before.older_readings);
             if charged.charge.lines.is_empty() {
                 // A reading by amount says nothing of tokens; those that were reported stay reported.
                 (metered.input_tokens, metered.output_tokens) = (before.input_tokens, before.output_tokens);
             }
         }
-        metered.readings.push(reading.clone());
+        let older = metered.older_readings.len();
+        repeats::remember(&mut metered.readings, &mut metered.older_readings, reading.clone(), counted);
+        self.fingerprints = self.fingerprints.saturating_add(metered.older_readings.len().saturating_sub(older));
         let held = reservation.held;
         let rests = |unit: Unit, spent: &Amounts| unit.held(&held).minus(unit.spent(spent)).or_zero();
         let rested = charged.replaces.map(|replaced| replaced.amounts).unwrap_or_default();
@@ -361,7 +372,7 @@ impl Ledger {
             if let (Some(funds), Some(drawn)) = (&mut state.funds, drawn) {
                 funds.redraw(&placement.quota_id, &charged.drew, drawn, charged.reserved_at);
             }
-            if state.rolling().is_some_and(|rolling| placement.period_start <= rolling.since(entry.at)) {
+            if !state.counts_at(placement.period_start, entry.at) {
                 // Its point may be gone, and another one must not take the difference.
                 continue;
             }
@@ -396,13 +407,22 @@ impl Ledger {
     }
 
     pub(super) fn open(&mut self, reservation: Reservation) {
+        self.fingerprints = self.fingerprints.saturating_add(reservation.fingerprints());
         self.holds.insert((reservation.expires_at, reservation.id.clone()), reservation.call.user_id.as_ref());
         self.reservations.insert(reservation.id.clone(), reservation);
+    }
+
+    /// A reservation that was closed to be changed is open still.
+    fn reopened(&mut self, id: &ReservationId) {
+        let Some(reservation) = self.reservations.get(id) else { return };
+        self.fingerprints = self.fingerprints.saturating_add(reservation.fingerprints());
+        self.holds.insert((reservation.expires_at, id.clone()), reservation.call.user_id.as_ref());
     }
 
     /// An open reservation, which has no deadline any more, and the quotas that count it.
     fn close(&mut self, id: &ReservationId) -> Option<(&mut Quotas, &mut Reservation)> {
         let reservation = self.reservations.get_mut(id)?;
+        self.fingerprints = self.fingerprints.saturating_sub(reservation.fingerprints());
         let place = (reservation.expires_at, reservation.id.clone());
         self.holds.remove(&place);
         Some((&mut self.quotas, reservation))
@@ -455,7 +475,12 @@ fn count(
             continue;
         }
         let mut change = change(placement, state.quota.unit);
-        if let Some(counter) = state.open_counter(placement.period_start) {
+        // What is open keeps its counter; only something new begins a period.
+        let counter = match entry.event {
+            Event::Reserved { .. } | Event::Recorded { .. } => state.open_counter(placement.period_start, entry.at),
+            _ => state.counter_mut(placement.period_start),
+        };
+        if let Some(counter) = counter {
             if placement.dropped.is_none() && counter.reset_seq > corrects {
                 change.spent = change.spent.or_zero();
             }
@@ -493,7 +518,7 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
         }
         let mut spent = reservation.metered_of(unit);
         let mut reset_seq = 0;
-        if let Some(point) = state.open_counter(placement.period_start) {
+        if let Some(point) = state.open_counter(placement.period_start, at) {
             // What a reset has dropped stays dropped, also when it is corrected where it is going.
             reset_seq = point.reset_seq;
             let is_unknown = placement.dropped.is_none() && reset_seq > metered_first;
@@ -501,7 +526,7 @@ fn move_grown(quotas: &mut Quotas, reservation: &mut Reservation, grown: &Amount
             spent = if is_dropped { Amount::ZERO } else { placement.counts(spent) };
             point.add(Change { spent: Amount::ZERO.minus(spent), ..Change::end(held, Amount::ZERO) });
         }
-        if let Some(point) = state.open_counter(at) {
+        if let Some(point) = state.open_counter(at, at) {
             point.reset_seq = point.reset_seq.max(reset_seq);
             point.add(Change { spent, ..Change::hold(held) });
         }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::set_back::RestoredCredit;
 use super::used_ids::Used;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
@@ -305,6 +306,57 @@ impl Funds {
             None => credit.end(),
         }
         self.place(credit);
+    }
+
+    /// Whether a credit that is there still ends only after an instant.
+    pub(super) fn lasts_beyond(&self, id: &CreditId, to: Timestamp) -> bool {
+        self.credit(id).is_some_and(|credit| !credit.ended && credit.expires_at.is_some_and(|at| at > to))
+    }
+
+    /// Whether one may have lapsed that ends after an instant.
+    pub(super) fn has_lapsed_after(&self, to: Timestamp) -> bool {
+        let is_later = |at: Option<Timestamp>| at.is_some_and(|at| at > to);
+        let may_come = |credit: &CreditState| {
+            (credit.ended && is_later(credit.expires_at)) || (credit.has_rolled() && is_later(credit.credit.expires_at))
+        };
+        self.credits.iter().any(may_come)
+    }
+
+    /// Those that have lapsed or rolled over here and not in another fold of the same entries, in which what ends after an instant goes on.
+    pub(super) fn not_lapsed(&self, kept: &Self, to: Timestamp) -> Vec<RestoredCredit> {
+        let goes_on = kept.credits.iter().filter(|kept| kept.expires_at.is_some_and(|at| at > to) && !kept.ended);
+        let differs = |kept: &&CreditState| {
+            let here = self.credit(&kept.credit.id);
+            here.is_some_and(|credit| credit.ended || credit.expires_at != kept.expires_at)
+        };
+        let restored = goes_on.filter(differs).map(|kept| RestoredCredit {
+            credit_id: kept.credit.id.clone(),
+            amount: kept.amount,
+            expires_at: kept.expires_at,
+        });
+        restored.collect()
+    }
+
+    /// A credit that has lapsed only under a clock that was wrong.
+    pub(super) fn restore(&mut self, restored: &RestoredCredit) {
+        let Some(at) = self.credits.iter().position(|known| known.credit.id == restored.credit_id) else { return };
+        if !self.credits.get(at).is_some_and(|known| known.ended || known.expires_at != restored.expires_at) {
+            return;
+        }
+        let mut credit = self.credits.remove(at);
+        credit.amount = restored.amount;
+        credit.expires_at = restored.expires_at;
+        credit.ended = false;
+        self.place(credit);
+    }
+
+    /// The clock was set back: what was ended by hand under the later one is over.
+    pub(super) fn step_back(&mut self, to: Timestamp) {
+        for known in self.increases.iter_mut().filter(|known| known.until != known.increase.until) {
+            if !fault::on(Fault::SetBackRevivesIncreases) {
+                known.until = known.until.min(to);
+            }
+        }
     }
 
     /// Adds an increase. Those that are forgotten for it are returned.

@@ -19,9 +19,11 @@ mod funds;
 mod open_holds;
 mod rates;
 mod refund;
+mod repeats;
 mod rerate;
 mod reservation;
 mod rolling;
+mod set_back;
 mod snapshot;
 mod used_ids;
 
@@ -42,8 +44,10 @@ pub use funds::{Credit, CreditState, Drawn, Funds, Increase, MAX_FUNDS, Rollover
 #[cfg(feature = "seeded-bugs")]
 pub use open_holds::set_caps;
 pub use open_holds::{Caps, HoldPlace, MAX_BULK_RELEASE, MAX_OPEN_HOLDS, MAX_USER_HOLDS, TooManyHolds};
+pub use repeats::{Fingerprints, MAX_CHANGES, MAX_FINGERPRINTS};
 pub use rerate::{RerateBy, Rerated};
-pub use reservation::{End, EndState, Metered, Opening, REMEMBERED_EXTENSIONS, Refund, Reservation};
+pub use reservation::{End, EndState, Metered, OlderExtensions, Opening, Refund, Reservation};
+pub use set_back::{Beginning, OVERRULED_SECONDS, Pace, Refolding, Restored, RestoredCredit};
 pub use snapshot::Snapshot;
 use used_ids::UsedIds;
 
@@ -84,12 +88,20 @@ pub struct Ledger {
     holds: OpenHolds,
     /// When the next credit ends.
     next_lapse: Option<Timestamp>,
-    /// The time of the last entry: time never runs backwards in a ledger.
+    /// The time of the last entry. It runs backwards only by entries that say so: see [`Ledger::set_back`].
     clock: Timestamp,
+    /// The latest time of any entry.
+    peak: Timestamp,
+    /// The steps back.
+    set_backs: Vec<set_back::SetBack>,
+    /// The instant for which a [`Refolding`] keeps what is otherwise let go of.
+    kept: Option<Timestamp>,
     /// The highest generation that a quota has had.
     generation: u64,
     /// The number of the last entry.
     seq: u64,
+    /// How many extensions and readings the open reservations remember by their fingerprints.
+    fingerprints: usize,
     /// Own rates, aliases and markups.
     prices: PriceBook,
     /// The ids of credits and increases that no quota remembers any more.
@@ -132,7 +144,8 @@ impl Ledger {
         &self.prices
     }
 
-    /// The instant to decide at, given what the clock says: never before the last entry.
+    /// The instant to decide at, given what the clock says: never before the last entry. Where the clock [was set back](Self::is_set_back_by), the ledger has to
+    /// [follow](Self::set_back) first.
     #[must_use]
     pub fn now(&self, clock: Timestamp) -> Timestamp {
         if fault::on(Fault::ClockRunsBackwards) { clock } else { self.clock.max(clock) }
@@ -163,7 +176,10 @@ impl Ledger {
         reservation: &'a Reservation,
         now: Timestamp,
     ) -> impl Iterator<Item = QuotaView<'a>> {
-        reservation.counted_on.iter().filter_map(move |placement| {
+        let places = self.places_of(reservation);
+        let count = places.len();
+        (0..count).filter_map(move |at| {
+            let placement = places.get(at)?;
             let (id, state) = self.quotas.get_key_value_near(placement.hint.0, &placement.quota_id)?;
             state.view_of(id, placement, now)
         })
@@ -212,6 +228,12 @@ impl Ledger {
         self.holds.first().map(|(deadline, _)| *deadline)
     }
 
+    /// How many extensions and readings the open reservations remember by their fingerprints.
+    #[must_use]
+    pub const fn fingerprints(&self) -> usize {
+        self.fingerprints
+    }
+
     /// The number of the last entry; 0 before the first.
     #[must_use]
     pub const fn last_seq(&self) -> u64 {
@@ -248,7 +270,7 @@ impl Ledger {
         let first = self.applicable(&names).map(|(id, _)| id.clone()).next();
         if let Some((id, state)) = first.and_then(|id| Some((id.clone(), self.quotas.get_mut(&id)?))) {
             let start = state.placement(&id, &state.view(&id, now), now).period_start;
-            if let Some(counter) = state.open_counter(start) {
+            if let Some(counter) = state.open_counter(start, now) {
                 counter.held = counter.held.plus(crate::amount::Amount::ONE);
             }
         }

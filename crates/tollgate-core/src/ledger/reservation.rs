@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Actual, ExtendRequest, HoldTerms, Reading, RecordMode};
 use super::event::{Placement, Replaced};
 use super::funds::Drawn;
+use super::repeats::{self, Fingerprints};
 use crate::amount::Amount;
 use crate::bounds::{Amounts, Estimate, SandboxBounds};
 use crate::call::Call;
@@ -17,11 +18,6 @@ use crate::money::Usd;
 use crate::price::{Basis, Charge};
 use crate::quota::Unit;
 use crate::time::Timestamp;
-
-/// How many of a hold's latest extensions, and of its meter readings, are remembered, so that a repeat of one is recognized. A repeat of an
-/// older one counts as new, which changes little: estimates and readings are totals, a deadline never comes nearer, and a reading never
-/// goes back.
-pub const REMEMBERED_EXTENSIONS: usize = 8;
 
 /// A hold, or what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +54,9 @@ pub struct Reservation {
     /// The latest extensions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<ExtendRequest>,
+    /// What is remembered of older ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_extensions: Option<Box<OlderExtensions>>,
     /// What it draws on credits. Once it has ended, those that it drew on and that got all back are there too: what becomes known of it
     /// later is drawn from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -74,6 +73,17 @@ pub struct Reservation {
     pub opened_by: Option<u64>,
 }
 
+/// The extensions before the latest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OlderExtensions {
+    /// What they were.
+    pub known: Fingerprints,
+    /// The longest that one of them asked for, where any did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u32>,
+}
+
 /// What a call has used so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +95,9 @@ pub struct Metered {
     pub first: Option<u64>,
     /// The latest readings, oldest first; the last one is what was charged.
     pub readings: Vec<Reading>,
+    /// What is remembered of older ones.
+    #[serde(default, skip_serializing_if = "Fingerprints::is_empty")]
+    pub older_readings: Fingerprints,
     /// The price so far.
     pub charge: Charge,
     /// It in every unit.
@@ -201,6 +214,58 @@ impl Reservation {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.end.is_none()
+    }
+
+    /// Whether an extension was made before: with the same content, or with another. None where it is new.
+    pub(super) fn knows_extension(&self, request: &ExtendRequest) -> Option<bool> {
+        let none = Fingerprints::default();
+        let older = self.older_extensions.as_ref().map_or(&none, |older| &older.known);
+        repeats::known(&self.extensions, older, request)
+    }
+
+    /// How many extensions it remembers.
+    pub(super) fn known_extensions(&self) -> usize {
+        self.extensions.len().saturating_add(self.older_extensions.as_ref().map_or(0, |older| older.known.len()))
+    }
+
+    pub(super) fn remember_extension(&mut self, request: &ExtendRequest, counted: bool) {
+        let mut older = self.older_extensions.take().unwrap_or_default();
+        let longest = self.longest_extension(older.ttl_seconds);
+        repeats::remember(&mut self.extensions, &mut older.known, request.clone(), counted);
+        if !older.known.is_empty() {
+            older.ttl_seconds = longest;
+            self.older_extensions = Some(older);
+        }
+    }
+
+    /// The same of a reading.
+    pub(super) fn knows_reading(&self, reading: &Reading) -> Option<bool> {
+        self.metered.as_ref().and_then(|known| repeats::known(&known.readings, &known.older_readings, reading))
+    }
+
+    /// How many readings it remembers.
+    pub(super) fn known_readings(&self) -> usize {
+        self.metered.as_ref().map_or(0, |known| known.readings.len().saturating_add(known.older_readings.len()))
+    }
+
+    /// How many extensions and readings it remembers by their fingerprints.
+    pub(super) fn fingerprints(&self) -> usize {
+        let readings = self.metered.as_ref().map_or(0, |known| known.older_readings.len());
+        readings.saturating_add(self.older_extensions.as_ref().map_or(0, |older| older.known.len()))
+    }
+
+    /// The longest that it was ever to last from the instant at which that was asked for.
+    pub(super) fn longest_ttl(&self) -> u32 {
+        let asked = match &self.opening {
+            Opening::Reserve(terms) => terms.ttl_seconds,
+            Opening::Record(_) => 0,
+        };
+        let older = self.older_extensions.as_ref().and_then(|older| older.ttl_seconds);
+        self.longest_extension(older).map_or(asked, |longest| longest.max(asked))
+    }
+
+    fn longest_extension(&self, older: Option<u32>) -> Option<u32> {
+        self.extensions.iter().map(|extension| extension.ttl_seconds).fold(older, Option::max)
     }
 
     /// What of a unit is still held while it is open: what was metered of it is spent.

@@ -5,6 +5,7 @@
 //! those within a [grain](Rolling::grain) of each other become the latest of them, which leaves the window later, never earlier.
 
 use super::counter::Counter;
+use super::set_back::SetBack;
 use crate::amount::Amount;
 use crate::fault::{self, Fault};
 use crate::time::Timestamp;
@@ -33,6 +34,17 @@ impl Rolling {
         let length = if fault::on(Fault::RollingWindowIsShort) { self.length / 2 } else { self.length };
         // The window of the first seconds of 1970 would begin before time does.
         Timestamp::from_calendar((now.millis() - length).max(-1))
+    }
+
+    /// Where an instant is after a step back: what was in the window then still is, and leaves it as if it were of now; what had left it has left it for good.
+    pub(super) fn after_step(self, step: SetBack, at: Timestamp) -> Timestamp {
+        if at <= step.to {
+            at
+        } else if at > self.since(step.from) {
+            step.to
+        } else {
+            Timestamp::default()
+        }
     }
 
     /// When an instant leaves the window.
@@ -65,14 +77,35 @@ impl Rolling {
         enough.or_else(|| within.last()).map(|point| self.leaves_at(point.period_start))
     }
 
-    /// Makes room for a point at an instant that is later than every point.
-    pub(super) fn make_room(self, points: &mut Vec<Counter>, now: Timestamp) {
+    /// Moves the points to where a step back leaves them.
+    pub(super) fn step_back(self, points: &mut Vec<Counter>, step: SetBack) {
+        let later = points.partition_point(|point| point.period_start <= step.to);
+        for mut point in points.split_off(later) {
+            point.period_start = self.after_step(step, point.period_start);
+            if point.holds == 0 && (point.period_start < step.to || fault::on(Fault::SetBackForgetsWindow)) {
+                continue;
+            }
+            let place = points.partition_point(|other| other.period_start < point.period_start);
+            if let Some(same) = points.get_mut(place).filter(|other| other.period_start == point.period_start) {
+                let known = core::mem::replace(same, Counter::new(point.period_start));
+                *same = known.joined(point);
+            } else {
+                points.insert(place, point);
+            }
+        }
+    }
+
+    /// Makes room for a point at an instant that is later than every point, but keeps those that are still wanted.
+    pub(super) fn make_room(self, points: &mut Vec<Counter>, now: Timestamp, is_kept: impl Fn(Timestamp) -> bool) {
         let since = self.since(now);
         let gone = points.partition_point(|point| point.period_start <= since);
         if gone > 0 {
             // Holds that have left the window count no more, but must be found when they end.
-            let held = points.drain(..gone).filter(|point| point.holds > 0).reduce(Counter::joined);
-            points.splice(..0, held);
+            let (mut left, gone): (Vec<_>, Vec<_>) =
+                points.drain(..gone).partition(|point| is_kept(point.period_start));
+            left.extend(gone.into_iter().filter(|point| point.holds > 0).reduce(Counter::joined));
+            left.sort_by_key(|point| point.period_start);
+            points.splice(..0, left);
         }
         if points.len() >= MAX_POINTS {
             let grain = |point: &Counter| point.period_start.millis() / self.grain();

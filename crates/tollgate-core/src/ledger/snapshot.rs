@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::set_back::SetBack;
 use super::used_ids::UsedIds;
 use super::{Ledger, QuotaState, Reservation, Tenant};
 use crate::catalog::{OverridesDocument, OverridesScope};
@@ -26,6 +27,11 @@ pub struct Snapshot {
     clock: Timestamp,
     generation: u64,
     seq: u64,
+    /// The latest time of any entry, where the clock was set back since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peak: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    set_backs: Vec<SetBack>,
     /// The platform's and the tenant's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     overrides: Vec<OverridesSnapshot>,
@@ -72,6 +78,8 @@ impl Ledger {
             clock: self.clock,
             generation: self.generation,
             seq: self.seq,
+            peak: (self.peak > self.clock).then_some(self.peak),
+            set_backs: self.set_backs.clone(),
             overrides: [&self.prices.platform, &self.prices.tenant]
                 .into_iter()
                 .flatten()
@@ -107,6 +115,8 @@ impl Ledger {
             quotas: snapshot.quotas,
             clock: snapshot.clock,
             generation: snapshot.generation,
+            peak: snapshot.peak.unwrap_or(snapshot.clock),
+            set_backs: snapshot.set_backs,
             seq: snapshot.seq,
             used_ids: snapshot.used_ids,
             ..Self::default()

@@ -11,7 +11,9 @@
 use serde_json::{Value, json};
 use tollgate_core::api::{Answer, Request, parse_command};
 use tollgate_core::catalog::Catalog;
-use tollgate_core::ledger::{Command, Entry, Event, Ledger, Onboard, Reservation, Snapshot};
+use tollgate_core::ledger::{
+    Beginning, Command, Entry, Event, Ledger, Onboard, Pace, Refolding, Reservation, Snapshot,
+};
 use tollgate_core::local::LocalLedger;
 use tollgate_core::sight::Sight;
 use tollgate_core::time::Timestamp;
@@ -156,6 +158,16 @@ impl Desk {
     fn carry_out(&mut self, request: &Request) -> Reply {
         let catalog = Catalog::builtin().unwrap();
         let mut entries = Vec::new();
+        if let Some(beginning) = Pace::default().begin(&self.ledger, self.now) {
+            let mut refolding = Refolding::new(Ledger::new(), self.ledger.now(self.now).min(self.now));
+            self.history().iter().for_each(|entry| refolding.fold(entry));
+            match beginning {
+                Beginning::StepBack(refolds) => {
+                    self.ledger.set_back(self.now, refolds.then_some(refolding), &mut entries);
+                }
+                Beginning::TakeIn => self.ledger.take_in(&refolding, &mut entries),
+            }
+        }
         self.ledger.expire(self.now, usize::MAX, &mut entries);
         self.store(&entries);
         let thorough = self.ledger.open_holds() < CHECKED_HOLDS;

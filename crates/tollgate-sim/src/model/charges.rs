@@ -11,7 +11,12 @@ impl Model {
         // Thresholds that the new limit puts out of reach may be crossed again.
         let places: Vec<Place> = self.warned.keys().filter(|place| place.0 == identity).copied().collect();
         for place in places {
-            let Some(span) = self.span_of(&quota, place, now) else { continue };
+            // Also of a period that is over, which may come again.
+            let span = match quota.definition.period {
+                Period::Rolling(_) => self.span_of(&quota, place, now),
+                _ => Some(Span::Period(place.1)),
+            };
+            let Some(span) = span else { continue };
             let (spent, limit) = (self.spent(&quota, span), self.limit(&quota, span, now));
             if let Some(warned) = self.warned.get_mut(&place) {
                 warned.retain(|thousandths| spent * 1000 >= limit * thousandths);
@@ -55,9 +60,11 @@ impl Model {
                 let carried = self.left_by_the_period_before(quota, *period);
                 self.carried.insert((*identity, *period), carried);
             }
-            if !rolls && earlier.iter().all(|earlier| earlier < period) {
-                let is_idle =
-                    |earlier: &i64| !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)));
+            if !rolls && self.current.get(identity).is_none_or(|current| current < period) {
+                self.current.insert(*identity, *period);
+                let is_idle = |earlier: &i64| {
+                    *earlier < *period && !self.open().any(|(_, open)| open.counted_on.contains(&(*identity, *earlier)))
+                };
                 let idle: Vec<Place> =
                     earlier.into_iter().filter(is_idle).map(|earlier| (*identity, earlier)).collect();
                 self.over.extend(idle);

@@ -23,6 +23,8 @@ pub(super) struct Credit {
     /// What of the rest still goes on when it ends.
     rolls: Option<(Pico, i64)>,
     is_over: bool,
+    /// Whether that is because its time was up.
+    has_lapsed: bool,
     /// Among those that end together, the one with the lower number is spent first.
     turn: usize,
 }
@@ -177,6 +179,7 @@ impl Model {
             ends: asked.ends,
             rolls: asked.rolls,
             is_over: false,
+            has_lapsed: false,
             turn: self.next_turn(),
         });
         self.is_funded(identity, now);
@@ -233,16 +236,49 @@ impl Model {
         let Some(at) = self.first_to_lapse() else { return };
         let (drawn, turn) = (self.drawn(&self.credits[at]), self.next_turn());
         let credit = &mut self.credits[at];
-        match credit.rolls.take() {
+        match credit.rolls {
             Some((most, until)) if credit.amount > drawn => {
+                credit.rolls = None;
                 credit.amount = credit.amount.min(drawn + most);
                 credit.ends = Some(until);
                 credit.turn = turn;
             }
-            _ => credit.is_over = true,
+            _ => (credit.is_over, credit.has_lapsed) = (true, true),
         }
         let identity = credit.quota;
         self.is_funded(identity, now);
+    }
+
+    /// The clock was set back: what lapsed only under the later one goes on, and what was ended by hand is over.
+    pub(super) fn funds_come_again(&mut self, to: i64) {
+        for raise in self.raises.iter_mut().filter(|raise| raise.until != raise.asked.until) {
+            raise.until = raise.until.min(to);
+        }
+        let is_later = |ends: Option<i64>| ends.is_some_and(|ends| ends > to);
+        let mut coming = Vec::new();
+        for (at, credit) in self.credits.iter_mut().enumerate() {
+            let was_revoked = credit.is_over && !credit.has_lapsed;
+            let has_changed = credit.has_lapsed || credit.ends != credit.asked.ends;
+            if was_revoked || !has_changed {
+                continue;
+            }
+            if is_later(credit.asked.ends) {
+                // Also what had gone on of it is again as it was paid for.
+                (credit.amount, credit.ends, credit.rolls) =
+                    (credit.asked.amount, credit.asked.ends, credit.asked.rolls);
+                coming.push((credit.ends, at));
+            } else if credit.has_lapsed && is_later(credit.ends) {
+                coming.push((credit.ends, at));
+            }
+        }
+        coming.sort_unstable();
+        for (_, at) in coming {
+            let turn = self.next_turn();
+            let credit = &mut self.credits[at];
+            (credit.is_over, credit.has_lapsed, credit.turn) = (false, false, turn);
+            let identity = credit.quota;
+            self.is_funded(identity, to);
+        }
     }
 
     /// So much more is taken from the credits of the quotas that count a reservation; or given back to those that it was taken from, the

@@ -11,6 +11,7 @@ pub mod prices;
 mod render;
 mod report;
 mod rerate;
+mod set_back;
 pub mod words;
 
 pub use admission::Denial;
@@ -49,8 +50,6 @@ impl Span {
     }
 }
 
-/// How many of a hold's extensions and of its readings are remembered.
-const REMEMBERED_EXTENSIONS: usize = 8;
 /// How often one charge may be refunded.
 const MAX_REFUNDS: usize = 32;
 
@@ -76,8 +75,12 @@ pub struct Model {
     crossings: Vec<String>,
     /// Periods that something was counted in, by quota.
     counted: BTreeMap<u64, BTreeSet<i64>>,
-    /// Periods that are over for good: nothing was held in them when something was first counted in a later one.
+    /// Periods that are over, unless the clock is set back: nothing was held in them when something was first counted in a later one.
     over: BTreeSet<Place>,
+    /// The latest period that has come and been counted in, by quota.
+    current: BTreeMap<u64, i64>,
+    /// How often the clock was set back.
+    steps_back: usize,
     /// By how much a quota's period may pass its limit: overruns, records that mind no limit, and limits that were lowered.
     overruns: BTreeMap<Place, Pico>,
     /// What was paid for in advance.
@@ -246,6 +249,12 @@ impl Model {
         self.overrides_version
     }
 
+    /// How often the clock was set back.
+    #[must_use]
+    pub const fn steps_back(&self) -> usize {
+        self.steps_back
+    }
+
     /// How often anything has happened.
     #[must_use]
     pub const fn changes(&self) -> usize {
@@ -354,8 +363,9 @@ impl Model {
         self.moment
     }
 
-    /// Ends the holds and credits whose time is up, in the order of time, holds first.
+    /// Follows the clock, and ends the holds and credits whose time is up, in the order of time, holds first.
     pub fn expire(&mut self, clock: i64) {
+        self.follow(clock);
         let now = self.now(clock);
         self.allow_what_is_used(now);
         loop {
@@ -479,6 +489,7 @@ impl Model {
 
     /// An entry tells of something that changes nothing that counts.
     pub fn note(&mut self, clock: i64) {
+        self.follow(clock);
         self.last = self.now(clock);
         self.changes += 1;
     }
@@ -677,9 +688,6 @@ impl Model {
         if let Some(seconds) = ttl_seconds {
             known.expires_at = known.expires_at.max(now + i64::from(*seconds) * SECOND);
         }
-        if known.extensions.len() == REMEMBERED_EXTENSIONS {
-            known.extensions.remove(0);
-        }
         known.extensions.push(command.clone());
         Verdict::Done
     }
@@ -767,9 +775,6 @@ impl Model {
         // What was seen of one unit is not unseen by a reading in another.
         let (metered, before) = (cost.at_least(known.charged), known.metered);
         let Some(known) = self.reservations.get_mut(id) else { return RESERVATION_NOT_FOUND };
-        if known.readings.len() == REMEMBERED_EXTENSIONS {
-            known.readings.remove(0);
-        }
         known.readings.push((reading.to_owned(), actual));
         known.charged_in = Some(self.changes);
         let held = known.held;

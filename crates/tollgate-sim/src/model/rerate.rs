@@ -21,6 +21,9 @@ impl Model {
     /// Compares every charge that has an entry with what it would be now; under an id, makes up the differences that were not made up under
     /// it before.
     pub fn rerate(&mut self, clock: i64, post: Option<&str>) -> Rerated {
+        if post.is_some() {
+            self.follow(clock);
+        }
         let now = self.now(clock);
         self.allow_what_is_used(now);
         let charged = self.reservations.iter().filter_map(|(id, known)| Some((known.charged_in?, id.clone())));

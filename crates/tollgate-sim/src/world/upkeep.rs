@@ -31,15 +31,18 @@ impl World<'_> {
         let after = self.disk.last_entry().map_err(|error| error.to_string())?;
         self.note(|| format!("entries through {through} are archived: {result:?}; entries {before} to {after}"));
         if after > before {
-            self.has_archived = true;
+            let gone = self.exported.iter().filter(|entry| entry.seq <= through);
+            self.archived = self.archived.max(gone.map(|entry| entry.at.millis()).max());
             let archived = self.disk.archived().map_err(|error| error.to_string())?;
             let left = self.exported.iter().filter(|entry| entry.seq > through);
             let still_told = left.filter_map(Entry::charge).map(|charged| charged.id.to_string()).collect();
             self.model.archive(self.clock, &archived, &still_told)?;
         }
+        let clock = self.clock;
+        self.clock = self.possible(self.clock);
         match result {
             Ok(Ok(report)) if report.complete && report.archived_through == through => {
-                check::state(store.ledger(), &self.model, self.clock)?;
+                check::state(store.ledger(), &self.model, clock)?;
                 self.live = Some(store);
             }
             Ok(answer) => return Err(format!("archiving through {through} is answered {answer:?}")),
@@ -108,7 +111,7 @@ impl World<'_> {
     /// Something is damaged, and set right again; where that fails, the administrator asks again.
     pub(super) fn repair(&mut self, damage: Damage, failure: Option<Failure>) -> Result<(), String> {
         // Rows of what was archived cannot be made from the journal any more.
-        let damage = if self.has_archived && damage == Damage::Ended { Damage::RollUp } else { damage };
+        let damage = if self.archived.is_some() && damage == Damage::Ended { Damage::RollUp } else { damage };
         self.disk.damage(damage).map_err(|error| error.to_string())?;
         // Whoever has it in memory does not see the damage.
         (self.live, self.overtaken) = (None, None);
