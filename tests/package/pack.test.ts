@@ -232,7 +232,8 @@ describe("for other hosts", () => {
       for (const asked of copies) {
         assert.ok(error instanceof asked.NotFoundError && error instanceof asked.TollgateError);
         assert.ok(!(error instanceof asked.UnavailableError) && !(new Error() instanceof asked.TollgateError));
-        class Own extends asked.NotFoundError {}
+        const Base: new (info: object) => Error = asked.NotFoundError;
+        class Own extends Base {}
         assert.ok(!(error instanceof Own) && new Own({ code: "not_found", status: 404, detail: "x" }) instanceof Own);
       }
     }

@@ -153,8 +153,8 @@ impl LocalLedger {
             HistoryQuery::Entries { after, limit } => {
                 // They are in the order of their numbers.
                 let first = self.entries.partition_point(|entry| entry.seq <= *after);
-                let mut page = EntriesPage::new(*limit, Sight::Everything);
-                let _full = self.entries.range(first..).all(|entry| page.add(entry));
+                let mut page = EntriesPage::new(*limit);
+                let _full = self.entries.range(first..).all(|entry| page.add(entry, Sight::Everything));
                 page.answer(0)
             }
         }

@@ -86,8 +86,8 @@ fn ask_everything(desk: &mut Desk) -> Vec<Value> {
 }
 
 fn entries(history: &[Entry], sight: Sight) -> Value {
-    let mut page = EntriesPage::new(1000, sight);
-    assert!(history.iter().all(|entry| page.add(entry)), "they are all on one page");
+    let mut page = EntriesPage::new(1000);
+    assert!(history.iter().all(|entry| page.add(entry, sight)), "they are all on one page");
     serde_json::from_str(&page.answer(0).body).unwrap()
 }
 

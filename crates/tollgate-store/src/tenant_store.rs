@@ -643,9 +643,9 @@ impl State {
                 Err(problem) => Answer::problem(&problem),
             }),
             HistoryQuery::Entries { after, limit } => {
-                let mut page = EntriesPage::new(*limit, sight);
+                let mut page = EntriesPage::new(*limit);
                 let most = usize::try_from(*limit).unwrap_or(usize::MAX);
-                journal::read(sql, *after, most, |entry| page.add(&entry))?;
+                journal::read(sql, *after, most, |entry| page.add(&entry, sight))?;
                 Ok(page.answer(self.archived_through))
             }
         }

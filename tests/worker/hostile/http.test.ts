@@ -121,7 +121,7 @@ describe("a method", () => {
       const answer = await send(request("HEAD", target, token()));
       assert.deepEqual([answer.status, answer.text], [200, ""], target);
     }
-    assert.equal((await send(request("HEAD", reserves(), token()))).status, 405);
+    assert.equal((await send(request("HEAD", `${tenant.path}/records`, token()))).status, 405);
   });
 
   it("that no route has is 405 and says which it has; one that nobody knows is refused by the runtime", async () => {

@@ -142,7 +142,7 @@ describe("repeats", () => {
     // Pages begin and end anywhere in a row.
     const seqs: number[] = [];
     for (let after: number | null = 0; after !== null; ) {
-      const page = expectStatus(await tenant.read.get(`${tenant.path}/entries?after=${after}&limit=33`), 200).body;
+      const page: Body = expectStatus(await tenant.read.get(`${tenant.path}/entries?after=${after}&limit=33`), 200).body;
       seqs.push(...page.entries.map((entry: Body) => entry.seq));
       after = page.next;
     }

@@ -318,19 +318,18 @@ impl Answer {
 pub struct EntriesPage {
     page: Page,
     last: Option<u64>,
-    sight: Sight,
 }
 
 impl EntriesPage {
-    /// Of so many at most, for these eyes.
+    /// Of so many at most.
     #[must_use]
-    pub fn new(limit: u32, sight: Sight) -> Self {
-        Self { page: Page::new("entries", limit), last: None, sight }
+    pub fn new(limit: u32) -> Self {
+        Self { page: Page::new("entries", limit), last: None }
     }
 
-    /// Adds the next one. Whether another one is wanted.
-    pub fn add(&mut self, entry: &Entry) -> bool {
-        let added = self.page.add(&self.sight.of_entry(entry));
+    /// Adds the next one, as these eyes may see it. Whether another one is wanted. Where all is always seen, as in the package, the compiler leaves out what hides.
+    pub fn add(&mut self, entry: &Entry, sight: Sight) -> bool {
+        let added = self.page.add(&sight.of_entry(entry));
         if added {
             self.last = Some(entry.seq);
         }
