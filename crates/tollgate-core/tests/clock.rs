@@ -254,6 +254,23 @@ fn credits_that_lapsed_only_there_can_be_spent_again() {
 }
 
 #[test]
+fn a_credit_comes_back_step_by_step() {
+    let mut desk = desk(json!({ "paid": tenant_quota("llm", "0", "lifetime") }));
+    let rolls = json!({ "credit": { "id": "rolls", "amount": "8", "expiresAt": "2028-01-01T00:00:00Z", "rollover": { "max": "5", "until": "2030-01-01T00:00:00Z" } } });
+    desk.expect(with(json!({ "op": "addCredit", "id": "paid" }), rolls), 200, json!({}));
+    desk.at("2031-01-01T00:00:00Z");
+    assert_eq!(desk.quota("paid")["remaining"], "0", "all of it has lapsed");
+    desk.at("2029-01-01T00:00:00Z");
+    assert_eq!(desk.quota("paid")["remaining"], "5", "what had rolled over by then");
+    desk.at("2027-01-01T00:00:00Z");
+    assert_eq!(desk.quota("paid")["remaining"], "8", "none of it had");
+    desk.restart();
+    assert_eq!(desk.quota("paid")["remaining"], "8");
+    desk.at("2028-06-01T00:00:00Z");
+    assert_eq!(desk.quota("paid")["remaining"], "5", "and it rolls over when it should");
+}
+
+#[test]
 fn an_increase_that_was_ended_stays_so() {
     let mut desk = Desk::with_monthly_limit("100");
     let increase = |id: &str| json!({ "op": "increaseLimit", "id": "month", "increase": { "id": id, "amount": "10", "until": "2031-01-01T00:00:00Z" } });

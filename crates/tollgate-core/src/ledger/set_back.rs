@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::Counter;
 use super::event::{Entry, Event, Placement};
+use super::funds::Funds;
 use super::open_holds::OpenHolds;
 use super::{Ledger, Reservation};
 use crate::amount::Amount;
@@ -270,7 +271,16 @@ impl Ledger {
             };
             state.restore(counters, *unknown_from, at);
             if !credits.is_empty() {
-                self.fund(quota_id, at, |funds| credits.iter().for_each(|credit| funds.restore(credit)));
+                let kept = self.kept;
+                // What has not lapsed in a fold for an earlier instant is further back than what an earlier step had brought back.
+                let lasts = |funds: &Funds, id: &CreditId| kept.is_some_and(|to| funds.lasts_beyond(id, to));
+                self.fund(quota_id, at, |funds| {
+                    for credit in credits {
+                        if !lasts(funds, &credit.credit_id) {
+                            funds.restore(credit);
+                        }
+                    }
+                });
             }
         }
     }
