@@ -387,10 +387,10 @@ impl Model {
         self.draws.retain(|draw| draw.by != by || draw.amount > 0);
     }
 
-    /// So much more is drawn. What a call took from a credit before that went on is no part of what went on.
+    /// So much more is drawn. What a call took from a credit before that went on is no part of what went on, also where that is over: a clock that is set back may
+    /// bring it back.
     fn redraw(&mut self, at: usize, more: Pico, created_at: i64) {
         if let Some(credit) = self.credit_of(&self.draws[at])
-            && !self.credits[credit].is_over
             && self.credits[credit].ends != self.credits[credit].asked.ends
             && self.is_from_before(&self.draws[at], created_at)
         {
