@@ -13,7 +13,7 @@ export function resultsOf(body: unknown, count: number): CommandResult[] | undef
     for (const { body } of results) {
       if (!isObject(body)) continue;
       fillIn(body, states);
-      if (isObject(body["denial"])) fillIn(body["denial"], states);
+      if (isObject(body["denial"])) fillIn(body["denial"], states, withoutFunds);
     }
   }
   return results;
@@ -28,7 +28,7 @@ export function leftOut(body: unknown): number {
 type Members = Record<string, unknown>;
 
 /** A quota is a name; or an object with what more is said of it here, all of it where it is of another period than the state beside the results. */
-function fillIn(body: Members, states: Map<unknown, Members>): void {
+function fillIn(body: Members, states: Map<unknown, Members>, of = (state: Members) => state): void {
   const { quotas } = body;
   if (!Array.isArray(quotas)) return;
   const known: Members[] = [];
@@ -36,7 +36,7 @@ function fillIn(body: Members, states: Map<unknown, Members>): void {
     const said: Members = isObject(quota) ? quota : { id: quota };
     const state = states.get(said["id"]);
     // Each result has its own, to do with as its owner likes.
-    if (state !== undefined) known.push({ ...state, ...said });
+    if (state !== undefined) known.push({ ...of(state), ...said });
     else if ("limit" in said) known.push(said);
   }
   const { moreQuotas = 0 } = body;
@@ -44,6 +44,11 @@ function fillIn(body: Members, states: Map<unknown, Members>): void {
   const missing = quotas.length - known.length;
   if (missing > 0) body["moreQuotas"] = Number(moreQuotas) + missing;
   body["quotas"] = known;
+}
+
+/** A denial says of its quotas what there is, and not of which credits and increases it is made. */
+function withoutFunds({ credits, moreCredits, increases, moreIncreases, ...state }: Members): Members {
+  return state;
 }
 
 function isObject(value: unknown): value is Members {

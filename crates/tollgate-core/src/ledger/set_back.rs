@@ -271,12 +271,15 @@ impl Ledger {
             };
             state.restore(counters, *unknown_from, at);
             if !credits.is_empty() {
+                // A fold for an earlier instant may have kept a credit from rolling over that had, when an earlier step brought back what went on of it.
                 let kept = self.kept;
-                // What has not lapsed in a fold for an earlier instant is further back than what an earlier step had brought back.
-                let lasts = |funds: &Funds, id: &CreditId| kept.is_some_and(|to| funds.lasts_beyond(id, to));
+                let is_earlier = |funds: &Funds, credit: &RestoredCredit| {
+                    kept.is_some_and(|to| funds.lasts_beyond(&credit.credit_id, to))
+                        && funds.credit(&credit.credit_id).is_some_and(|known| known.expires_at < credit.expires_at)
+                };
                 self.fund(quota_id, at, |funds| {
                     for credit in credits {
-                        if !lasts(funds, &credit.credit_id) {
+                        if !is_earlier(funds, credit) {
                             funds.restore(credit);
                         }
                     }

@@ -48,19 +48,21 @@ pub fn alone(answer: &Answer) -> (u64, Value) {
     let batch = body(answer);
     assert_eq!((answer.status, batch["results"].as_array().map(Vec::len)), (200, Some(1)), "{batch}");
     let mut result = batch["results"][0]["body"].clone();
-    let fill_in = |part: &mut Value| {
+    let fill_in = |part: &mut Value, left_out: &[&str]| {
         let Some(Value::Array(quotas)) = part.get_mut("quotas") else { return };
         for quota in quotas {
             let said = if quota.is_string() { json!({ "id": quota.take() }) } else { quota.take() };
             let mut states = batch["quotas"].as_array().unwrap().iter();
             let mut state = states.find(|state| state["id"] == said["id"]).cloned().unwrap_or_else(|| json!({}));
+            state.as_object_mut().unwrap().retain(|name, _| !left_out.contains(&name.as_str()));
             state.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
             *quota = state;
         }
     };
-    fill_in(&mut result);
+    fill_in(&mut result, &[]);
     if let Some(denial) = result.get_mut("denial") {
-        fill_in(denial);
+        // A denial says of its quotas what there is, and not of which credits and increases it is made.
+        fill_in(denial, &["credits", "moreCredits", "increases", "moreIncreases"]);
     }
     (batch["results"][0]["status"].as_u64().unwrap(), result)
 }
